@@ -1,0 +1,140 @@
+"""Which implementation of an op runs, and why.
+
+Each op has a table, read from the top: the first backend without an objection serves. `use` forces
+one; `statewise doctor` prints every choice with its reason.
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+BACKENDS = ("reference", "torch", "native")
+"""The loop that defines an op, its parallel form in torch, and our C++."""
+
+
+class Row(NamedTuple):
+    """One line of an op's table."""
+
+    backend: str
+    objection: Callable[[Tensor], str | None]
+    """Why this backend cannot serve such an input, or None where it can."""
+
+
+class Choice(NamedTuple):
+    """What a table answered."""
+
+    backend: str
+    reason: str
+
+
+def _load_core():
+    if os.environ.get("STATEWISE_NATIVE", "1").lower() in ("0", "off", "no", "false"):
+        return None, "the environment variable STATEWISE_NATIVE switches it off"
+    try:
+        from statewise import _native  # pyright: ignore[reportAttributeAccessIssue]
+    except ImportError as error:
+        if "_native" not in str(error):
+            return None, f"it does not load here: {error}"
+        return None, "no C++ compiler was found when statewise was installed"
+    return _native, None
+
+
+core, core_missing = _load_core()
+"""The C++ core or None, and then the sentence that says why."""
+
+_forced: str | None = None
+_told: set[str] = set()
+
+
+class use:  # noqa: N801 - reads as a verb: `use("reference")`, `with use("reference"):`
+    """Force one backend for every op, from here on or within a `with` block.
+
+    `use(None)` returns to the tables. An op that lacks the backend, or an input the backend cannot
+    serve, is a ValueError that says why.
+    """
+
+    def __init__(self, backend: str | None):
+        global _forced
+        if backend is not None and backend not in BACKENDS:
+            raise ValueError(f"backend {backend!r} is none of {', '.join(BACKENDS)}")
+        self._before, _forced = _forced, backend
+
+    def __enter__(self) -> None:
+        """Keep the backend until the block ends."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Return to what was in force before."""
+        global _forced
+        _forced = self._before
+
+
+def choose(op: str, table: Sequence[Row], x: Tensor) -> Choice:
+    """Return the backend that computes `op` on inputs like `x`."""
+    if _forced is not None:
+        rows = [row for row in table if row.backend == _forced]
+        why_not = rows[0].objection(x) if rows else "there is none"
+        if why_not is not None:
+            raise ValueError(f"{op} cannot use the backend {_forced}: {why_not}")
+        return Choice(_forced, "forced by statewise.backends.use")
+    passed: list[str] = []
+    for row in table:
+        why_not = row.objection(x)
+        if why_not is None:
+            reason = "; ".join(passed) if passed else "the fastest there is for such inputs"
+            if core is None and x.device.type == "cpu":
+                _tell_once(op, row.backend)
+            return Choice(row.backend, reason)
+        passed.append(f"not {row.backend}: {why_not}")
+    raise ValueError(f"{op} has no backend for such inputs ({'; '.join(passed)})")
+
+
+def _tell_once(op: str, backend: str) -> None:
+    if "core" not in _told and not torch.compiler.is_compiling():
+        _told.add("core")
+        warnings.warn(
+            f"{op} runs on the slower {backend} backend: the native core is missing, because "
+            f"{core_missing}; `statewise doctor` says what that costs",
+            stacklevel=5,
+        )
+
+
+def always(x: Tensor) -> str | None:
+    """Object to nothing."""
+    return None
+
+
+def without_native(x: Tensor) -> str | None:
+    """Object to what the C++ core cannot compute, or not correctly."""
+    if core is None:
+        return f"the native core is missing, because {core_missing}"
+    if x.device.type != "cpu":
+        return f"the tensors are on {x.device.type}"
+    if x.dtype not in (torch.float32, torch.float64, torch.bfloat16):
+        return f"it has no {str(x.dtype).removeprefix('torch.')}"
+    if transformed():
+        return "a torch.func transform or forward-mode differentiation needs torch operations"
+    return None
+
+
+def transformed() -> bool:
+    """Return whether vmap, jvp or the like is at work, to which a custom op answers wrongly.
+
+    Measured on torch 2.13: forward-mode differentiation through a custom op gives a zero tangent
+    and no error. While compiling nothing needs asking: Dynamo rewrites such transforms itself.
+    """
+    if torch.compiler.is_compiling():
+        return False
+    return (
+        torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+    )

@@ -1,0 +1,33 @@
+"""The diagonal scan written as its definition: one loop. Every other backend must agree with it."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def scan(
+    decay: Float[Tensor, "batch time dim"],
+    drive: Float[Tensor, "batch time dim"],
+    *,
+    initial: Float[Tensor, "batch dim"],
+    reset: Bool[Tensor, "batch time"] | None = None,
+    lengths: Int[Tensor, " batch"] | None = None,
+) -> tuple[Float[Tensor, "batch time dim"], Float[Tensor, "batch dim"]]:
+    """Return every h_t of  h_t = decay_t * h_{t-1} + drive_t,  and the last."""
+    h, hs = initial, []
+    for t in range(decay.shape[1]):
+        before = h
+        if reset is not None:
+            before = torch.where(reset[:, t, None], 0, before)
+        if lengths is None:
+            h = decay[:, t] * before + drive[:, t]
+            hs.append(h)
+        else:
+            # The inputs are replaced, not only the result: a NaN in the padding would otherwise
+            # reach the gradient as 0 * NaN.
+            real = (t < lengths)[:, None]
+            a, b = torch.where(real, decay[:, t], 0), torch.where(real, drive[:, t], 0)
+            h = torch.where(real, a * before + b, h)
+            hs.append(torch.where(real, h, 0))
+    output = torch.stack(hs, 1) if hs else torch.zeros_like(drive)
+    return output.to(drive.dtype), h.clone()
