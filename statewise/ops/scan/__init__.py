@@ -1,12 +1,13 @@
 """The diagonal scan  h_t = decay_t * h_{t-1} + drive_t,  the recurrence under most linear mixers."""
 
-import torch
+# Inside this package `torch` is the file torch.py, so the library is imported by its parts.
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, addcmul, float32, promote_types
+from torch import bool as boolean
 
 from statewise import backends
 from statewise.ops.scan import native, reference
-from statewise.ops.scan import torch as parallel
+from statewise.ops.scan.torch import scan as parallel_scan
 
 __all__ = ["TABLE", "scan", "scan_step"]
 
@@ -16,7 +17,7 @@ TABLE = (
     backends.Row("reference", backends.always),
 )
 
-_FORMS = {"native": native.scan, "torch": parallel.scan, "reference": reference.scan}
+_FORMS = {"native": native.scan, "torch": parallel_scan, "reference": reference.scan}
 
 
 def scan(
@@ -48,17 +49,17 @@ def scan(
             "(batch, time, dim)"
         )
     batch, time, dim = drive.shape
-    storage = torch.promote_types(decay.dtype, drive.dtype)
-    work = torch.promote_types(storage, torch.float32)
+    storage = promote_types(decay.dtype, drive.dtype)
+    work = promote_types(storage, float32)
     if initial is None:
         initial = drive.new_zeros(batch, dim, dtype=work)
     elif initial.shape != (batch, dim):
         raise ValueError(
             f"scan: initial {tuple(initial.shape)} should be (batch, dim) = {(batch, dim)}"
         )
-    elif torch.promote_types(initial.dtype, work) != work:
-        storage = work = torch.promote_types(initial.dtype, work)  # a wider state widens the work
-    if reset is not None and (reset.shape != (batch, time) or reset.dtype != torch.bool):
+    elif promote_types(initial.dtype, work) != work:
+        storage = work = promote_types(initial.dtype, work)  # a wider state widens the work
+    if reset is not None and (reset.shape != (batch, time) or reset.dtype != boolean):
         raise ValueError(
             f"scan: reset {tuple(reset.shape)} of {reset.dtype} should be boolean and "
             f"(batch, time) = {(batch, time)}"
@@ -81,4 +82,4 @@ def scan_step(
     h: Float[Tensor, "batch dim"],
 ) -> Float[Tensor, "batch dim"]:
     """Return the next h, in the dtype of the h given: one step of `scan`."""
-    return torch.addcmul(drive.to(h.dtype), decay.to(h.dtype), h)
+    return addcmul(drive.to(h.dtype), decay.to(h.dtype), h)
