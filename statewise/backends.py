@@ -6,7 +6,7 @@ one; `statewise doctor` prints every choice with its reason.
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import NamedTuple
 
@@ -137,4 +137,18 @@ def transformed() -> bool:
         return False
     return (
         torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+    )
+
+
+def plain(tensors: Iterable[Tensor | None]) -> bool:
+    """Return whether a kernel may be called directly: ordinary tensors, and nobody is watching.
+
+    The caller sees to gradients.
+    """
+    return (
+        not torch.compiler.is_compiling()
+        and not transformed()
+        and torch._C._len_torch_dispatch_stack() == 0
+        and torch._C._get_tracing_state() is None
+        and all(x is None or type(x) in (Tensor, torch.nn.Parameter) for x in tensors)
     )
