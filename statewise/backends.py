@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.utils.dlpack import to_dlpack
 
 BACKENDS = ("reference", "torch", "native")
 """The loop that defines an op, its parallel form in torch, and our C++."""
@@ -52,7 +53,7 @@ _forced: str | None = None
 _told: set[str] = set()
 
 
-class use:  # noqa: N801 - reads as a verb: `use("reference")`, `with use("reference"):`
+class use:
     """Force one backend for every op, from here on or within a `with` block.
 
     `use(None)` returns to the tables. An op that lacks the backend, or an input the backend cannot
@@ -138,6 +139,13 @@ def transformed() -> bool:
     return (
         torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
     )
+
+
+def run(kernel: Callable[..., None], *tensors: Tensor | None) -> None:
+    """Call a kernel of the core on tensors, with as many threads as torch uses."""
+    # As capsules, because Tensor.__dlpack__ takes two microseconds where to_dlpack takes 0.3.
+    arrays = [None if x is None else to_dlpack(x) for x in tensors]
+    kernel(*arrays, torch.get_num_threads())
 
 
 def plain(tensors: Iterable[Tensor | None]) -> bool:

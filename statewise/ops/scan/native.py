@@ -1,4 +1,4 @@
-"""The diagonal scan in C++: one pass over time, gradients by one pass back from the saved output."""
+"""The diagonal scan in C++: one pass over time; gradients in one pass back from the output."""
 
 from jaxtyping import Bool, Float, Int
 from torch import (
@@ -8,7 +8,6 @@ from torch import (
     contiguous_format,
     empty,
     empty_like,
-    get_num_threads,
     int64,
     is_grad_enabled,
     library,
@@ -43,16 +42,8 @@ def _forward(
 ) -> tuple[Tensor, Tensor]:
     output = empty(drive.shape, dtype=drive.dtype)
     final = empty(initial.shape, dtype=initial.dtype)
-    _core().scan(
-        _rows(decay),
-        _rows(drive),
-        initial.detach().contiguous(),
-        reset,
-        lengths,
-        output,
-        final,
-        get_num_threads(),
-    )
+    state = initial.contiguous()
+    backends.run(_core().scan, _rows(decay), _rows(drive), state, reset, lengths, output, final)
     return output, final
 
 
@@ -67,17 +58,17 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     grads = empty(decay.shape, dtype=decay.dtype), empty(decay.shape, dtype=decay.dtype)
     grad_initial = empty(initial.shape, dtype=initial.dtype)
-    _core().scan_backward(
+    backends.run(
+        _core().scan_backward,
         _rows(decay),
         _rows(output),
-        initial.detach().contiguous(),
+        initial.contiguous(),
         reset,
         lengths,
         _rows(grad_output),
-        grad_final.detach().contiguous(),
+        grad_final.contiguous(),
         *grads,
         grad_initial,
-        get_num_threads(),
     )
     return *grads, grad_initial
 
@@ -90,7 +81,6 @@ def _core():
 
 def _rows(x: Tensor) -> Tensor:
     """Return x with its last axis contiguous, which is all the kernels ask for."""
-    x = x.detach()
     return x if x.stride(-1) == 1 else x.contiguous()
 
 
@@ -148,8 +138,8 @@ def _adjoint(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Compute what `_backward` does in torch operations, which can be differentiated again.
 
-    The gradient g_t of h_t is itself a scan, back in time: g_t = grad_output_t + decay_{t+1} g_{t+1},
-    from grad_final, and a reset at t + 1 hides g_{t+1}.
+    The gradient g_t of h_t is itself a scan, back in time from grad_final:
+    g_t = grad_output_t + decay_{t+1} g_{t+1},  where a reset at t + 1 hides g_{t+1}.
     """
     time, stored = decay.shape[1], decay.dtype
     if time == 0:
