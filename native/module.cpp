@@ -1,6 +1,5 @@
 #include <nanobind/stl/string.h>
 
-#include <cstdlib>
 #include <fstream>
 
 #include "arrays.h"
@@ -13,26 +12,30 @@ namespace statewise {
 
 void bind_scan(nb::module_& module);
 
-int64_t last_level_cache() {
-  static const int64_t bytes = [] {
-    long long found = 0;
+namespace {
+
+int64_t find_cache() {
+  long long found = 0;
 #if defined(__linux__)
-    // Not sysconf: under virtual machines it has been seen to answer ten times the size.
-    for (int index = 4; index >= 0 && found <= 0; index--) {
-      const std::string path =
-          "/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(index) + "/size";
-      std::ifstream file(path);
-      char unit = 'K';
-      if (file >> found) found <<= file >> unit && unit == 'M' ? 20 : 10;
-    }
+  // Not sysconf: under virtual machines it has been seen to answer ten times the size.
+  for (int index = 4; index >= 0 && found <= 0; index--) {
+    const std::string path =
+        "/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(index) + "/size";
+    std::ifstream file(path);
+    if (file >> found) found *= 1024;  // the file says 32768K
+  }
 #elif defined(__APPLE__)
-    size_t size = sizeof found;
-    if (sysctlbyname("hw.l2cachesize", &found, &size, nullptr, 0)) found = 0;
+  size_t size = sizeof found;
+  if (sysctlbyname("hw.l2cachesize", &found, &size, nullptr, 0)) found = 0;
 #endif
-    return found > 0 ? found : 32LL << 20;  // a guess where the system does not say
-  }();
-  return bytes;
+  return found > 0 ? found : 32LL << 20;  // a guess where the system does not say
 }
+
+int64_t cache = find_cache();
+
+}  // namespace
+
+int64_t last_level_cache() { return cache; }
 
 namespace {
 
@@ -54,7 +57,7 @@ void set_level_by_name(const std::string& name) {
     return set_level(i);
   }
   throw nb::value_error(
-      ("there is no level " + name + "; there are " + levels(level_supported)).c_str());
+      ("there is no level of instructions " + name + "; there are " + levels(level_supported)).c_str());
 }
 
 nb::dict about() {
@@ -85,7 +88,9 @@ NB_MODULE(_native, module) {
   module.def("about", &about,
              "Return the level in use, those there are, OpenMP or not, the cache, the compiler.");
   module.def("set_level", &set_level_by_name, "name"_a,
-             "Use the kernels of one level of instructions, as STATEWISE_LEVEL does at import.");
+             "Use the kernels of one level of instructions.");
+  module.def(
+      "set_cache", [](int64_t bytes) { cache = bytes; }, "bytes"_a,
+      "Take the last-level cache to be this large; tensors beyond it are written around it.");
   bind_scan(module);
-  if (const char* name = std::getenv("STATEWISE_LEVEL")) set_level_by_name(name);
 }

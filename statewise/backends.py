@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_legacy_batchedtensor as _batched
 from torch.autograd import forward_ad
 from torch.utils.dlpack import to_dlpack
 
@@ -43,6 +44,8 @@ def _load_core():
         if "_native" not in str(error):
             return None, f"it does not load here: {error}"
         return None, "no C++ compiler was found when statewise was installed"
+    if level := os.environ.get("STATEWISE_LEVEL"):
+        _native.set_level(level)
     return _native, None
 
 
@@ -158,5 +161,10 @@ def plain(tensors: Iterable[Tensor | None]) -> bool:
         and not transformed()
         and torch._C._len_torch_dispatch_stack() == 0
         and torch._C._get_tracing_state() is None
-        and all(x is None or type(x) in (Tensor, torch.nn.Parameter) for x in tensors)
+        and all(x is None or _ordinary(x) for x in tensors)
     )
+
+
+def _ordinary(x: Tensor) -> bool:
+    # `is_grads_batched` has a vmap of its own, which only the tensors show.
+    return type(x) in (Tensor, torch.nn.Parameter) and not _batched(x)
