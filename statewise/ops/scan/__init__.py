@@ -1,4 +1,4 @@
-"""The diagonal scan  h_t = decay_t * h_{t-1} + drive_t,  the recurrence under most linear mixers."""
+"""The diagonal scan  h_t = decay_t * h_{t-1} + drive_t,  which most linear mixers rest on."""
 
 # Inside this package `torch` is the file torch.py, so the library is imported by its parts.
 from jaxtyping import Bool, Float, Int
@@ -36,7 +36,8 @@ def scan(
         drive: what is added; its dtype is the output's.
         initial: h before the first input; zeros if absent. Arithmetic is in its dtype, float32 or
             wider.
-        reset: where true, h_{t-1} counts as zero. A learned start s adds `decay * s` to drive there.
+        reset: where true, h_{t-1} counts as zero. A learned start s adds `decay * s` to the drive
+            there.
         lengths: from 0 to time. Beyond a row's length the output is zero, nothing is read, and the
             final state is the one after its last real input; with length 0, `initial`.
 
