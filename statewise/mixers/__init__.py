@@ -4,15 +4,16 @@ import difflib
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from statewise.mixers.base import Cell as Cell
 from statewise.mixers.base import Mixer as Mixer
 from statewise.mixers.base import WholeSequence as WholeSequence
 from statewise.mixers.min_gru import MinGRU as MinGRU
 
-__all__ = ["Cell", "MinGRU", "Mixer", "WholeSequence", "build", "catalogue"]
+__all__ = ["Cell", "MinGRU", "Mixer", "WholeSequence", "build", "catalogue", "heads"]
 
 Spec = str | Mapping[str, Any] | Callable[..., Mixer[Any] | WholeSequence]
 """How a mixer is asked for: a name, `{"name": ..., option: value}`, a class or a callable."""
@@ -36,6 +37,30 @@ def catalogue() -> dict[str, type[Mixer[Any]] | type[WholeSequence]]:
             raise TypeError(f"{path} should define one mixer, not {len(classes)}")
         found[module.name] = classes[0]
     return found
+
+
+class Head(NamedTuple):
+    """What the head of a mixer file says."""
+
+    name: str
+    sentence: str
+    paper: str
+    state: str
+    cost: str
+
+
+def heads() -> list[Head]:
+    """Return the head of every mixer of this folder, read from its file."""
+    return [_head(name, inspect.getmodule(cls).__doc__ or "") for name, cls in catalogue().items()]
+
+
+def _head(name: str, text: str) -> Head:
+    blocks = [" ".join(block.split()) for block in text.strip().split("\n\n")]
+    fields = {
+        word: " ".join(rest.split())
+        for word, rest in re.findall(r"^(State|Cost) +(.*(?:\n {9,}.*)*)", text, re.MULTILINE)
+    }
+    return Head(name, blocks[0], blocks[1], fields["State"], fields["Cost"])
 
 
 def build(
