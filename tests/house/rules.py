@@ -9,14 +9,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from statewise.heads import read_head
+from statewise.mixers import read_head
 
 ROOT = Path(__file__).parents[2]
 
-LEAVES = {"axes", "backends", "heads", "state"}
+LEAVES = {"axes", "backends", "state"}
 BELOW_MODELS = {"ops", "mixers"} | LEAVES
 MAY_IMPORT: dict[str, set[str]] = {
     **{leaf: set() for leaf in LEAVES},
+    "backends": {"_native"},
     "ops": {"backends"},
     "mixers": {"ops"} | LEAVES,
     "models": BELOW_MODELS,
@@ -28,7 +29,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "compat": {"models", "tasks", "training", "serving"} | BELOW_MODELS,
     "literature": {"models", "tasks", "training", "analysis", "testing"} | BELOW_MODELS,
 }
-"""ops <- mixers <- models <- {training, analysis, serving}; nothing imports cli, which may use all."""
+"""ops <- mixers <- models <- {training, analysis, serving}."""
+
+PROGRAMS = {"cli", "demo", "doctor"}
+"""What a person runs: it may use everything, and nothing else may use it."""
 
 FORBIDDEN_FOLDERS = {"utils", "util", "common", "core", "misc", "helpers", "lib"}
 
@@ -64,19 +68,24 @@ def read(*folders: str) -> dict[str, str]:
 
 def arrows(sources: Mapping[str, str]) -> list[str]:
     """Complain of imports against the arrows between the packages."""
+    everything = set(MAY_IMPORT) | {"", "__version__"}
     complaints = []
     for path, text in sources.items():
         part = path.split("/")[1].removesuffix(".py")
-        if part in ("cli", "__main__", "__init__"):
-            allowed = set(MAY_IMPORT) | ({"cli"} if part != "__init__" else set())
+        if part in PROGRAMS | {"__main__"}:
+            allowed = everything | PROGRAMS
+        elif part == "__init__":
+            allowed = everything
         elif part in MAY_IMPORT:
-            allowed = MAY_IMPORT[part] | {part}
+            allowed = MAY_IMPORT[part] | {part, "__version__"}
         else:
             complaints.append(f"{path}: {part} is not on the map; give it a line in MAY_IMPORT")
             continue
-        for line, target in _imports(path, text):
-            if target not in allowed | {"__version__"}:
-                complaints.append(f"{path}:{line}: {part} may not import {target or 'the root'}")
+        complaints += [
+            f"{path}:{line}: {part} may not import {target or 'the whole of statewise'}"
+            for line, target in _imports(path, text)
+            if target not in allowed
+        ]
     return complaints
 
 
@@ -122,21 +131,19 @@ def _public(node: ast.Module | ast.ClassDef) -> Iterator[Definition]:
                 yield from _public(child)
 
 
-def mixer_heads(sources: Mapping[str, str]) -> list[str]:
-    """Complain of mixer files whose head lacks a part."""
+def mixer_heads(docstrings: Mapping[str, str]) -> list[str]:
+    """Complain of mixers, by name, whose file's head lacks a part."""
     complaints = []
-    for path, text in sources.items():
-        if Path(path).name in ("__init__.py", "base.py"):
-            continue
+    for name, text in docstrings.items():
         try:
-            head = read_head(ast.get_docstring(ast.parse(text)) or "")
+            head = read_head(name, text)
         except ValueError as error:
-            complaints.append(f"{path}: {error}")
+            complaints.append(str(error))
             continue
-        if " = " not in head.equations:
-            complaints.append(f"{path}: the head has no equation")
+        if "=" not in head.equations:
+            complaints.append(f"the head of the mixer {name} has no equation")
         if not head.sentence.endswith("."):
-            complaints.append(f"{path}: the head should open with one sentence and its full stop")
+            complaints.append(f"the head of the mixer {name} opens without a whole sentence")
     return complaints
 
 

@@ -38,7 +38,9 @@ def test_its_python_runs(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_block_that_fails_is_found_with_its_line():
-    text = "Words.\n\n```python\nx = 1\n```\n\n```bash\nfalse\n```\n\n```python\nassert x == 2\n```\n"
+    text = (
+        "Words.\n\n```python\nx = 1\n```\n\n```bash\nfalse\n```\n\n```python\nassert x == 2\n```\n"
+    )
     with pytest.raises(AssertionError) as failure:
         run("planted.md", text)
     assert failure.traceback[-1].lineno + 1 == 12
