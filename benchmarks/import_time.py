@@ -1,6 +1,7 @@
 """What `import statewise` costs beyond `import torch`:  python -m benchmarks.import_time
 
-Fresh interpreters, the two imports in turn, the median of five of each. Exits with 1 beyond the limit.
+Fresh interpreters, the two imports in turn, the median of five of each. Exits with 1 beyond the
+limit.
 """
 
 import statistics

@@ -92,10 +92,7 @@ def _parser() -> _Parser:
     evaluate = _Parser(description="Print the bits per byte of a text under a trained model.")
     evaluate.add_argument("folder", type=str, help="a run, or a folder a model was saved to")
     evaluate.add_argument(
-        "--data.path",
-        type=str | None,
-        default=None,
-        help="a text; default: the run's held-out part",
+        "--data.path", type=str | None, default=None, help="a text; default: the run's held-out part"
     )
     evaluate.add_argument("--data.encoding", type=str, default="utf-8", help="of that text")
     _add_json(evaluate)
@@ -112,9 +109,7 @@ def _parser() -> _Parser:
     generate.add_argument("--penalty_window", type=int, default=64, help="tokens it looks back")
     generate.add_argument("--stop", type=list[str], default=[], help="strings that end the text")
     generate.add_argument("--seed", type=int, default=0, help="same seed, same text")
-    generate.add_argument(
-        "--load_state", type=str | None, default=None, help="go on from this file"
-    )
+    generate.add_argument("--load_state", type=str | None, default=None, help="go on from this file")
     generate.add_argument("--save_state", type=str | None, default=None, help="keep the end here")
     commands.add_subcommand("generate", generate, help="stream text from a model")
 
