@@ -13,7 +13,7 @@ from statewise.mixers.base import Mixer as Mixer
 from statewise.mixers.base import WholeSequence as WholeSequence
 from statewise.mixers.min_gru import MinGRU as MinGRU
 
-__all__ = ["Cell", "MinGRU", "Mixer", "WholeSequence", "build", "catalogue", "heads"]
+__all__ = ["Cell", "MinGRU", "Mixer", "WholeSequence", "build", "catalogue", "heads", "read_head"]
 
 Spec = str | Mapping[str, Any] | Callable[..., Mixer[Any] | WholeSequence]
 """How a mixer is asked for: a name, `{"name": ..., option: value}`, a class or a callable."""
@@ -40,27 +40,51 @@ def catalogue() -> dict[str, type[Mixer[Any]] | type[WholeSequence]]:
 
 
 class Head(NamedTuple):
-    """What the head of a mixer file says."""
+    """What the head of a mixer file says: text on one line each, but for the equations."""
 
     name: str
     sentence: str
     paper: str
     state: str
     cost: str
+    differs: str
+    """How it differs from the paper; empty if it does not."""
+    equations: str
 
 
 def heads() -> list[Head]:
     """Return the head of every mixer of this folder, read from its file."""
-    return [_head(name, inspect.getmodule(cls).__doc__ or "") for name, cls in catalogue().items()]
+    return [
+        read_head(name, getattr(inspect.getmodule(cls), "__doc__", None) or "")
+        for name, cls in catalogue().items()
+    ]
 
 
-def _head(name: str, text: str) -> Head:
-    blocks = [" ".join(block.split()) for block in text.strip().split("\n\n")]
-    fields = {
-        word: " ".join(rest.split())
-        for word, rest in re.findall(r"^(State|Cost) +(.*(?:\n {9,}.*)*)", text, re.MULTILINE)
-    }
-    return Head(name, blocks[0], blocks[1], fields["State"], fields["Cost"])
+_FIELD = re.compile(r"^(State|Cost|Differs|See also)\s+(.*(?:\n\s+\S.*)*)", re.MULTILINE)
+
+
+def read_head(name: str, text: str) -> Head:
+    """Return the parts of the docstring that opens the file of the mixer `name`.
+
+    Raises:
+        ValueError: says which parts are missing.
+    """
+    fields = {word: " ".join(rest.split()) for word, rest in _FIELD.findall(text)}
+    blocks = [block for block in re.split(r"\n\s*\n", text.strip()) if not _FIELD.match(block)]
+    prose = [" ".join(block.split()) for block in blocks if not block.startswith(" ")]
+    head = Head(
+        name,
+        sentence=prose[0] if prose else "",
+        paper=next((block for block in prose[1:] if re.search(r"\b(19|20)\d\d\b", block)), ""),
+        state=fields.get("State", ""),
+        cost=fields.get("Cost", ""),
+        differs=fields.get("Differs", ""),
+        equations="\n\n".join(block for block in blocks if block.startswith(" ")),
+    )
+    missing = [part for part in Head._fields if part != "differs" and not getattr(head, part)]
+    if missing:
+        raise ValueError(f"the head of the mixer {name} lacks its {', '.join(missing)}")
+    return head
 
 
 def build(
