@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING
 from statewise import backends as backends
 from statewise import mixers as mixers
 from statewise import ops as ops
+from statewise import state as state
 
 if TYPE_CHECKING:
     from statewise import models as models
+    from statewise import tasks as tasks
+    from statewise import testing as testing
+    from statewise import training as training
 
-__all__ = ["backends", "mixers", "models", "ops"]
+__all__ = ["backends", "mixers", "models", "ops", "state", "tasks", "testing", "training"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> ModuleType:
-    if (
-        name == "models"
-    ):  # on first use, because configurations need pydantic, which is slow to load
-        return import_module("statewise.models")
+    # Loaded on first use: their configurations need pydantic, and an import should stay cheap.
+    if name in ("models", "tasks", "testing", "training"):
+        return import_module(f"statewise.{name}")
     raise AttributeError(f"module 'statewise' has no attribute {name!r}")
