@@ -3,59 +3,79 @@
 import difflib
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NamedTuple, NoReturn
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from pydantic import ValidationError
 
 import statewise
 from statewise.training.configuration import LanguageRun
+
+# Options of the parser's own that would say the same with another word.
+set_parsing_settings(add_print_completion_argument=False)
 
 
 class _Parser(ArgumentParser):
     """A parser whose errors are one sentence, and which guesses what a misspelt word meant."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        lines = [line.strip() for line in str(message).splitlines() if line.strip()]
-        text = " ".join(lines)
-        if text.startswith("unrecognized arguments:"):
-            word = text.removeprefix("unrecognized arguments:").split()[0].split("=")[0]
-            text = f"there is no option {word}" + _suggest(word, self._options())
-        _fail(text)
+        """Say what is wrong in one sentence, and leave."""
+        text = " ".join(str(message).split())
+        if unknown := re.match(r"unrecognized arguments: (-*[^\s=]+)", text):
+            _fail(f"there is no option {unknown[1]}" + _suggest(unknown[1], self._options()))
+        if missing := re.match(r"the following arguments are required: (.*)", text):
+            names = [f"--{n}" if f"--{n}" in self._options() else n for n in missing[1].split(", ")]
+            _fail(f"{' and '.join(names)} must be given")
+        if inside := re.search(r"(?:Group '(.*?)' does not accept o|O)ption '(.*?)'", text):
+            name = "--" + ".".join(filter(None, inside.groups()))
+            _fail(f"--config: there is no option {name}" + _suggest(name, self._options()))
+        key = re.search(r'[Kk]ey "([^"]+)"', text)
+        why = re.search(r"(Input should [^\[]*?) \[type", text)
+        given = re.search(r"Given value: (.*)$", text)
+        if key and why and given:
+            _fail(f"--{key[1]} {given[1]}: {why[1][0].lower()}{why[1][1:]}")
+        if re.match("Problems parsing config|Unexpected config", text):
+            text = f"--config: this is not the YAML of a configuration: {text}"
+        _fail(re.sub(r'^Parser key "(\S+)"', r"--\1", text))
 
     def _options(self) -> list[str]:
-        found: list[str] = []
-        parsers: list[Any] = [self]
-        while parsers:
-            for action in parsers.pop()._actions:
-                found += action.option_strings
-                if isinstance(action.choices, dict):
-                    parsers += [action.choices[name] for name in action.choices if name in sys.argv]
-        return [option for option in found if option.startswith("--")]
+        return [o for a in self._actions for o in a.option_strings if o.startswith("--")]
+
+
+class Command(NamedTuple):
+    """One command: what it does, its options, and the function that does it."""
+
+    sentence: str
+    options: Callable[[_Parser], object]
+    run: Callable[[Namespace], None]
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run `statewise` with these arguments, by default the command line's."""
     given = sys.argv[1:] if arguments is None else arguments
-    parser = _parser()
-    if not given:
-        parser.print_help()
+    if not given or given[0] in ("-h", "--help"):
+        print(_overview())
         return
+    if given[0] == "--version":
+        print(statewise.__version__)
+        return
+    name = " ".join(given[:2]) if given[0] == "train" else given[0]
+    if name not in COMMANDS:
+        _fail(f"there is no command {name!r}" + _suggest(name, list(COMMANDS)))
+    command = COMMANDS[name]
+    parser = _Parser(prog=f"statewise {name}", description=command.sentence)
+    command.options(parser)
     try:
-        config = parser.parse_args(given)
-        name = config.command
-        chosen = config[name]
-        if name == "train":
-            name, chosen = f"train_{chosen.task}", chosen[chosen.task]
-        _COMMANDS[name](chosen)
+        command.run(parser.parse_args(given[len(name.split()) :]))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        _fail(f"{where}: {first['msg']}" if where else first["msg"].removeprefix("Value error, "))
+        _fail(f"--{where}: {first['msg']}" if where else first["msg"].removeprefix("Value error, "))
     except BrokenPipeError:
         # The reader of our output has left (`| head`): nothing more to say, nothing to flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -68,62 +88,54 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(str(error))
 
 
-def _parser() -> _Parser:
-    parser = _Parser(prog="statewise", description=statewise.__doc__)
-    parser.add_argument("--version", action="version", version=statewise.__version__)
-    commands = parser.add_subcommands(required=True, dest="command")
+def _overview() -> str:
+    lines = [f"statewise {statewise.__version__}: recurrent sequence models", ""]
+    lines += [f"  statewise {name:10} {command.sentence}" for name, command in COMMANDS.items()]
+    return "\n".join([*lines, "", "statewise COMMAND --help shows the options of each."])
 
-    demo = _Parser(description="Train a small language model in two minutes and stream from it.")
-    demo.add_argument("--seconds", type=float, default=120.0, help="of training")
-    demo.add_argument("--out", type=str, default="runs/demo", help="folder of the run")
-    commands.add_subcommand("demo", demo, help="two minutes from nothing to streamed text")
 
-    train = _Parser(description="Train a model.")
-    commands.add_subcommand("train", train, help="train a model")
-    tasks = train.add_subcommands(required=True, dest="task")
-    language = _Parser(description="Train a language model on a text file.")
-    language.add_argument("--config", action="config", help="a YAML file of these options")
-    language.add_class_arguments(LanguageRun, skip={"overwrite", "quiet"})
-    language.add_argument("--overwrite", action="store_true", help="replace the run in --out")
-    language.add_argument("--quiet", action="store_true", help="say nothing but the result")
-    _add_json(language)
-    tasks.add_subcommand("lm", language, help="a language model on a text file")
+def _demo_options(parser: _Parser) -> None:
+    parser.add_argument("--seconds", type=float, default=120.0, help="of training")
+    parser.add_argument("--out", type=str, default="runs/demo", help="folder of the run")
 
-    evaluate = _Parser(description="Print the bits per byte of a text under a trained model.")
-    evaluate.add_argument("folder", type=str, help="a run, or a folder a model was saved to")
-    evaluate.add_argument(
-        "--data.path", type=str | None, default=None, help="a text; default: the run's held-out part"
+
+def _train_lm_options(parser: _Parser) -> None:
+    parser.add_argument("--config", action="config", help="a YAML file of these options")
+    parser.add_class_arguments(LanguageRun, skip={"overwrite", "quiet"})
+    parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+    parser.add_argument("--quiet", action="store_true", help="say nothing but the result")
+    _json_option(parser)
+
+
+def _evaluate_options(parser: _Parser) -> None:
+    _folder_option(parser)
+    parser.add_argument(
+        "--data.path", type=str | None, default=None, help="a text; else the run's held-out part"
     )
-    evaluate.add_argument("--data.encoding", type=str, default="utf-8", help="of that text")
-    _add_json(evaluate)
-    commands.add_subcommand("evaluate", evaluate, help="bits per byte of a text")
-
-    generate = _Parser(description="Stream text from a trained model.")
-    generate.add_argument("folder", type=str, help="a run, or a folder a model was saved to")
-    generate.add_argument("--prompt", type=str, default="", help="what the text begins with")
-    generate.add_argument("--max_tokens", type=int, default=1000, help="tokens at most")
-    generate.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest")
-    generate.add_argument("--top_k", type=int, default=0, help="of the k likeliest; 0: of all")
-    generate.add_argument("--top_p", type=float, default=1.0, help="of the likeliest this share")
-    generate.add_argument("--repetition_penalty", type=float, default=1.0, help="1 is none")
-    generate.add_argument("--penalty_window", type=int, default=64, help="tokens it looks back")
-    generate.add_argument("--stop", type=list[str], default=[], help="strings that end the text")
-    generate.add_argument("--seed", type=int, default=0, help="same seed, same text")
-    generate.add_argument("--load_state", type=str | None, default=None, help="go on from this file")
-    generate.add_argument("--save_state", type=str | None, default=None, help="keep the end here")
-    commands.add_subcommand("generate", generate, help="stream text from a model")
-
-    catalogue = _Parser(description="Print the mixers there are.")
-    _add_json(catalogue)
-    commands.add_subcommand("list", catalogue, help="the mixers there are")
-
-    doctor = _Parser(description="Print what this machine has and which backend each op uses.")
-    _add_json(doctor)
-    commands.add_subcommand("doctor", doctor, help="what runs where, and why")
-    return parser
+    parser.add_argument("--data.encoding", type=str, default="utf-8", help="of that text")
+    _json_option(parser)
 
 
-def _add_json(parser: _Parser) -> None:
+def _generate_options(parser: _Parser) -> None:
+    _folder_option(parser)
+    parser.add_argument("--prompt", type=str, default="", help="what the text begins with")
+    parser.add_argument("--max_tokens", type=int, default=1000, help="tokens at most")
+    parser.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest")
+    parser.add_argument("--top_k", type=int, default=0, help="of the k likeliest; 0: of all")
+    parser.add_argument("--top_p", type=float, default=1.0, help="of the likeliest this share")
+    parser.add_argument("--repetition_penalty", type=float, default=1.0, help="1 is none")
+    parser.add_argument("--penalty_window", type=int, default=64, help="tokens it looks back")
+    parser.add_argument("--stop", action="append", default=[], help="a string that ends the text")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same text")
+    parser.add_argument("--load_state", type=str | None, default=None, help="go on from this file")
+    parser.add_argument("--save_state", type=str | None, default=None, help="keep the end here")
+
+
+def _folder_option(parser: _Parser) -> None:
+    parser.add_argument("folder", type=str, help="a run, or a folder a model was saved to")
+
+
+def _json_option(parser: _Parser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, for a program")
 
 
@@ -219,19 +231,19 @@ def _doctor(chosen: Namespace) -> None:
     print(json.dumps(report, indent=2) if chosen.json else doctor.describe(report))
 
 
-_COMMANDS: dict[str, Callable[[Namespace], None]] = {
-    "demo": _demo,
-    "train_lm": _train_lm,
-    "evaluate": _evaluate,
-    "generate": _generate,
-    "list": _list,
-    "doctor": _doctor,
+COMMANDS = {
+    "demo": Command("two minutes from nothing to streamed text", _demo_options, _demo),
+    "train lm": Command("train a language model on a text file", _train_lm_options, _train_lm),
+    "evaluate": Command("bits per byte of a text under a model", _evaluate_options, _evaluate),
+    "generate": Command("stream text from a model", _generate_options, _generate),
+    "list": Command("the mixers there are", _json_option, _list),
+    "doctor": Command("what this machine has, and what runs where", _json_option, _doctor),
 }
 
 
 def _suggest(word: str, known: list[str]) -> str:
     close = difflib.get_close_matches(word, known, 1)
-    return f"; did you mean {close[0]}?" if close else "; --help shows those there are"
+    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
 
 
 def _fail(text: str) -> NoReturn:
