@@ -10,9 +10,24 @@ from typing import Any
 from statewise.mixers.base import Cell as Cell
 from statewise.mixers.base import Mixer as Mixer
 from statewise.mixers.base import WholeSequence as WholeSequence
+from statewise.mixers.elman import Elman as Elman
+from statewise.mixers.gru import GRU as GRU
+from statewise.mixers.lstm import LSTM as LSTM
 from statewise.mixers.min_gru import MinGRU as MinGRU
+from statewise.mixers.min_lstm import MinLSTM as MinLSTM
 
-__all__ = ["Cell", "MinGRU", "Mixer", "WholeSequence", "build", "catalogue"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "Cell",
+    "Elman",
+    "MinGRU",
+    "MinLSTM",
+    "Mixer",
+    "WholeSequence",
+    "build",
+    "catalogue",
+]
 
 Spec = str | Mapping[str, Any] | Callable[..., Mixer[Any] | WholeSequence]
 """How a mixer is asked for: a name, `{"name": ..., option: value}`, a class or a callable."""
@@ -22,7 +37,7 @@ def catalogue() -> dict[str, type[Mixer[Any]] | type[WholeSequence]]:
     """Return every mixer of this folder, keyed by the name of its file."""
     found = {}
     for module in pkgutil.iter_modules(__path__):
-        if module.name == "base":
+        if module.name in ("base", "layers", "scanned"):
             continue
         path = f"{__name__}.{module.name}"
         classes = [
@@ -62,9 +77,7 @@ def build(
     names = [n for n in inspect.signature(known[name]).parameters if n != "dim"]
     for option in options:
         if option not in names:
-            raise ValueError(
-                f"the mixer {name!r} has no option {option!r}{nearest(option, names)}"
-            )
+            raise ValueError(f"the mixer {name!r} has no option {option!r}{nearest(option, names)}")
     return known[name](dim, **options)
 
 
