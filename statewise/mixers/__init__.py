@@ -7,6 +7,7 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from statewise.mixers.attention import Attention as Attention
 from statewise.mixers.base import Cell as Cell
 from statewise.mixers.base import Mixer as Mixer
 from statewise.mixers.base import WholeSequence as WholeSequence
@@ -19,6 +20,7 @@ from statewise.mixers.min_lstm import MinLSTM as MinLSTM
 __all__ = [
     "GRU",
     "LSTM",
+    "Attention",
     "Cell",
     "Elman",
     "MinGRU",
