@@ -11,21 +11,27 @@ from statewise.mixers.attention import Attention as Attention
 from statewise.mixers.base import Cell as Cell
 from statewise.mixers.base import Mixer as Mixer
 from statewise.mixers.base import WholeSequence as WholeSequence
+from statewise.mixers.bidirectional import Bidirectional as Bidirectional
 from statewise.mixers.elman import Elman as Elman
+from statewise.mixers.feed_forward import FeedForward as FeedForward
 from statewise.mixers.gru import GRU as GRU
 from statewise.mixers.lstm import LSTM as LSTM
 from statewise.mixers.min_gru import MinGRU as MinGRU
 from statewise.mixers.min_lstm import MinLSTM as MinLSTM
+from statewise.mixers.short_convolution import ShortConvolution as ShortConvolution
 
 __all__ = [
     "GRU",
     "LSTM",
     "Attention",
+    "Bidirectional",
     "Cell",
     "Elman",
+    "FeedForward",
     "MinGRU",
     "MinLSTM",
     "Mixer",
+    "ShortConvolution",
     "WholeSequence",
     "build",
     "catalogue",

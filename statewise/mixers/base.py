@@ -166,6 +166,13 @@ def within(lengths: Int[Tensor, " batch"], time: int) -> Bool[Tensor, "batch tim
     return torch.arange(time, device=lengths.device) < lengths[:, None]
 
 
+def blank(
+    x: Float[Tensor, "batch time features"], lengths: Int[Tensor, " batch"] | None
+) -> Float[Tensor, "batch time features"]:
+    """Return a sequence with zeros where it is padding, which may be NaN."""
+    return x if lengths is None else torch.where(within(lengths, x.shape[1])[..., None], x, 0)
+
+
 def where_rows(rows: Bool[Tensor, " batch"], yes: State, no: State) -> State:
     """Return the state that is `yes` in the rows named and `no` in the others."""
 

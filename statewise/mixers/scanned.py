@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from statewise.mixers.base import Mixer, State, zeros
+from statewise.mixers.base import Mixer, State, blank, zeros
 from statewise.ops.scan import scan, scan_step
 
 
@@ -48,7 +48,7 @@ class Scanned(Mixer[State]):
         lengths: Int[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "batch time out"], State]:
         """Map a whole sequence with one scan."""
-        decay, drive = self.gates(x)
+        decay, drive = self.gates(blank(x, lengths))
         initial = None if state is None else _leaf(state)
         y, h = scan(decay, drive, initial=initial, reset=reset, lengths=lengths)
         return y, self.remembers(h)
