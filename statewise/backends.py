@@ -96,7 +96,7 @@ def choose(op: str, table: Sequence[Row], x: Tensor) -> Choice:
         why_not = row.objection(x)
         if why_not is None:
             reason = "; ".join(passed) if passed else "the fastest there is for such inputs"
-            if core is None and x.device.type == "cpu":
+            if core is None and x.device.type == "cpu" and table[0].backend == "native":
                 _tell_once(op, row.backend)
             return Choice(row.backend, reason)
         passed.append(f"not {row.backend}: {why_not}")

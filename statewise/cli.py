@@ -10,14 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse import ArgumentParser, Namespace
 from pydantic import ValidationError
 
 import statewise
 from statewise.training.configuration import LanguageRun
-
-# Options of the parser's own that would say the same with another word.
-set_parsing_settings(add_print_completion_argument=False)
 
 
 class _Parser(ArgumentParser):

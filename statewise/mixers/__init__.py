@@ -8,12 +8,38 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from statewise.mixers.attention import Attention as Attention
 from statewise.mixers.base import Cell as Cell
 from statewise.mixers.base import Mixer as Mixer
 from statewise.mixers.base import WholeSequence as WholeSequence
+from statewise.mixers.bidirectional import Bidirectional as Bidirectional
+from statewise.mixers.elman import Elman as Elman
+from statewise.mixers.feed_forward import FeedForward as FeedForward
+from statewise.mixers.gru import GRU as GRU
+from statewise.mixers.lstm import LSTM as LSTM
 from statewise.mixers.min_gru import MinGRU as MinGRU
+from statewise.mixers.min_lstm import MinLSTM as MinLSTM
+from statewise.mixers.short_convolution import ShortConvolution as ShortConvolution
 
-__all__ = ["Cell", "MinGRU", "Mixer", "WholeSequence", "build", "catalogue", "heads", "read_head"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "Attention",
+    "Bidirectional",
+    "Cell",
+    "Elman",
+    "FeedForward",
+    "MinGRU",
+    "MinLSTM",
+    "Mixer",
+    "ShortConvolution",
+    "WholeSequence",
+    "build",
+    "catalogue",
+    "heads",
+    "nearest",
+    "read_head",
+]
 
 Spec = str | Mapping[str, Any] | Callable[..., Mixer[Any] | WholeSequence]
 """How a mixer is asked for: a name, `{"name": ..., option: value}`, a class or a callable."""
@@ -23,7 +49,7 @@ def catalogue() -> dict[str, type[Mixer[Any]] | type[WholeSequence]]:
     """Return every mixer of this folder, keyed by the name of its file."""
     found = {}
     for module in pkgutil.iter_modules(__path__):
-        if module.name == "base":
+        if module.name in ("base", "layers", "scanned"):
             continue
         path = f"{__name__}.{module.name}"
         classes = [

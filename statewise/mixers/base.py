@@ -149,9 +149,28 @@ def state_dtype(dtype: torch.dtype | None) -> torch.dtype:
     return torch.promote_types(dtype or torch.get_default_dtype(), torch.float32)
 
 
+def zeros(
+    module: nn.Module,
+    *shape: int,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Return a leaf of a module's initial state: where and as wide as `initial_state` promises."""
+    parameter = next(module.parameters())
+    dtype = state_dtype(dtype or parameter.dtype)
+    return parameter.new_zeros(shape, device=device, dtype=dtype)
+
+
 def within(lengths: Int[Tensor, " batch"], time: int) -> Bool[Tensor, "batch time"]:
     """Return where a padded batch is real."""
     return torch.arange(time, device=lengths.device) < lengths[:, None]
+
+
+def blank(
+    x: Float[Tensor, "batch time features"], lengths: Int[Tensor, " batch"] | None
+) -> Float[Tensor, "batch time features"]:
+    """Return a sequence with zeros where it is padding, which may be NaN."""
+    return x if lengths is None else torch.where(within(lengths, x.shape[1])[..., None], x, 0)
 
 
 def where_rows(rows: Bool[Tensor, " batch"], yes: State, no: State) -> State:

@@ -3,9 +3,9 @@
 # Inside this package `torch` is the file torch.py, so the library is imported by its parts.
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, addcmul, float32, promote_types
-from torch import bool as boolean
 
 from statewise import backends
+from statewise.ops.arguments import check_marks
 from statewise.ops.scan import native, reference
 from statewise.ops.scan.torch import scan as parallel_scan
 
@@ -60,16 +60,7 @@ def scan(
         )
     elif promote_types(initial.dtype, work) != work:
         storage = work = promote_types(initial.dtype, work)  # a wider state widens the work
-    if reset is not None and (reset.shape != (batch, time) or reset.dtype != boolean):
-        raise ValueError(
-            f"scan: reset {tuple(reset.shape)} of {reset.dtype} should be boolean and "
-            f"(batch, time) = {(batch, time)}"
-        )
-    if lengths is not None and (lengths.shape != (batch,) or lengths.is_floating_point()):
-        raise ValueError(
-            f"scan: lengths {tuple(lengths.shape)} of {lengths.dtype} should be integers and "
-            f"(batch,) = {(batch,)}"
-        )
+    check_marks("scan", batch, time, reset, lengths)
     form = _FORMS[backends.choose("scan", TABLE, drive).backend]
     output, final = form(
         decay.to(storage), drive.to(storage), initial=initial.to(work), reset=reset, lengths=lengths
