@@ -1,7 +1,6 @@
 """The interface every mixer fulfils. `statewise.testing` turns it into executable laws."""
 
 import abc
-from collections.abc import Callable
 from typing import Generic, TypeVar, cast
 
 import torch
@@ -180,7 +179,3 @@ def where_rows(rows: Bool[Tensor, " batch"], yes: State, no: State) -> State:
         return torch.where(rows.reshape(-1, *[1] * (a.ndim - 1)), a, b)
 
     return cast(State, tree_map(pick, yes, no))
-
-
-MixerFactory = Callable[[int], "Mixer | WholeSequence"]
-"""What may stand where a mixer is asked for in Python: called with `dim`, it returns one."""
