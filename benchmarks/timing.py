@@ -20,24 +20,22 @@ class Times(NamedTuple):
 
 
 def paired(
-    sides: Mapping[str, Callable[[], object]], *, rounds: int = 7, seconds: float = 20.0
+    sides: Mapping[str, Callable[[], object]], *, rounds: int = 7, slow: float = 0.1
 ) -> dict[str, Times]:
     """Time every side once a round, after two rounds of warm-up.
 
     Args:
         sides: what to call, by name.
         rounds: at least this many; five is the least that a median deserves.
-        seconds: a side that needs longer than a rounds-th of this runs five times, warmed up once.
+        slow: sides that take more seconds than this stop after five rounds.
     """
-    slow = set()
-    for name, call in sides.items():
+    for call in sides.values():
         call()
-        if _once(call) > seconds / rounds:
-            slow.add(name)
+    warm = {name: _once(call) for name, call in sides.items()}
     took: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(max(rounds, 5)):
         for name, call in sides.items():
-            if name not in slow or turn < 5:
+            if turn < 5 or warm[name] < slow:
                 took[name].append(_once(call))
     return {name: Times(median(all_), min(all_)) for name, all_ in took.items()}
 
