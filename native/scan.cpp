@@ -15,16 +15,18 @@ void forward(const Scan& a, int part, int parts) {
     memcpy(h, static_cast<const W*>(a.initial) + state, width * sizeof(W));
     const int64_t end = length(a.mask, row, a.shape.time);
     for (int64_t t = 0; t < end; t++) {
-      const S* STATEWISE_RESTRICT decay = at<S>(a.decay, row, t, from);
-      const S* STATEWISE_RESTRICT drive = at<S>(a.drive, row, t, from);
+      const S* decay = at<S>(a.decay, row, t, from);
+      const S* drive = at<S>(a.drive, row, t, from);
       S* output = at<S>(a.output, row, t, from);
-      S* STATEWISE_RESTRICT to = a.stream ? line : output;
+      S* to = a.stream ? line : output;
       if (resets(a.mask, row, t)) {
+        STATEWISE_INDEPENDENT
         for (int64_t i = 0; i < width; i++) {
           h[i] = widen(drive[i]);
           to[i] = narrow<S>(h[i]);
         }
       } else {
+        STATEWISE_INDEPENDENT
         for (int64_t i = 0; i < width; i++) {
           h[i] = widen(decay[i]) * h[i] + widen(drive[i]);
           to[i] = narrow<S>(h[i]);
@@ -41,10 +43,9 @@ void forward(const Scan& a, int part, int parts) {
 // One time of the adjoint. `carry` comes in as what later times send to h_t and leaves as what
 // goes on to h_{t-1}, of which `before` holds the value.
 template <class S, class W, class Before>
-inline void adjoint(const S* STATEWISE_RESTRICT decay, const Before* STATEWISE_RESTRICT before,
-                    const S* STATEWISE_RESTRICT grad_output, W* STATEWISE_RESTRICT carry,
-                    S* STATEWISE_RESTRICT grad_decay, S* STATEWISE_RESTRICT grad_drive,
-                    int64_t width) {
+inline void adjoint(const S* decay, const Before* before, const S* grad_output, W* carry,
+                    S* grad_decay, S* grad_drive, int64_t width) {
+  STATEWISE_INDEPENDENT
   for (int64_t i = 0; i < width; i++) {
     const W g = carry[i] + widen(grad_output[i]);
     grad_drive[i] = narrow<S>(g);
@@ -66,12 +67,13 @@ void backward(const ScanBackward& a, int part, int parts) {
     clear<S>(a.grad_drive, row, end, a.shape.time, from, width);
     for (int64_t t = end - 1; t >= 0; t--) {
       const S* decay = at<S>(a.decay, row, t, from);
-      const S* STATEWISE_RESTRICT grad_output = at<S>(a.grad_output, row, t, from);
+      const S* grad_output = at<S>(a.grad_output, row, t, from);
       S* grad_decay = at<S>(a.grad_decay, row, t, from);
       S* grad_drive = at<S>(a.grad_drive, row, t, from);
-      S* STATEWISE_RESTRICT decay_to = a.stream ? decay_line : grad_decay;
-      S* STATEWISE_RESTRICT drive_to = a.stream ? drive_line : grad_drive;
+      S* decay_to = a.stream ? decay_line : grad_decay;
+      S* drive_to = a.stream ? drive_line : grad_drive;
       if (resets(a.mask, row, t)) {
+        STATEWISE_INDEPENDENT
         for (int64_t i = 0; i < width; i++) {
           drive_to[i] = narrow<S>(carry[i] + widen(grad_output[i]));
           decay_to[i] = narrow<S>(W(0));

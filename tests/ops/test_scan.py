@@ -438,7 +438,7 @@ def test_one_libgomp_in_the_process():
 def test_kernels_pass_the_sanitizers(tmp_path):
     """Address and undefined-behaviour sanitizers over the kernels, at every level."""
     source = pathlib.Path(__file__).parents[2] / "native"
-    build = ["-S", source / "tests", "-B", tmp_path, "-DCMAKE_BUILD_TYPE=Debug"]
-    for command in (["cmake", *build], ["cmake", "--build", tmp_path], [tmp_path / "scan_test"]):
+    configure = ["cmake", "-S", source, "-B", tmp_path, "-DSTATEWISE_SANITIZE=ON"]
+    for command in (configure, ["cmake", "--build", tmp_path], [tmp_path / "kernels_test"]):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
