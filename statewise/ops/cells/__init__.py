@@ -79,6 +79,8 @@ def recur(
     if initial is None:
         zeros = x.new_zeros(batch, hidden, dtype=work)
         initial = (zeros,) * cell.leaves
+    if len(initial) != cell.leaves:
+        raise ValueError(f"{cell.name} has {cell.leaves} tensors in its state, not {len(initial)}")
     for leaf in initial:
         if leaf.shape != (batch, hidden):
             raise ValueError(
