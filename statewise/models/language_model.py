@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -352,5 +352,4 @@ def _block(
         specs.insert(0, {"name": "short_convolution", "width": config.convolution})
     if config.expansion:
         specs.append({"name": "feed_forward", "expansion": config.expansion})
-    branches = [catalogue.build(spec, config.dim, mixers=mixers) for spec in specs]
-    return Block(cast("list[Mixer[Any]]", branches))  # which refuses whole-sequence parts
+    return Block([catalogue.build(spec, config.dim, mixers=mixers) for spec in specs])

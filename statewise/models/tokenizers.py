@@ -116,15 +116,31 @@ class FileTokenizer:
             *zip(encoding.ids, encoding.offsets, strict=True),
             (None, (len(text), len(text))),
         ]:
-            # A model without an unknown token leaves out, silently, what it cannot spell.
-            lost = text[place:start]
-            if lost.strip() or (token is not None and token == self._unknown):
-                at = start - len(lost.lstrip()) if lost.strip() else start
-                raise ValueError(
-                    f"the tokenizer has no token for {text[at]!r} at position {at} of the text"
-                )
+            if text[place:start].strip():
+                raise self._lacks(text, self._left_out(text, place))
+            if token is not None and token == self._unknown:
+                raise self._lacks(text, start)
             place = max(place, end)
         return encoding.ids
+
+    def _left_out(self, text: str, place: int) -> int:
+        """Return where the first character is that has no tokens.
+
+        A model without an unknown token leaves such out silently; the offsets that the library
+        gives behind it are too small, so they only say that there is one.
+        """
+        alone = (at for at, character in enumerate(text) if self._is_lost(character))
+        return next(alone, place)
+
+    def _is_lost(self, character: str) -> bool:
+        return not (
+            character.isspace() or self._tokenizer.encode(character, add_special_tokens=False).ids
+        )
+
+    def _lacks(self, text: str, at: int) -> ValueError:
+        return ValueError(
+            f"the tokenizer has no token for {text[at]!r} at position {at} of the text"
+        )
 
     def bytes_of(self, token: int) -> bytes:
         """Return what a token adds to the text before it."""
@@ -179,6 +195,7 @@ def _spell(tokenizer: Any, description: dict[str, Any], path: str) -> list[bytes
     if first is None:
         raise ValueError(f"{path} has no token that writes text")
     before = tokenizer.decode([first])
+    plain.append(first)  # so that no token is tried at the end alone, where some end otherwise
     pairs = tokenizer.decode_batch([[first, token] for token in plain])
     added = [pair[len(before) :] for pair in pairs]
     if tokenizer.decode([first, *plain]) != before + "".join(added):

@@ -6,20 +6,26 @@ from statewise.mixers import MinGRU, Mixer, WholeSequence
 from statewise.models import Block, SideBySide, Stack
 
 
-class Wider(MinGRU):
+class Wider(Mixer):
     """Answers with twice as many features as it reads."""
 
     def __init__(self, dim):
-        super().__init__(dim)
-        self.out = 2 * dim
+        super().__init__()
+        self.inner, self.dim, self.out = MinGRU(dim), dim, 2 * dim
+
+    def initial_state(self, batch, *, device=None, dtype=None):
+        return self.inner.initial_state(batch, device=device, dtype=dtype)
 
     def forward(self, x, state=None, *, reset=None, lengths=None):
-        y, state = super().forward(x, state, reset=reset, lengths=lengths)
+        y, state = self.inner(x, state, reset=reset, lengths=lengths)
         return torch.cat([y, -y], -1), state
 
-    def step(self, x, state):
-        y, state = super().step(x, state)
-        return torch.cat([y, -y], -1), state
+    def state_size(self, time):
+        return self.inner.state_size(time)
+
+    @classmethod
+    def example(cls):
+        return cls(4)
 
 
 class Mirror(WholeSequence):
