@@ -117,30 +117,23 @@ class FileTokenizer:
             (None, (len(text), len(text))),
         ]:
             if text[place:start].strip():
-                raise self._lacks(text, self._left_out(text, place))
+                # A model without an unknown token leaves out silently what it cannot spell. The
+                # offsets behind are then too small: they say that there is such, not where.
+                raise self._lacks(text, 0, len(text))
             if token is not None and token == self._unknown:
-                raise self._lacks(text, start)
+                raise self._lacks(text, start, end)
             place = max(place, end)
         return encoding.ids
 
-    def _left_out(self, text: str, place: int) -> int:
-        """Return where the first character is that has no tokens.
-
-        A model without an unknown token leaves such out silently; the offsets that the library
-        gives behind it are too small, so they only say that there is one.
-        """
-        alone = (at for at, character in enumerate(text) if self._is_lost(character))
-        return next(alone, place)
-
-    def _is_lost(self, character: str) -> bool:
-        return not (
-            character.isspace() or self._tokenizer.encode(character, add_special_tokens=False).ids
-        )
-
-    def _lacks(self, text: str, at: int) -> ValueError:
+    def _lacks(self, text: str, start: int, end: int) -> ValueError:
+        at = next((at for at in range(start, end) if self._is_unknown(text[at])), start)
         return ValueError(
             f"the tokenizer has no token for {text[at]!r} at position {at} of the text"
         )
+
+    def _is_unknown(self, character: str) -> bool:
+        tokens = self._tokenizer.encode(character, add_special_tokens=False).ids
+        return not character.isspace() and (not tokens or self._unknown in tokens)
 
     def bytes_of(self, token: int) -> bytes:
         """Return what a token adds to the text before it."""

@@ -103,7 +103,7 @@ def test_special_tokens_write_nothing(tmp_path):
     ("kind", "text", "message"),
     [
         (unigram, "cat Q sat", "no token for 'Q' at position 4"),
-        (word_piece, "the cat Q", "no token for 'Q' at position 8"),
+        (word_piece, "the catQ", "no token for 'Q' at position 7"),
         (no_unknown, "ab z", "no token for 'z' at position 3"),
         (no_unknown, "z", "no token for 'z' at position 0"),
         (no_unknown, "azb", "no token for 'z' at position 1"),
