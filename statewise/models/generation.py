@@ -16,7 +16,7 @@ import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
@@ -71,12 +71,11 @@ class Sampling(NamedTuple):
         _require(self.top_k >= 0, "top_k", self.top_k, "at least 1, or 0 for no limit")
         _require(0 < self.top_p <= 1, "top_p", self.top_p, "above 0 and at most 1")
         penalty = self.repetition_penalty
-        _require(
-            0 < penalty < math.inf, "repetition_penalty", penalty, "above 0"
-        )
+        _require(0 < penalty < math.inf, "repetition_penalty", penalty, "above 0")
         _require(self.penalty_window >= 0, "penalty_window", self.penalty_window, "at least 0")
 
 
+@runtime_checkable
 class Model(Protocol):
     """What generation asks of a language model."""
 
@@ -131,7 +130,7 @@ class BatchGeneration(Iterator[list[str]]):
         if state is None:
             # Some token must come first, and text begins where a line does.
             prompts = [prompt or "\n" for prompt in prompts]
-            self._state = self._logits = None
+            self._state, self._logits = None, torch.zeros(len(prompts), 1)
             self._rows = [
                 _Row(_seeded(number), deque(maxlen=sampling.penalty_window))
                 for number in _seeds(seed, len(prompts))
@@ -151,7 +150,6 @@ class BatchGeneration(Iterator[list[str]]):
     def state(self) -> GenerationState:
         """All that the rest depends on, after every token drawn so far: a value of your own."""
         rows, device = self._rows, self._logits.device
-        window = max(self._sampling.penalty_window, 0)
         longest = max((len(row.pending) for row in rows), default=0)
         pending = [list(row.pending.ljust(longest, b"\0")) for row in rows]
         batch = len(rows)
@@ -159,7 +157,7 @@ class BatchGeneration(Iterator[list[str]]):
             self._state,
             self._logits,
             torch.stack([row.generator.get_state() for row in rows]).to(device),
-            self._windows().reshape(batch, window).to(device),
+            self._windows().to(device),
             torch.tensor(pending, dtype=torch.uint8, device=device).reshape(batch, longest),
             torch.tensor([len(row.pending) for row in rows], device=device),
             torch.tensor([row.finished for row in rows], device=device),
@@ -184,7 +182,7 @@ class BatchGeneration(Iterator[list[str]]):
         except ValueError as error:
             where = "the prompt" if rows == 1 else f"prompt {row}"
             raise ValueError(f"{where} cannot be read: {error}") from None
-        if self._logits is None and not tokens:
+        if self._state is None and not tokens:
             raise ValueError(f"the prompt {prompt!r} has no tokens: there is nothing to go on from")
         return tokens
 
@@ -234,13 +232,12 @@ class BatchGeneration(Iterator[list[str]]):
 
     def _answer(self, features: Tensor, active: Tensor) -> None:
         logits = self._model.logits(features)
-        if self._logits is not None:
-            logits = torch.where(active[:, None], logits, self._logits)
-        self._logits = logits
+        self._logits = torch.where(active[:, None], logits, self._logits.to(logits.device))
 
     def _windows(self) -> Tensor:
         width = self._sampling.penalty_window
-        return torch.tensor([[-1] * (width - len(r.window)) + list(r.window) for r in self._rows])
+        filled = [[-1] * (width - len(row.window)) + list(row.window) for row in self._rows]
+        return torch.tensor(filled, dtype=torch.int64).reshape(len(filled), width)
 
 
 class Generation(Iterator[str]):

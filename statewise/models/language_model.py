@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -206,10 +206,10 @@ class LanguageModel(nn.Module):
         prompt: str | bytes = "",
         *,
         max_tokens: int | None = 256,
-        temperature: float = 1.0,
+        temperature: float | int = 1.0,
         top_k: int = 0,
-        top_p: float = 1.0,
-        repetition_penalty: float = 1.0,
+        top_p: float | int = 1.0,
+        repetition_penalty: float | int = 1.0,
         penalty_window: int = 64,
         stop: str | bytes | Sequence[str | bytes] = (),
         seed: int = 0,
@@ -256,10 +256,10 @@ class LanguageModel(nn.Module):
         prompts: Sequence[str | bytes],
         *,
         max_tokens: int | None = 256,
-        temperature: float = 1.0,
+        temperature: float | int = 1.0,
         top_k: int = 0,
-        top_p: float = 1.0,
-        repetition_penalty: float = 1.0,
+        top_p: float | int = 1.0,
+        repetition_penalty: float | int = 1.0,
         penalty_window: int = 64,
         stop: str | bytes | Sequence[str | bytes] = (),
         seed: int | Sequence[int] = 0,
@@ -352,5 +352,4 @@ def _block(
         specs.insert(0, {"name": "short_convolution", "width": config.convolution})
     if config.expansion:
         specs.append({"name": "feed_forward", "expansion": config.expansion})
-    branches = [catalogue.build(spec, config.dim, mixers=mixers) for spec in specs]
-    return Block(cast("list[Mixer[Any]]", branches))  # which refuses whole-sequence parts
+    return Block([catalogue.build(spec, config.dim, mixers=mixers) for spec in specs])

@@ -27,7 +27,7 @@ States = tuple[Any, ...]
 class _Parts(Mixer[States]):
     """Several mixers of one width; their states make a tuple."""
 
-    def __init__(self, parts: Sequence[Mixer[Any]]):
+    def __init__(self, parts: Sequence[Mixer[Any] | WholeSequence]):
         super().__init__()
         what = type(self).__name__
         if not parts:
@@ -79,7 +79,7 @@ class SideBySide(_Parts):
         parts: mixers that read the same number of features, and answer with the same number.
     """
 
-    def __init__(self, parts: Sequence[Mixer[Any]]):
+    def __init__(self, parts: Sequence[Mixer[Any] | WholeSequence]):
         super().__init__(parts)
         outs = sorted({part.out for part in parts})
         if len(outs) > 1:
@@ -128,7 +128,7 @@ class Block(_Parts):
             another width back to it.
     """
 
-    def __init__(self, branches: Sequence[Mixer[Any]]):
+    def __init__(self, branches: Sequence[Mixer[Any] | WholeSequence]):
         super().__init__(branches)
         # LayerNorm, not RMSNorm, which torch 2.13 computes on CPU as a chain of passes: forward and
         # backward on (32, 256, 256), one thread, took 34 ms, LayerNorm 3. Without a bias, so that

@@ -9,9 +9,10 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """What a language model asks of a tokenizer."""
 
@@ -115,15 +116,24 @@ class FileTokenizer:
             *zip(encoding.ids, encoding.offsets, strict=True),
             (None, (len(text), len(text))),
         ]:
-            # A model without an unknown token leaves out, silently, what it cannot spell.
-            lost = text[place:start]
-            if lost.strip() or (token is not None and token == self._unknown):
-                at = start - len(lost.lstrip()) if lost.strip() else start
-                raise ValueError(
-                    f"the tokenizer has no token for {text[at]!r} at position {at} of the text"
-                )
+            if text[place:start].strip():
+                # A model without an unknown token leaves out silently what it cannot spell. The
+                # offsets behind are then too small: they say that there is such, not where.
+                raise self._lacks(text, 0, len(text))
+            if token is not None and token == self._unknown:
+                raise self._lacks(text, start, end)
             place = max(place, end)
         return encoding.ids
+
+    def _lacks(self, text: str, start: int, end: int) -> ValueError:
+        at = next((at for at in range(start, end) if self._is_unknown(text[at])), start)
+        return ValueError(
+            f"the tokenizer has no token for {text[at]!r} at position {at} of the text"
+        )
+
+    def _is_unknown(self, character: str) -> bool:
+        tokens = self._tokenizer.encode(character, add_special_tokens=False).ids
+        return not character.isspace() and (not tokens or self._unknown in tokens)
 
     def bytes_of(self, token: int) -> bytes:
         """Return what a token adds to the text before it."""
@@ -178,6 +188,7 @@ def _spell(tokenizer: Any, description: dict[str, Any], path: str) -> list[bytes
     if first is None:
         raise ValueError(f"{path} has no token that writes text")
     before = tokenizer.decode([first])
+    plain.append(first)  # so that no token is tried at the end alone, where some end otherwise
     pairs = tokenizer.decode_batch([[first, token] for token in plain])
     added = [pair[len(before) :] for pair in pairs]
     if tokenizer.decode([first, *plain]) != before + "".join(added):
