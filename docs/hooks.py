@@ -3,7 +3,7 @@
 A page says where a table goes with a comment such as `<!-- catalogue -->`.
 """
 
-from statewise import mixers
+from statewise import mixers, testing
 
 
 def catalogue() -> str:
@@ -18,7 +18,14 @@ def catalogue() -> str:
     return "\n".join(rows) + "\n\n" + "\n\n".join(details)
 
 
-TABLES = {"<!-- catalogue -->": catalogue}
+def laws() -> str:
+    """Return the laws."""
+    rows = ["| law | what it says | holds for |", "|---|---|---|"]
+    rows += [f"| {name.replace('_', ' ')} | {says} | {kinds} |" for name, says, kinds in testing.table()]
+    return "\n".join(rows)
+
+
+TABLES = {"<!-- catalogue -->": catalogue, "<!-- laws -->": laws}
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
