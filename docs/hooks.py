@@ -21,7 +21,9 @@ def catalogue() -> str:
 def laws() -> str:
     """Return the laws."""
     rows = ["| law | what it says | holds for |", "|---|---|---|"]
-    rows += [f"| {name.replace('_', ' ')} | {says} | {kinds} |" for name, says, kinds in testing.table()]
+    rows += [
+        f"| {name.replace('_', ' ')} | {says} | {kinds} |" for name, says, kinds in testing.table()
+    ]
     return "\n".join(rows)
 
 

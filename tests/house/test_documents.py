@@ -1,5 +1,6 @@
 """Every Python block and every command in the documents runs, and every path in them exists."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -8,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from statewise.cli import main
 from tests.house import rules
 from tests.house.documents import commands, documents, program, run, text_of
 
 ROOT = rules.ROOT
-COMMAND_LINE = "from statewise.cli import main; main()"
 
 
 def test_their_python_runs():
@@ -28,7 +29,9 @@ def test_their_python_runs():
 
 
 def test_a_block_that_fails_is_found_with_its_line():
-    text = "Words.\n\n```python\nx = 1\n```\n\n```bash\nfalse\n```\n\n```python\nassert x == 2\n```\n"
+    text = (
+        "Words.\n\n```python\nx = 1\n```\n\n```bash\nfalse\n```\n\n```python\nassert x == 2\n```\n"
+    )
     with pytest.raises(AssertionError) as failure:
         run("planted.md", text)
     assert failure.traceback[-1].lineno + 1 == 12
@@ -54,17 +57,13 @@ def test_commands_are_found():
 
 
 @pytest.mark.parametrize("path", ["README.md", "docs/command-line.md"])
-def test_its_training_options_exist(path: str):
+def test_its_training_options_exist(path: str, capsys: pytest.CaptureFixture[str]):
     trainings = [words for words in commands(text_of(path)) if words[0] == "train"]
     assert trainings
     for words in trainings:
-        done = subprocess.run(
-            [sys.executable, "-c", COMMAND_LINE, *words, "--print_config"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
+        with pytest.raises(SystemExit) as stopped:
+            main([*words, "--print_config"])
+        assert stopped.value.code in (0, None), capsys.readouterr().err
 
 
 @pytest.mark.long
@@ -72,9 +71,9 @@ def test_the_commands_of_the_readme_work_as_printed(tmp_path: Path):
     shutil.copy(ROOT / "README.md", tmp_path)
     for words in commands(text_of("README.md")):
         done = subprocess.run(
-            [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {COMMAND_LINE}"]
-            + words,
+            [sys.executable, "-m", "statewise", *words],
             cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
         )
