@@ -1,4 +1,4 @@
-"""Run the Python of documents as their readers would:  python -m tests.house.documents README.md ..."""
+"""Run the Python of documents as readers would:  python -m tests.house.documents README.md ..."""
 
 import os
 import re
