@@ -66,4 +66,4 @@ def main(mixer: str = "min_gru", steps: int = 150) -> float:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1] if len(sys.argv) > 1 else "min_gru")

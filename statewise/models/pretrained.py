@@ -11,7 +11,7 @@ import safetensors
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-import statewise
+from statewise import __version__
 
 FORMAT = 1
 """Raised when an older reader would misunderstand the files."""
@@ -37,7 +37,7 @@ def write(
         save_file(tensors, path, metadata={"format": "pt"})
     description = {
         "format": FORMAT,
-        "statewise": statewise.__version__,
+        "statewise": __version__,
         "model": kind,
         "files": [WEIGHTS] if write_tokenizer is None else [WEIGHTS, TOKENIZER],
         "config": config,
@@ -68,7 +68,7 @@ def read_config(folder: str | Path, kind: str) -> dict[str, Any]:
     if description.get("format") != FORMAT:
         raise ValueError(
             f"{path} has format {description.get('format')}, written by statewise "
-            f"{description.get('statewise')}; this is {statewise.__version__}, which reads {FORMAT}"
+            f"{description.get('statewise')}; this is {__version__}, which reads {FORMAT}"
         )
     if description.get("model") != kind:
         raise ValueError(f"{path} describes a {description.get('model')}, not a {kind}")

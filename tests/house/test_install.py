@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -43,9 +44,10 @@ def test_without_a_compiler_it_installs_and_runs(tmp_path: Path, setting: dict[s
     assert done.returncode == 0, done.stderr
     assert not list(target.rglob("_native*"))
     environment = {k: v for k, v in os.environ.items() if k != "STATEWISE_NATIVE"}
+    # Without `site`, so that an editable installation of ours does not step in front.
     ran = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        env={**environment, "PYTHONPATH": str(target)},
+        [sys.executable, "-S", "-c", PROGRAM],
+        env={**environment, "PYTHONPATH": f"{target}{os.pathsep}{sysconfig.get_path('platlib')}"},
         cwd=tmp_path,
         capture_output=True,
         text=True,
