@@ -5,7 +5,7 @@
     check_mixer(Mine)            # its `example()`; or an instance, or what makes one when called
 
 A law is a function whose docstring is the law. It is tried in eval mode, in float64 and float32, on
-inputs that nobody chose; a law that does not hold raises `LawBroken` with its name, its sentence and
+inputs that nobody chose; one that does not hold raises `LawBroken` with its name, its sentence and
 what was seen. The laws read two things off a mixer besides its interface, both optional:
 
     example_input(batch, time, generator, dtype)   where an input is not (batch, time, dim)
@@ -72,15 +72,40 @@ __all__ = [
     "Law",
     "LawBroken",
     "Subject",
+    "a_reset_heals_nan",
+    "a_reset_is_a_fresh_start",
     "agree",
+    "arguments_are_left_alone",
+    "bfloat16_is_close",
     "check_mixer",
     "check_whole_sequence",
+    "compiles_whole",
+    "double_backward_is_right",
+    "every_parameter_learns",
     "example_input",
+    "extreme_inputs_stay_finite",
+    "forward_mode_is_right",
+    "gradients_are_right",
     "hold",
+    "is_causal",
     "longest_agreement",
+    "no_gradient_crosses_a_reset",
+    "no_state_means_the_initial_state",
+    "nothing_is_legal",
+    "outputs_alias_nothing",
+    "padding_changes_nothing",
     "prepare",
+    "rows_are_kept_apart",
     "sentence",
+    "splits_anywhere",
+    "state_dict_round_trips",
+    "steps_equal_forward",
     "table",
+    "the_state_has_its_declared_size",
+    "the_state_keeps_its_precision",
+    "the_state_owns_its_memory",
+    "the_state_survives_a_file",
+    "vmap_is_a_loop",
 ]
 
 Law = Callable[[Subject], None]
@@ -190,7 +215,9 @@ def hold(
     try:
         law(subject)
     except Exception as error:
-        seen = str(error) if isinstance(error, LawBroken) else f"{type(error).__name__}: {error}"
+        seen = str(error)
+        if not isinstance(error, LawBroken):
+            seen = f"{type(error).__name__}: {seen.strip().partition(chr(10))[0]}"
         raise LawBroken(
             f"{type(subject.mixer).__name__} in {dtype} breaks the law {law.__name__}: "
             f"{sentence(law)} Seen: {seen}"

@@ -36,7 +36,7 @@ def agree(found: Any, expected: Any, what: str, *, limit: float | None = None) -
     if [path for path, _ in ours] != [path for path, _ in theirs]:
         fail(f"{what}: the structure is {_names(ours)} and should be {_names(theirs)}")
     for (path, a), (_, b) in zip(ours, theirs, strict=True):
-        name = f"{what}{keystr(path)}"
+        name = f"{what} {keystr(path)}".rstrip()
         if a.shape != b.shape or a.dtype != b.dtype:
             fail(f"{name}: {tuple(a.shape)} of {a.dtype} should be {tuple(b.shape)} of {b.dtype}")
         if not (b.is_floating_point() or b.is_complex()):

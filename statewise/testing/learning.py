@@ -55,7 +55,6 @@ def bfloat16_is_close(subject: Subject) -> None:
         require(not narrow, f"beside bfloat16 inputs, leaf {name} of the state is {leaf.dtype}")
     unavoidable = distance(middle(x.bfloat16().float())[0].bfloat16(), expected)
     error = distance(found, expected)
-    print(error, unavoidable)
     require(
         error <= 2 * unavoidable,
         f"the error is {error:.2g}, where rounding inputs, weights and outputs costs "

@@ -90,7 +90,7 @@ def a_reset_heals_nan(subject: Subject) -> None:
 
 
 def padding_changes_nothing(subject: Subject) -> None:
-    """A padded row gives what it gives alone: zeros beyond, NaN and resets in the padding unread."""
+    """A padded row gives what it gives alone; beyond it are zeros, and NaN or resets are unread."""
     for time in subject.times:
         x, state = subject.input(4, time), subject.state(4)
         lengths, reset = subject.lengths(4, time), subject.reset(4, time)
