@@ -55,10 +55,10 @@ def _solve(a: Tensor, b: Tensor, stops: Tensor | None) -> Tensor:
         odd = _solve(a_even * a_odd, a_odd * b_even + b_odd, None)
     else:
         # What a stop hides is replaced before it is multiplied: it may be NaN, and so may 0 * NaN
-        # in the gradient.
+        # in the gradient. The decays before it are hidden as well as the drives.
         s_even, s_odd = stops[:, : 2 * pairs : 2], stops[:, 1::2]
-        b_seen = torch.where(s_odd, 0, b_even)
-        odd = _solve(a_even * a_odd, a_odd * b_seen + b_odd, s_even | s_odd)
+        a_seen, b_seen = torch.where(s_odd, 0, a_even), torch.where(s_odd, 0, b_even)
+        odd = _solve(a_seen * a_odd, a_odd * b_seen + b_odd, s_even | s_odd)
     before = odd[:, : (time - 1) // 2]
     if stops is not None:
         before = torch.where(stops[:, 2::2], 0, before)
