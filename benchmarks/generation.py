@@ -35,7 +35,7 @@ def main() -> None:
     generation = model.generate("A", max_tokens=chosen.bytes)
     began, done = time.perf_counter(), 0
     for _ in generation:
-        count = int(generation.state.count[0])
+        count = int(generation.state.drawn[0])
         if count - done >= WINDOW:
             now = time.perf_counter()
             windows.append((now - began) / (count - done) * 1e6)

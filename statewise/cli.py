@@ -198,7 +198,9 @@ def _generate(chosen: Namespace) -> None:
     prompt = options.pop("prompt")
     model = LanguageModel.from_pretrained(checkpoint(folder))
     if before is not None:
-        options["state"] = state.load(before, model=model)
+        # Without a penalty window its axis is empty, which leaves the file's own length free.
+        example = model.generate(penalty_window=0).state
+        options["state"] = state.load(before, model=model, like=example)
     # The command line hands over bytes that are no text as surrogates: give the bytes back.
     generation = model.generate(os.fsencode(prompt), **options)
     if before is None:

@@ -198,7 +198,7 @@ def load(
     Args:
         path: the file.
         model: whose state it should be.
-        like: or an example of the state, of any batch.
+        like: an example of the state, of any batch, where it is not `model.initial_state`'s.
         other_weights: take a state of the same structure although other weights made it.
 
     An axis that is empty in the model's initial state (or in `like`) is one that grows: in the file
@@ -209,11 +209,11 @@ def load(
         ValueError: if the file is cut short or something else; if its state has another structure,
             naming the first leaf that differs; if other weights made it.
     """
-    if (model is None) == (like is None):
-        raise ValueError("load needs either model= or like=, to know the structure of the state")
+    if model is None and like is None:
+        raise ValueError("load needs model= or like=, to know the structure of the state")
     path = Path(path)
     weights, found = _read(path)
-    if model is not None:
+    if like is None and model is not None:
         like = cast(State, model.initial_state(next((len(leaf) for leaf in found.values()), 0)))
     expected = leaves(like)
     if (difference := _difference(found, expected, grown=True)) is not None:

@@ -59,7 +59,7 @@ def test_training_prints_bits_per_byte_and_leaves_a_run(run, capsys):
 def test_a_configuration_file_gives_the_same_run(run, capsys):
     cli.main(["train", "lm", "--config", str(run / "config.yaml"), "--out", str(run) + "2", "--quiet"])
     lines = [
-        [json.loads(line).get("held_out_bits_per_byte") for line in path.open()][-1]
+        json.loads(path.read_text().splitlines()[-1])["held_out_bits_per_byte"]
         for path in (run / "metrics.jsonl", run.parent / "run2/metrics.jsonl")
     ]
     assert lines[0] == lines[1]
@@ -134,7 +134,7 @@ def test_the_doctor_says_what_runs_where_and_why(capsys):
             "Bidirectional reads the whole sequence",
         ),
         (
-            "train lm --data.path TEXT --max_steps 1 --mixer {name:attention,windw:3}",
+            'train lm --data.path TEXT --max_steps 1 --mixer {"name":"attention","windw":3}',
             "no option 'windw'; did you mean 'window'?",
         ),
         ("train lm --data.path nowhere.txt --max_steps 1", "nowhere.txt: there is no such file"),

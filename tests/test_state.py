@@ -213,7 +213,7 @@ def test_another_structure_is_refused_in_words(tmp_path, like, sentence):
 
 def test_load_needs_a_structure(tmp_path):
     for arguments in ({}, {"model": Keeper(), "like": ()}):
-        with pytest.raises(ValueError, match="either model= or like="):
+        with pytest.raises(ValueError, match="model= or like="):
             states.load(tmp_path / "s", **arguments)
 
 
