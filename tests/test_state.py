@@ -212,9 +212,19 @@ def test_another_structure_is_refused_in_words(tmp_path, like, sentence):
 
 
 def test_load_needs_a_structure(tmp_path):
-    for arguments in ({}, {"model": Keeper(), "like": ()}):
-        with pytest.raises(ValueError, match="model= or like="):
-            states.load(tmp_path / "s", **arguments)
+    with pytest.raises(ValueError, match="model= or like="):
+        states.load(tmp_path / "s")
+
+
+def test_an_example_gives_the_structure_and_the_model_is_still_checked(tmp_path):
+    model, other = Keeper(), Keeper()
+    kept = {"inner": model.read(2, 4)}
+    states.save(tmp_path / "s", kept, model=model)
+    assert states.load(tmp_path / "s", model=model, like=kept).keys() == kept.keys()
+    with torch.no_grad():
+        next(other.parameters()).add_(1)
+    with pytest.raises(ValueError, match="other weights"):
+        states.load(tmp_path / "s", model=other, like=kept)
 
 
 def test_bad_files_get_one_sentence(tmp_path):
