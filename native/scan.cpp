@@ -80,8 +80,17 @@ void backward(const ScanBackward& a, int part, int parts) {
           carry[i] = 0;
         }
       } else if (t > 0) {
-        adjoint(decay, at<S>(a.output, row, t - 1, from), grad_output, carry, decay_to, drive_to,
-                width);
+        const S* before = at<S>(a.output, row, t - 1, from);
+        const int64_t ahead = ahead_of(t);
+        for (int64_t i = 0; i < width; i += burst) {
+          const int64_t w = width - i < burst ? width - i : burst;
+          if (ahead >= 0) {
+            prefetch(at<S>(a.decay, row, ahead, from + i), w);
+            prefetch(at<S>(a.output, row, ahead, from + i), w);
+            prefetch(at<S>(a.grad_output, row, ahead, from + i), w);
+          }
+          adjoint(decay + i, before + i, grad_output + i, carry + i, decay_to + i, drive_to + i, w);
+        }
       } else {
         adjoint(decay, static_cast<const W*>(a.initial) + state, grad_output, carry, decay_to,
                 drive_to, width);
