@@ -33,7 +33,7 @@ def recur(
     if lengths is not None:
         real = torch.arange(time, device=x.device) < lengths[:, None]
         x = torch.where(real[..., None], x, 0)
-        reset = None if reset is None else reset & real
+        reset = None if reset is None else reset & real  # padding cuts nothing
         borders.update(lengths.unique().tolist())
     if reset is not None:
         borders.update(reset.any(0).nonzero().flatten().tolist())
