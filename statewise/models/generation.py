@@ -29,7 +29,11 @@ PREFILL = 4096
 
 
 class GenerationState(NamedTuple):
-    """All that the rest of the text depends on, besides the model and the options."""
+    """All that the rest of the text depends on, besides the model and the options.
+
+    A tree of tensors like any state: `statewise.state.save(path, generation.state)` keeps it, and
+    `load(path, like=model.generate().state)` brings it back.
+    """
 
     model: Any
     """The model's state after every token so far."""

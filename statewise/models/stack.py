@@ -217,11 +217,8 @@ class Stack(_Parts):
 
     @classmethod
     def example(cls) -> "Stack":
-        """Return a small instance: two blocks that share a branch."""
-        from statewise.mixers.min_gru import MinGRU
-
-        shared = MinGRU(4)
-        return cls([Block([MinGRU(4), shared]), Block([shared])])
+        """Return a small instance."""
+        return cls([Block.example(), Block.example()])
 
 
 def _sum(ys: Sequence[Tensor]) -> Tensor:

@@ -271,6 +271,24 @@ def test_a_stopped_row_keeps_its_state_with_a_real_model(model):
                 torch.testing.assert_close(left[0], right[i])
 
 
+def test_every_kind_of_memory_keeps_its_rows_apart():
+    """Attention grows, a window turns, a convolution and a feed-forward layer come with each."""
+    torch.manual_seed(0)
+    window = {"name": "attention", "heads": 2, "window": 3}
+    mixer = ["min_gru", {"name": "attention", "heads": 2}, window]
+    model = LanguageModel(LanguageModelConfig(dim=8, depth=3, mixer=mixer))
+    torch.nn.init.normal_(model.embedding.weight)
+    prompts, stop = ["a", "Hello", "xyz"], [bytes([i]) for i in range(30)]
+    batch = model.generate_batch(prompts, max_tokens=15, seed=2, stop=stop)
+    rows = ["".join(pieces) for pieces in zip(*batch, strict=True)]
+    assert batch.state.finished.tolist() != [True] * 3
+    assert batch.state.finished.any()
+    for i, prompt in enumerate(prompts):
+        alone = model.generate(prompt, max_tokens=15, seed=2 + i, stop=stop)
+        assert "".join(alone) == rows[i]
+        torch.testing.assert_close(alone.state.logits[0], batch.state.logits[i])
+
+
 def test_an_empty_batch_is_over_at_once(model):
     assert list(model.generate_batch([])) == []
 

@@ -41,7 +41,13 @@ class Mirror(WholeSequence):
         return cls(4)
 
 
+def shared():
+    branch = MinGRU(4)
+    return Stack([Block([MinGRU(4), branch]), Block([branch])])
+
+
 KINDS = {
+    "shared": shared,
     "stack": Stack.example,
     "block": Block.example,
     "side by side": SideBySide.example,
@@ -121,7 +127,7 @@ def test_state_has_its_declared_size(stack):
 
 
 def test_a_shared_branch_has_its_parameters_once_and_a_state_per_place():
-    stack = Stack.example()
+    stack = shared()
     assert stack.parts[0].parts[1] is stack.parts[1].parts[0]
     gates = [name for name, _ in stack.named_parameters() if name.endswith("gate.weight")]
     assert len(gates) == 2
