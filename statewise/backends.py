@@ -6,13 +6,15 @@ one; `statewise doctor` prints every choice with its reason.
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_legacy_batchedtensor as _batched
 from torch.autograd import forward_ad
+from torch.utils.dlpack import to_dlpack
 
 BACKENDS = ("reference", "torch", "native")
 """The loop that defines an op, its parallel form in torch, and our C++."""
@@ -42,6 +44,8 @@ def _load_core():
         if "_native" not in str(error):
             return None, f"it does not load here: {error}"
         return None, "no C++ compiler was found when statewise was installed"
+    if level := os.environ.get("STATEWISE_LEVEL"):
+        _native.set_level(level)
     return _native, None
 
 
@@ -52,7 +56,7 @@ _forced: str | None = None
 _told: set[str] = set()
 
 
-class use:  # noqa: N801 - reads as a verb: `use("reference")`, `with use("reference"):`
+class use:
     """Force one backend for every op, from here on or within a `with` block.
 
     `use(None)` returns to the tables. An op that lacks the backend, or an input the backend cannot
@@ -92,7 +96,7 @@ def choose(op: str, table: Sequence[Row], x: Tensor) -> Choice:
         why_not = row.objection(x)
         if why_not is None:
             reason = "; ".join(passed) if passed else "the fastest there is for such inputs"
-            if core is None and x.device.type == "cpu":
+            if core is None and x.device.type == "cpu" and table[0].backend == "native":
                 _tell_once(op, row.backend)
             return Choice(row.backend, reason)
         passed.append(f"not {row.backend}: {why_not}")
@@ -138,3 +142,29 @@ def transformed() -> bool:
     return (
         torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
     )
+
+
+def run(kernel: Callable[..., None], *tensors: Tensor | None) -> None:
+    """Call a kernel of the core on tensors, with as many threads as torch uses."""
+    # As capsules, because Tensor.__dlpack__ takes two microseconds where to_dlpack takes 0.3.
+    arrays = [None if x is None else to_dlpack(x) for x in tensors]
+    kernel(*arrays, torch.get_num_threads())
+
+
+def plain(tensors: Iterable[Tensor | None]) -> bool:
+    """Return whether a kernel may be called directly: ordinary tensors, and nobody is watching.
+
+    The caller sees to gradients.
+    """
+    return (
+        not torch.compiler.is_compiling()
+        and not transformed()
+        and torch._C._len_torch_dispatch_stack() == 0
+        and torch._C._get_tracing_state() is None
+        and all(x is None or _ordinary(x) for x in tensors)
+    )
+
+
+def _ordinary(x: Tensor) -> bool:
+    # `is_grads_batched` has a vmap of its own, which only the tensors show.
+    return type(x) in (Tensor, torch.nn.Parameter) and not _batched(x)

@@ -4,15 +4,42 @@ import difflib
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from statewise.mixers.attention import Attention as Attention
 from statewise.mixers.base import Cell as Cell
 from statewise.mixers.base import Mixer as Mixer
 from statewise.mixers.base import WholeSequence as WholeSequence
+from statewise.mixers.bidirectional import Bidirectional as Bidirectional
+from statewise.mixers.elman import Elman as Elman
+from statewise.mixers.feed_forward import FeedForward as FeedForward
+from statewise.mixers.gru import GRU as GRU
+from statewise.mixers.lstm import LSTM as LSTM
 from statewise.mixers.min_gru import MinGRU as MinGRU
+from statewise.mixers.min_lstm import MinLSTM as MinLSTM
+from statewise.mixers.short_convolution import ShortConvolution as ShortConvolution
 
-__all__ = ["Cell", "MinGRU", "Mixer", "WholeSequence", "build", "catalogue"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "Attention",
+    "Bidirectional",
+    "Cell",
+    "Elman",
+    "FeedForward",
+    "MinGRU",
+    "MinLSTM",
+    "Mixer",
+    "ShortConvolution",
+    "WholeSequence",
+    "build",
+    "catalogue",
+    "heads",
+    "nearest",
+    "read_head",
+]
 
 Spec = str | Mapping[str, Any] | Callable[..., Mixer[Any] | WholeSequence]
 """How a mixer is asked for: a name, `{"name": ..., option: value}`, a class or a callable."""
@@ -22,7 +49,7 @@ def catalogue() -> dict[str, type[Mixer[Any]] | type[WholeSequence]]:
     """Return every mixer of this folder, keyed by the name of its file."""
     found = {}
     for module in pkgutil.iter_modules(__path__):
-        if module.name == "base":
+        if module.name in ("base", "layers", "scanned"):
             continue
         path = f"{__name__}.{module.name}"
         classes = [
@@ -36,6 +63,54 @@ def catalogue() -> dict[str, type[Mixer[Any]] | type[WholeSequence]]:
             raise TypeError(f"{path} should define one mixer, not {len(classes)}")
         found[module.name] = classes[0]
     return found
+
+
+class Head(NamedTuple):
+    """What the head of a mixer file says: text on one line each, but for the equations."""
+
+    name: str
+    sentence: str
+    paper: str
+    state: str
+    cost: str
+    differs: str
+    """How it differs from the paper; empty if it does not."""
+    equations: str
+
+
+def heads() -> list[Head]:
+    """Return the head of every mixer of this folder, read from its file."""
+    return [
+        read_head(name, getattr(inspect.getmodule(cls), "__doc__", None) or "")
+        for name, cls in catalogue().items()
+    ]
+
+
+_FIELD = re.compile(r"^(State|Cost|Differs|See also)\s+(.*(?:\n\s+\S.*)*)", re.MULTILINE)
+
+
+def read_head(name: str, text: str) -> Head:
+    """Return the parts of the docstring that opens the file of the mixer `name`.
+
+    Raises:
+        ValueError: says which parts are missing.
+    """
+    fields = {word: " ".join(rest.split()) for word, rest in _FIELD.findall(text)}
+    blocks = [block for block in re.split(r"\n\s*\n", text.strip()) if not _FIELD.match(block)]
+    prose = [" ".join(block.split()) for block in blocks if not block.startswith(" ")]
+    head = Head(
+        name,
+        sentence=prose[0] if prose else "",
+        paper=next((block for block in prose[1:] if re.search(r"\b(19|20)\d\d\b", block)), ""),
+        state=fields.get("State", ""),
+        cost=fields.get("Cost", ""),
+        differs=fields.get("Differs", ""),
+        equations="\n\n".join(block for block in blocks if block.startswith(" ")),
+    )
+    missing = [part for part in Head._fields if part != "differs" and not getattr(head, part)]
+    if missing:
+        raise ValueError(f"the head of the mixer {name} lacks its {', '.join(missing)}")
+    return head
 
 
 def build(
@@ -62,9 +137,7 @@ def build(
     names = [n for n in inspect.signature(known[name]).parameters if n != "dim"]
     for option in options:
         if option not in names:
-            raise ValueError(
-                f"the mixer {name!r} has no option {option!r}{nearest(option, names)}"
-            )
+            raise ValueError(f"the mixer {name!r} has no option {option!r}{nearest(option, names)}")
     return known[name](dim, **options)
 
 

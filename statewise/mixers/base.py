@@ -1,7 +1,6 @@
 """The interface every mixer fulfils. `statewise.testing` turns it into executable laws."""
 
 import abc
-from collections.abc import Callable
 from typing import Generic, TypeVar, cast
 
 import torch
@@ -149,9 +148,28 @@ def state_dtype(dtype: torch.dtype | None) -> torch.dtype:
     return torch.promote_types(dtype or torch.get_default_dtype(), torch.float32)
 
 
+def zeros(
+    module: nn.Module,
+    *shape: int,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Return a leaf of a module's initial state: where and as wide as `initial_state` promises."""
+    parameter = next(module.parameters())
+    dtype = state_dtype(dtype or parameter.dtype)
+    return parameter.new_zeros(shape, device=device, dtype=dtype)
+
+
 def within(lengths: Int[Tensor, " batch"], time: int) -> Bool[Tensor, "batch time"]:
     """Return where a padded batch is real."""
     return torch.arange(time, device=lengths.device) < lengths[:, None]
+
+
+def blank(
+    x: Float[Tensor, "batch time features"], lengths: Int[Tensor, " batch"] | None
+) -> Float[Tensor, "batch time features"]:
+    """Return a sequence with zeros where it is padding, which may be NaN."""
+    return x if lengths is None else torch.where(within(lengths, x.shape[1])[..., None], x, 0)
 
 
 def where_rows(rows: Bool[Tensor, " batch"], yes: State, no: State) -> State:
@@ -161,7 +179,3 @@ def where_rows(rows: Bool[Tensor, " batch"], yes: State, no: State) -> State:
         return torch.where(rows.reshape(-1, *[1] * (a.ndim - 1)), a, b)
 
     return cast(State, tree_map(pick, yes, no))
-
-
-MixerFactory = Callable[[int], "Mixer | WholeSequence"]
-"""What may stand where a mixer is asked for in Python: called with `dim`, it returns one."""

@@ -16,11 +16,11 @@ See also min_lstm.py
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from statewise.mixers.base import Mixer, state_dtype
-from statewise.ops.scan import scan, scan_step
+from statewise.mixers.base import state_dtype
+from statewise.mixers.scanned import Scanned
 
 
 class MinGRUState(NamedTuple):
@@ -29,12 +29,14 @@ class MinGRUState(NamedTuple):
     h: Float[Tensor, "batch dim"]
 
 
-class MinGRU(Mixer[MinGRUState]):
+class MinGRU(Scanned[MinGRUState]):
     """Minimal gated recurrent unit.
 
     Args:
         dim: features read, remembered and answered.
     """
+
+    remembers = MinGRUState
 
     def __init__(self, dim: int):
         super().__init__()
@@ -42,50 +44,12 @@ class MinGRU(Mixer[MinGRUState]):
         self.gate = nn.Linear(dim, dim)
         self.candidate = nn.Linear(dim, dim)
 
-    def initial_state(
-        self,
-        batch: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> MinGRUState:
-        """Return h = 0."""
-        weight = self.gate.weight
-        dtype = state_dtype(dtype or weight.dtype)
-        return MinGRUState(weight.new_zeros(batch, self.dim, device=device, dtype=dtype))
-
-    def forward(
-        self,
-        x: Float[Tensor, "batch time dim"],
-        state: MinGRUState | None = None,
-        *,
-        reset: Bool[Tensor, "batch time"] | None = None,
-        lengths: Int[Tensor, " batch"] | None = None,
-    ) -> tuple[Float[Tensor, "batch time out"], MinGRUState]:
-        """Map a whole sequence with one scan."""
-        decay, drive = self._gates(x)
-        initial = None if state is None else state.h
-        y, h = scan(decay, drive, initial=initial, reset=reset, lengths=lengths)
-        return y, MinGRUState(h)
-
-    def step(
-        self, x: Float[Tensor, "batch dim"], state: MinGRUState
-    ) -> tuple[Float[Tensor, "batch out"], MinGRUState]:
-        """Map one input."""
-        decay, drive = self._gates(x)
-        h = scan_step(decay, drive, state.h)
-        return h.to(drive.dtype, copy=True), MinGRUState(h)
-
-    def _gates(
+    def gates(
         self, x: Float[Tensor, "*axes dim"]
     ) -> tuple[Float[Tensor, "*axes dim"], Float[Tensor, "*axes dim"]]:
+        """Return 1 - z and z * c."""
         gate, candidate = self.gate(x), self.candidate(x)
-        # The decay is kept in float32: near one, bfloat16 would round it to one.
         return torch.sigmoid(-gate.to(state_dtype(gate.dtype))), gate.sigmoid() * candidate
-
-    def state_size(self, time: int) -> int:
-        """Return dim, whatever was read."""
-        return self.dim
 
     @classmethod
     def example(cls) -> "MinGRU":

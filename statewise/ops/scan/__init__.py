@@ -1,11 +1,11 @@
-"""The diagonal scan  h_t = decay_t * h_{t-1} + drive_t,  the recurrence under most linear mixers."""
+"""The diagonal scan  h_t = decay_t * h_{t-1} + drive_t,  which most linear mixers rest on."""
 
 # Inside this package `torch` is the file torch.py, so the library is imported by its parts.
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, addcmul, float32, promote_types
-from torch import bool as boolean
 
 from statewise import backends
+from statewise.ops.arguments import check_marks
 from statewise.ops.scan import native, reference
 from statewise.ops.scan.torch import scan as parallel_scan
 
@@ -36,7 +36,8 @@ def scan(
         drive: what is added; its dtype is the output's.
         initial: h before the first input; zeros if absent. Arithmetic is in its dtype, float32 or
             wider.
-        reset: where true, h_{t-1} counts as zero. A learned start s adds `decay * s` to drive there.
+        reset: where true, h_{t-1} counts as zero. A learned start s adds `decay * s` to the drive
+            there.
         lengths: from 0 to time. Beyond a row's length the output is zero, nothing is read, and the
             final state is the one after its last real input; with length 0, `initial`.
 
@@ -59,16 +60,7 @@ def scan(
         )
     elif promote_types(initial.dtype, work) != work:
         storage = work = promote_types(initial.dtype, work)  # a wider state widens the work
-    if reset is not None and (reset.shape != (batch, time) or reset.dtype != boolean):
-        raise ValueError(
-            f"scan: reset {tuple(reset.shape)} of {reset.dtype} should be boolean and "
-            f"(batch, time) = {(batch, time)}"
-        )
-    if lengths is not None and (lengths.shape != (batch,) or lengths.is_floating_point()):
-        raise ValueError(
-            f"scan: lengths {tuple(lengths.shape)} of {lengths.dtype} should be integers and "
-            f"(batch,) = {(batch,)}"
-        )
+    check_marks("scan", batch, time, reset, lengths)
     form = _FORMS[backends.choose("scan", TABLE, drive).backend]
     output, final = form(
         decay.to(storage), drive.to(storage), initial=initial.to(work), reset=reset, lengths=lengths

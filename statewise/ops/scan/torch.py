@@ -1,4 +1,4 @@
-"""The diagonal scan by halving: neighbours are composed into one, half as many are solved, and so on.
+"""The diagonal scan by halving: neighbours are composed, half as many are solved, and so on.
 
 With pairs (a, b) standing for  h -> a h + b,  two steps compose to  (a2 a1, a2 b1 + b2).  One level
 composes times (0, 1), (2, 3), ...; the solution of the shorter scan is h at the odd times, from

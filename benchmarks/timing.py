@@ -1,0 +1,61 @@
+"""Fair timing: all sides in turn, round after round, so that a busy machine slows all alike."""
+
+import platform
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import torch
+
+from statewise import backends
+
+
+class Times(NamedTuple):
+    """Seconds of one side: the middle of the rounds, and the best."""
+
+    median: float
+    best: float
+
+
+def paired(
+    sides: Mapping[str, Callable[[], object]], *, rounds: int = 7, slow: float = 0.1
+) -> dict[str, Times]:
+    """Time every side once a round, after two rounds of warm-up.
+
+    Args:
+        sides: what to call, by name.
+        rounds: at least this many; five is the least that a median deserves.
+        slow: sides that take more seconds than this stop after five rounds.
+    """
+    for call in sides.values():
+        call()
+    warm = {name: _once(call) for name, call in sides.items()}
+    took: dict[str, list[float]] = {name: [] for name in sides}
+    for turn in range(max(rounds, 5)):
+        for name, call in sides.items():
+            if turn < 5 or warm[name] < slow:
+                took[name].append(_once(call))
+    return {name: Times(median(all_), min(all_)) for name, all_ in took.items()}
+
+
+def _once(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def machine() -> dict[str, object]:
+    """Return what a figure means nothing without: processor, threads, versions, the core."""
+    names = [platform.processor() or platform.machine()]
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line.split(":")[1].strip() for line in info.open() if "model name" in line]
+    return {
+        "processor": names[0],
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "core": backends.core.about() if backends.core else str(backends.core_missing),
+    }

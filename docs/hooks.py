@@ -1,0 +1,58 @@
+"""Tables that the documentation reads from the code when it is built, so that none can be stale.
+
+A page says where a table goes with a comment such as `<!-- catalogue -->`.
+"""
+
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+from statewise import mixers, testing
+
+ROOT = Path(__file__).parents[1]
+
+
+def catalogue() -> str:
+    """Return the mixers, first as a table and then with their equations."""
+    rows = ["| mixer | what it is | state | cost |", "|---|---|---|---|"]
+    details = []
+    for head in mixers.heads():
+        cells = (f"[`{head.name}`](#{head.name})", head.sentence, head.state, head.cost)
+        rows.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
+        details += [f"## {head.name}", head.sentence, head.paper, head.equations]
+        details += [f"**Differs** {head.differs}"] if head.differs else []
+    return "\n".join(rows) + "\n\n" + "\n\n".join(details)
+
+
+def laws() -> str:
+    """Return the laws with the faults that each was shown to catch."""
+    planted = {law.__name__: faults for law, faults in _faults().items()}
+    rows = ["| law | what it says | holds for | planted faults it caught |", "|---|---|---|---|"]
+    for name, says, kinds in testing.table():
+        caught = "<br>".join(_line(fault.__doc__) for fault in planted[name])
+        rows.append(f"| {name.replace('_', ' ')} | {says} | {kinds} | {caught} |")
+    return "\n".join(rows)
+
+
+def _faults() -> dict[Any, tuple[type, ...]]:
+    spec = spec_from_file_location("faults", ROOT / "tests" / "laws" / "faults.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.FAULTS
+
+
+def _line(text: str | None) -> str:
+    return " ".join((text or "").split())
+
+
+TABLES = {"<!-- catalogue -->": catalogue, "<!-- laws -->": laws}
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """Put every table that a page asks for in its place (called by mkdocs)."""
+    for place, table in TABLES.items():
+        if place in markdown:
+            markdown = markdown.replace(place, table())
+    return markdown

@@ -1,0 +1,114 @@
+// From arrays of any library (DLPack) to what kernels take. Every check is here, so that a wrong
+// call from Python is an error in words and never a stray access to memory.
+#pragma once
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+
+#include <initializer_list>
+#include <optional>
+#include <string>
+
+#include "parallel.h"
+#include "tensor.h"
+
+namespace statewise {
+
+namespace nb = nanobind;
+
+using Array = nb::ndarray<nb::device::cpu>;
+using MaybeArray = std::optional<Array>;
+
+int64_t last_level_cache();  // bytes
+
+// Whether writes should go around the caches: the tensors together would not fit them.
+inline bool exceeds_cache(std::initializer_list<const Array*> arrays) {
+  int64_t bytes = 0;
+  for (const Array* array : arrays) bytes += static_cast<int64_t>(array->nbytes());
+  return bytes > last_level_cache();
+}
+
+inline std::string words(const Array& array) {
+  std::string text = "(";
+  for (size_t i = 0; i < array.ndim(); i++)
+    text += (i ? ", " : "") + std::to_string(array.shape(i));
+  return text + (array.ndim() == 1 ? ",)" : ")");
+}
+
+[[noreturn]] inline void refuse(const char* name, const Array& array, const std::string& wanted) {
+  throw nb::value_error(
+      (std::string(name) + " of shape " + words(array) + " should be " + wanted).c_str());
+}
+
+inline Shape shape_of(const char* name, const Array& array) {
+  if (array.ndim() != 3) refuse(name, array, "(batch, time, dim)");
+  Stored stored = Stored::float32;
+  if (array.dtype() == nb::dtype<double>()) {
+    stored = Stored::float64;
+  } else if (array.dtype().code == static_cast<uint8_t>(nb::dlpack::dtype_code::Bfloat) &&
+             array.dtype().bits == 16) {
+    stored = Stored::bfloat16;
+  } else if (array.dtype() != nb::dtype<float>()) {
+    refuse(name, array, "float32, float64 or bfloat16");
+  }
+  return {stored, static_cast<int64_t>(array.shape(0)), static_cast<int64_t>(array.shape(1)),
+          static_cast<int64_t>(array.shape(2))};
+}
+
+// A sequence of this shape and type, last axis contiguous.
+inline void check_sequence(const char* name, const Array& array, const Array& like) {
+  if (array.ndim() != 3 || array.shape(0) != like.shape(0) || array.shape(1) != like.shape(1) ||
+      array.shape(2) != like.shape(2) || array.dtype() != like.dtype())
+    refuse(name, array, words(like) + " and of the same type as the other sequences");
+  if (array.shape(2) > 1 && array.stride(2) != 1)
+    refuse(name, array, "contiguous along its last axis");
+}
+
+inline Sequence sequence(const char* name, const Array& array, const Array& like) {
+  check_sequence(name, array, like);
+  return {array.data(), array.stride(0), array.stride(1)};
+}
+
+// One to write: threads and rows must not meet in it.
+inline MutableSequence mutable_sequence(const char* name, const Array& array, const Array& like) {
+  check_sequence(name, array, like);
+  for (int axis = 0; axis < 2; axis++)
+    if (array.shape(axis) > 1 && array.stride(axis) == 0)
+      refuse(name, array, "memory of its own, not expanded");
+  return {array.data(), array.stride(0), array.stride(1)};
+}
+
+// A contiguous (batch, dim) in the type of the arithmetic.
+inline void* state(const char* name, const Array& array, const Shape& shape) {
+  const bool fits = shape.stored == Stored::float64 ? array.dtype() == nb::dtype<double>()
+                                                    : array.dtype() == nb::dtype<float>();
+  if (array.ndim() != 2 || static_cast<int64_t>(array.shape(0)) != shape.batch ||
+      static_cast<int64_t>(array.shape(1)) != shape.dim || !fits ||
+      (array.size() && ((shape.dim > 1 && array.stride(1) != 1) ||
+                        (shape.batch > 1 && array.stride(0) != shape.dim))))
+    refuse(name, array, "a contiguous (batch, dim) in the precision of the state");
+  return array.data();
+}
+
+inline Mask mask(const MaybeArray& reset, const MaybeArray& lengths, const Shape& shape) {
+  Mask mask{nullptr, 0, 0, nullptr};
+  if (reset) {
+    if (reset->ndim() != 2 || static_cast<int64_t>(reset->shape(0)) != shape.batch ||
+        static_cast<int64_t>(reset->shape(1)) != shape.time || reset->dtype() != nb::dtype<bool>())
+      refuse("reset", *reset, "a boolean (batch, time)");
+    mask.reset = static_cast<const bool*>(reset->data());
+    mask.reset_batch_stride = reset->stride(0);
+    mask.reset_time_stride = reset->stride(1);
+  }
+  if (lengths) {
+    if (lengths->ndim() != 1 || static_cast<int64_t>(lengths->shape(0)) != shape.batch ||
+        lengths->dtype() != nb::dtype<int64_t>() ||
+        (lengths->shape(0) > 1 && lengths->stride(0) != 1))
+      refuse("lengths", *lengths, "a contiguous int64 (batch,)");
+    mask.lengths = static_cast<const int64_t*>(lengths->data());
+  }
+  return mask;
+}
+
+}  // namespace statewise

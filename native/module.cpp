@@ -1,0 +1,96 @@
+#include <nanobind/stl/string.h>
+
+#include <fstream>
+
+#include "arrays.h"
+
+#if defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
+namespace statewise {
+
+void bind_scan(nb::module_& module);
+
+namespace {
+
+int64_t find_cache() {
+  long long found = 0;
+#if defined(__linux__)
+  // Not sysconf: under virtual machines it has been seen to answer ten times the size.
+  for (int index = 4; index >= 0 && found <= 0; index--) {
+    const std::string path =
+        "/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(index) + "/size";
+    std::ifstream file(path);
+    if (file >> found) found *= 1024;  // the file says 32768K
+  }
+#elif defined(__APPLE__)
+  size_t size = sizeof found;
+  if (sysctlbyname("hw.l2cachesize", &found, &size, nullptr, 0)) found = 0;
+#endif
+  return found > 0 ? found : 32LL << 20;  // a guess where the system does not say
+}
+
+int64_t cache = find_cache();
+
+}  // namespace
+
+int64_t last_level_cache() { return cache; }
+
+namespace {
+
+std::string levels(bool (*which)(int)) {
+  std::string text;
+  for (int i = 0; i < level_count; i++)
+    if (which(i)) text += (text.empty() ? "" : ", ") + std::string(level_names[i]);
+  return text;
+}
+
+void set_level_by_name(const std::string& name) {
+  for (int i = 0; i < level_count; i++) {
+    if (name != level_names[i]) continue;
+    if (!level_supported(i))
+      throw nb::value_error(("the level " + name + " is " +
+                             (level_built(i) ? "more than this processor has" : "not in this build") +
+                             "; there are " + levels(level_supported))
+                                .c_str());
+    return set_level(i);
+  }
+  throw nb::value_error(
+      ("there is no level of instructions " + name + "; there are " + levels(level_supported)).c_str());
+}
+
+nb::dict about() {
+  nb::dict facts;
+  facts["level"] = level_names[level()];
+  facts["levels"] = levels(level_supported);
+  facts["openmp"] = has_openmp();
+  facts["cache"] = last_level_cache();
+#if defined(__clang__)
+  facts["compiler"] = "clang " __clang_version__;
+#elif defined(__GNUC__)
+  facts["compiler"] = "gcc " __VERSION__;
+#elif defined(_MSC_VER)
+  facts["compiler"] = "msvc " + std::to_string(_MSC_VER);
+#else
+  facts["compiler"] = "unknown";
+#endif
+  return facts;
+}
+
+}  // namespace
+}  // namespace statewise
+
+NB_MODULE(_native, module) {
+  using namespace statewise;
+  using namespace nb::literals;
+  module.doc() = "The C++ core: kernels that write into the arrays they are given.";
+  module.def("about", &about,
+             "Return the level in use, those there are, OpenMP or not, the cache, the compiler.");
+  module.def("set_level", &set_level_by_name, "name"_a,
+             "Use the kernels of one level of instructions.");
+  module.def(
+      "set_cache", [](int64_t bytes) { cache = bytes; }, "bytes"_a,
+      "Take the last-level cache to be this large; tensors beyond it are written around it.");
+  bind_scan(module);
+}

@@ -1,0 +1,248 @@
+"""The command line: demo, train, evaluate, generate, list, doctor."""
+
+import difflib
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from jsonargparse import ArgumentParser, Namespace
+from pydantic import ValidationError
+
+import statewise
+from statewise.training.configuration import LanguageRun
+
+
+class _Parser(ArgumentParser):
+    """A parser whose errors are one sentence, and which guesses what a misspelt word meant."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Say what is wrong in one sentence, and leave."""
+        text = " ".join(str(message).split())
+        if unknown := re.match(r"unrecognized arguments: (-*[^\s=]+)", text):
+            _fail(f"there is no option {unknown[1]}" + _suggest(unknown[1], self._options()))
+        if missing := re.match(r"the following arguments are required: (.*)", text):
+            names = [f"--{n}" if f"--{n}" in self._options() else n for n in missing[1].split(", ")]
+            _fail(f"{' and '.join(names)} must be given")
+        if inside := re.search(r"(?:Group '(.*?)' does not accept o|O)ption '(.*?)'", text):
+            name = "--" + ".".join(filter(None, inside.groups()))
+            _fail(f"--config: there is no option {name}" + _suggest(name, self._options()))
+        key = re.search(r'[Kk]ey "([^"]+)"', text)
+        why = re.search(r"(Input should [^\[]*?) \[type", text)
+        given = re.search(r"Given value: (.*)$", text)
+        if key and why and given:
+            _fail(f"--{key[1]} {given[1]}: {why[1][0].lower()}{why[1][1:]}")
+        if re.match("Problems parsing config|Unexpected config", text):
+            text = f"--config: this is not the YAML of a configuration: {text}"
+        _fail(re.sub(r'^Parser key "(\S+)"', r"--\1", text))
+
+    def _options(self) -> list[str]:
+        return [o for a in self._actions for o in a.option_strings if o.startswith("--")]
+
+
+class Command(NamedTuple):
+    """One command: what it does, its options, and the function that does it."""
+
+    sentence: str
+    options: Callable[[_Parser], object]
+    run: Callable[[Namespace], None]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run `statewise` with these arguments, by default the command line's."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if not given or given[0] in ("-h", "--help"):
+        print(_overview())
+        return
+    if given[0] == "--version":
+        print(statewise.__version__)
+        return
+    name = " ".join(given[:2]) if given[0] == "train" else given[0]
+    if name not in COMMANDS:
+        _fail(f"there is no command {name!r}" + _suggest(name, list(COMMANDS)))
+    command = COMMANDS[name]
+    parser = _Parser(prog=f"statewise {name}", description=command.sentence)
+    command.options(parser)
+    try:
+        command.run(parser.parse_args(given[len(name.split()) :]))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        _fail(f"--{where}: {first['msg']}" if where else first["msg"].removeprefix("Value error, "))
+    except BrokenPipeError:
+        # The reader of our output has left (`| head`): nothing more to say, nothing to flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except (ValueError, OSError, ArithmeticError, ImportError) as error:
+        if os.environ.get("STATEWISE_TRACEBACK"):
+            raise
+        _fail(str(error))
+
+
+def _overview() -> str:
+    lines = [f"statewise {statewise.__version__}: recurrent sequence models", ""]
+    lines += [f"  statewise {name:10} {command.sentence}" for name, command in COMMANDS.items()]
+    return "\n".join([*lines, "", "statewise COMMAND --help shows the options of each."])
+
+
+def _demo_options(parser: _Parser) -> None:
+    parser.add_argument("--seconds", type=float, default=120.0, help="of training")
+    parser.add_argument("--out", type=str, default="runs/demo", help="folder of the run")
+
+
+def _train_lm_options(parser: _Parser) -> None:
+    parser.add_argument("--config", action="config", help="a YAML file of these options")
+    parser.add_class_arguments(LanguageRun, skip={"overwrite", "quiet"})
+    parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+    parser.add_argument("--quiet", action="store_true", help="say nothing but the result")
+    _json_option(parser)
+
+
+def _evaluate_options(parser: _Parser) -> None:
+    _folder_option(parser)
+    parser.add_argument(
+        "--data.path", type=str | None, default=None, help="a text; else the run's held-out part"
+    )
+    parser.add_argument("--data.encoding", type=str, default="utf-8", help="of that text")
+    _json_option(parser)
+
+
+def _generate_options(parser: _Parser) -> None:
+    _folder_option(parser)
+    parser.add_argument("--prompt", type=str, default="", help="what the text begins with")
+    parser.add_argument("--max_tokens", type=int, default=1000, help="tokens at most")
+    parser.add_argument("--temperature", type=float, default=0.8, help="0 takes the likeliest")
+    parser.add_argument("--top_k", type=int, default=0, help="of the k likeliest; 0: of all")
+    parser.add_argument("--top_p", type=float, default=1.0, help="of the likeliest this share")
+    parser.add_argument("--repetition_penalty", type=float, default=1.0, help="1 is none")
+    parser.add_argument("--penalty_window", type=int, default=64, help="tokens it looks back")
+    parser.add_argument("--stop", action="append", default=[], help="a string that ends the text")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same text")
+    parser.add_argument("--load_state", type=str | None, default=None, help="go on from this file")
+    parser.add_argument("--save_state", type=str | None, default=None, help="keep the end here")
+
+
+def _folder_option(parser: _Parser) -> None:
+    parser.add_argument("folder", type=str, help="a run, or a folder a model was saved to")
+
+
+def _json_option(parser: _Parser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON, for a program")
+
+
+def _demo(chosen: Namespace) -> None:
+    from statewise import demo
+
+    demo.run(seconds=chosen.seconds, out=chosen.out)
+
+
+def _train_lm(chosen: Namespace) -> None:
+    from statewise.training.language import train_language_model
+
+    options = chosen.as_dict()
+    as_json = options.pop("json")
+    options.pop("config")
+    config = LanguageRun(**options)
+    trained = train_language_model(config)
+    outcome = trained.outcome
+    if as_json:
+        result = {"bits_per_byte": trained.bits_per_byte, "folder": config.out}
+        print(json.dumps({**result, "steps": outcome.steps, "seconds": outcome.seconds}))
+        return
+    rate = outcome.tokens / outcome.seconds
+    print(f"{trained.bits_per_byte:.4f} bits per byte on the held-out text")
+    if not config.quiet:
+        how = "stopped" if outcome.interrupted else "trained"
+        print(f"{how} after {outcome.steps} steps, {outcome.seconds:.0f} s, {rate:,.0f} tokens/s")
+        print(f'saved in {config.out}; next: statewise generate {config.out} --prompt "..."')
+
+
+def _evaluate(chosen: Namespace) -> None:
+    import yaml
+
+    from statewise.models.language_model import LanguageModel
+    from statewise.tasks.language import read_text, split
+    from statewise.training.language import evaluate_language_model
+    from statewise.training.runs import checkpoint
+
+    model = LanguageModel.from_pretrained(checkpoint(chosen.folder))
+    if chosen.data.path is not None:
+        text = read_text(chosen.data.path, chosen.data.encoding)
+    else:
+        kept = Path(chosen.folder) / "config.yaml"
+        if not kept.exists():
+            raise ValueError(f"{chosen.folder} is no run: name a text with --data.path")
+        data = LanguageRun(**yaml.safe_load(kept.read_text())).data
+        text = split(read_text(data.path, data.encoding), data.held_out)[1]
+    bits = evaluate_language_model(model, text)
+    size = len(text.encode())
+    if chosen.json:
+        print(json.dumps({"bits_per_byte": bits, "bytes": size}))
+    else:
+        print(f"{bits:.4f} bits per byte over {size:,} bytes")
+
+
+def _generate(chosen: Namespace) -> None:
+    from statewise import state
+    from statewise.models.language_model import LanguageModel
+    from statewise.training.runs import checkpoint
+
+    options = chosen.as_dict()
+    folder, before, after = (options.pop(k) for k in ("folder", "load_state", "save_state"))
+    prompt = options.pop("prompt")
+    model = LanguageModel.from_pretrained(checkpoint(folder))
+    if before is not None:
+        options["state"] = state.load(before, model=model)
+    # The command line hands over bytes that are no text as surrogates: give the bytes back.
+    generation = model.generate(os.fsencode(prompt), **options)
+    if before is None:
+        print(prompt, end="", flush=True)
+    for piece in generation:
+        print(piece, end="", flush=True)
+    print()
+    if after is not None:
+        state.save(after, generation.state, model=model)
+
+
+def _list(chosen: Namespace) -> None:
+    heads = statewise.mixers.heads()
+    if chosen.json:
+        print(json.dumps([head._asdict() for head in heads], indent=2))
+        return
+    for head in heads:
+        print(f"{head.name:20} {head.sentence}")
+        print(f"{'':20} {head.paper}")
+        print(f"{'':20} State: {head.state}\n")
+
+
+def _doctor(chosen: Namespace) -> None:
+    from statewise import doctor
+
+    report = doctor.examine()
+    print(json.dumps(report, indent=2) if chosen.json else doctor.describe(report))
+
+
+COMMANDS = {
+    "demo": Command("two minutes from nothing to streamed text", _demo_options, _demo),
+    "train lm": Command("train a language model on a text file", _train_lm_options, _train_lm),
+    "evaluate": Command("bits per byte of a text under a model", _evaluate_options, _evaluate),
+    "generate": Command("stream text from a model", _generate_options, _generate),
+    "list": Command("the mixers there are", _json_option, _list),
+    "doctor": Command("what this machine has, and what runs where", _json_option, _doctor),
+}
+
+
+def _suggest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, 1)
+    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
+
+
+def _fail(text: str) -> NoReturn:
+    print(f"statewise: {text}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,68 @@
+"""Two minutes from nothing to streamed text, on the text that every Python carries."""
+
+import time
+from pathlib import Path
+
+from pydoc_data import topics
+
+from statewise import state as states
+from statewise.tasks import baselines
+from statewise.tasks.language import split
+from statewise.training.configuration import Data, Evaluation, LanguageRun
+from statewise.training.language import train_language_model
+
+PROMPT = "The "
+SAMPLE = 600
+"""Tokens of the sample."""
+
+
+def text() -> str:
+    """Return the reference manual's topics that Python carries, each paragraph once.
+
+    Many topics quote each other whole; a paragraph in both parts of the split would be scored as a
+    feat of memory.
+    """
+    paragraphs = (p for key in sorted(topics.topics) for p in topics.topics[key].split("\n\n"))
+    return "\n\n".join(dict.fromkeys(paragraphs))
+
+
+def run(*, seconds: float, out: str) -> None:
+    """Train, compare, stream, and say where everything is.
+
+    Args:
+        seconds: of training.
+        out: folder of the run; the demo's own default is replaced when it is run again.
+    """
+    manual = text()
+    config = LanguageRun(
+        data=Data(path="pydoc_data.topics"),
+        mixer="min_gru",
+        max_seconds=seconds,
+        evaluation=Evaluation(seconds=max(seconds / 4, 1.0)),
+        out=out,
+        overwrite=out == "runs/demo",
+    )
+    seen, held_out = (part.encode() for part in split(manual, config.data.held_out))
+    print(f"Python's own manual, {len(manual.encode()):,} bytes; the last tenth is held out.")
+    trained = train_language_model(config, manual)
+    print("\nbits per byte on the held-out text (all saw the rest first)")
+    for name, bits in (
+        ("gzip -9", baselines.gzip_bits(seen, held_out)),
+        ("n-gram of 5 bytes", baselines.ngram_bits(seen, held_out, order=5)),
+        ("xz -9e", baselines.xz_bits(seen, held_out)),
+        (f"{config.mixer}, {seconds:.0f} s", trained.bits_per_byte),
+    ):
+        print(f"    {name:20} {bits:.3f}")
+    print(f"\nIt writes, one byte after another:\n\n{PROMPT}", end="", flush=True)
+    generation = trained.model.generate(PROMPT, max_tokens=SAMPLE, temperature=0.7)
+    first = states.nbytes(generation.state.model)
+    began = time.perf_counter()
+    for piece in generation:
+        print(piece, end="", flush=True)
+    rate = SAMPLE / (time.perf_counter() - began)
+    last = states.nbytes(generation.state.model)
+    print(f"\n\n{rate:,.0f} bytes a second. The state: {first:,} bytes at the first, {last:,} at the")
+    print("last, and as many after a million: it is a value you can save, fork and load.")
+    print(f"\nThe run is in {Path(out)}. Next:")
+    print(f'    statewise generate {out} --prompt "A class" --temperature 0.7')
+    print("    statewise train lm --data.path YOUR.txt --max_seconds 300 --out runs/mine")

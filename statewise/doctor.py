@@ -1,0 +1,68 @@
+"""What this machine has, which backend each op uses on it, and why."""
+
+import platform
+from typing import Any
+
+import torch
+
+import statewise
+from statewise import backends
+from statewise.ops import scan
+
+OPS = {"scan": scan.TABLE}
+"""Every op with the table that chooses its backend."""
+
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+WITHOUT_CORE = (
+    "Without it everything works, on torch operations: the scan of a linear mixer takes several "
+    "times as long, forward and backward (`python -m benchmarks.scan` prints the ratio on your "
+    "machine). To build it: install a C++ compiler, then "
+    "`pip install --force-reinstall --no-deps statewise`."
+)
+
+
+def examine() -> dict[str, Any]:
+    """Return the versions, the processor, the core, and the choice of every op, as plain values."""
+    devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
+    choices = {
+        op: [
+            {"device": device, "dtype": str(dtype).removeprefix("torch."), **choice._asdict()}
+            for device in devices
+            for dtype in DTYPES
+            for choice in [backends.choose(op, table, torch.empty(0, device=device, dtype=dtype))]
+        ]
+        for op, table in OPS.items()
+    }
+    return {
+        "statewise": statewise.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "threads": torch.get_num_threads(),
+        "native": backends.core.about() if backends.core else None,
+        "native_missing": backends.core_missing,
+        "ops": choices,
+    }
+
+
+def describe(report: dict[str, Any]) -> str:
+    """Return the report as a page of text."""
+    lines = [
+        f"statewise {report['statewise']}, torch {report['torch']}, Python {report['python']}, "
+        f"{report['system']}, {report['threads']} threads"
+    ]
+    if report["native"]:
+        about = ", ".join(f"{name} {value}" for name, value in report["native"].items())
+        lines.append(f"native core: {about}")
+    else:
+        lines.append(f"native core: missing, because {report['native_missing']}.")
+        lines.append(WITHOUT_CORE)
+    for op, choices in report["ops"].items():
+        lines.append(f"\n{op}")
+        for choice in choices:
+            where = f"{choice['device']} {choice['dtype']}"
+            lines.append(f"  {where:16} {choice['backend']:10} {choice['reason']}")
+    return "\n".join(lines)
+
+

@@ -1,0 +1,25 @@
+"""Networks for a purpose, written once against the mixer interface."""
+
+from statewise.models.generation import BatchGeneration as BatchGeneration
+from statewise.models.generation import Generation as Generation
+from statewise.models.generation import GenerationState as GenerationState
+from statewise.models.language_model import LanguageModel as LanguageModel
+from statewise.models.language_model import LanguageModelConfig as LanguageModelConfig
+from statewise.models.stack import Block as Block
+from statewise.models.stack import SideBySide as SideBySide
+from statewise.models.stack import Stack as Stack
+from statewise.models.tokenizers import ByteTokenizer as ByteTokenizer
+from statewise.models.tokenizers import FileTokenizer as FileTokenizer
+
+__all__ = [
+    "BatchGeneration",
+    "Block",
+    "ByteTokenizer",
+    "FileTokenizer",
+    "Generation",
+    "GenerationState",
+    "LanguageModel",
+    "LanguageModelConfig",
+    "SideBySide",
+    "Stack",
+]

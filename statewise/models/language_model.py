@@ -1,0 +1,355 @@
+"""A language model: an embedding, one residual stack of any mixers, and a head."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from statewise import mixers as catalogue
+from statewise.mixers.base import Mixer, state_dtype, within
+from statewise.models import pretrained
+from statewise.models.generation import (
+    BatchGeneration,
+    Generation,
+    GenerationState,
+    Sampling,
+)
+from statewise.models.stack import Block, Stack, States
+from statewise.models.tokenizers import ByteTokenizer, FileTokenizer, Tokenizer
+
+MixerSpec = str | dict[str, Any]
+"""A mixer by name, or `{"name": ..., option: value}`."""
+
+MixerMaker = Callable[..., Mixer[Any]]
+"""A class or callable that takes `dim` and the options of a specification."""
+
+KIND = "language_model"
+"""What `config.json` says it describes."""
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "tiny": {"dim": 64, "depth": 2},
+    "small": {"dim": 256, "depth": 3},
+    "medium": {"dim": 512, "depth": 6},
+    "base": {"dim": 768, "depth": 12},
+}
+"""Sizes by name."""
+
+
+class LanguageModelConfig(BaseModel):
+    """What a language model is built from. An unknown field is an error that suggests the nearest.
+
+    Args:
+        vocab: symbols; 256 for bytes.
+        dim: features between the layers.
+        depth: layers.
+        mixer: a name from the catalogue, `{"name": ..., option: value}`, or a list of these, which
+            is repeated over the depth: a hybrid.
+        convolution: taps of the short convolution before each mixer; 0 for none.
+        expansion: hidden width of the feed-forward branch after each mixer, over dim; 0 for none.
+        tie: whether the head shares the embedding's weights.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    vocab: Annotated[int, Field(ge=1)] = 256
+    dim: Annotated[int, Field(ge=1)] = 256
+    depth: Annotated[int, Field(ge=1)] = 3
+    mixer: MixerSpec | list[MixerSpec] = "min_gru"
+    convolution: Annotated[int, Field(ge=0)] = 4
+    expansion: Annotated[float, Field(ge=0)] = 2.0
+    tie: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, fields: Any) -> Any:
+        if isinstance(fields, Mapping):
+            for field in fields:
+                if field not in cls.model_fields:
+                    raise ValueError(
+                        f"a language model has no field {field!r}"
+                        f"{catalogue.nearest(str(field), cls.model_fields)}"
+                    )
+        return fields
+
+    @model_validator(mode="after")
+    def _fits(self) -> "LanguageModelConfig":
+        specs = self.specs()
+        if not specs:
+            raise ValueError("mixer is an empty list: name at least one")
+        if len(specs) > self.depth:
+            raise ValueError(f"mixer lists {len(specs)} mixers for a depth of {self.depth}")
+        for spec in specs:
+            if isinstance(spec, dict) and not isinstance(spec.get("name"), str):
+                raise ValueError(f"the mixer {spec} has no name")
+        return self
+
+    def specs(self) -> list[MixerSpec]:
+        """Return the mixers as a list, before it is repeated over the depth."""
+        return self.mixer if isinstance(self.mixer, list) else [self.mixer]
+
+    @classmethod
+    def from_preset(cls, name: str, **overrides: Any) -> "LanguageModelConfig":
+        """Return the configuration of a preset ("tiny", "small", "medium", "base"), with changes.
+
+        Raises:
+            ValueError: for an unknown preset or field; it suggests the nearest.
+        """
+        if name not in PRESETS:
+            raise ValueError(f"there is no preset {name!r}{catalogue.nearest(name, PRESETS)}")
+        return cls(**{**PRESETS[name], **overrides})
+
+
+class LanguageModel(nn.Module):
+    """Predicts each token of a sequence from those before it.
+
+    Args:
+        config: what to build.
+        tokenizer: turns text into tokens; bytes are the tokens if there is none and vocab is 256.
+        mixers: mixers of your own by name: classes or callables that take `dim`. Loading such a
+            model needs them again.
+
+    Raises:
+        ValueError: for a mixer or an option that does not exist, one that reads the whole sequence
+            before it answers, or a tokenizer of another size than vocab.
+    """
+
+    def __init__(
+        self,
+        config: LanguageModelConfig | None = None,
+        *,
+        tokenizer: Tokenizer | None = None,
+        mixers: Mapping[str, MixerMaker] | None = None,
+    ):
+        super().__init__()
+        self.config = config = config or LanguageModelConfig()
+        if tokenizer is None and config.vocab == ByteTokenizer.vocab:
+            tokenizer = ByteTokenizer()
+        if tokenizer is not None and tokenizer.vocab != config.vocab:
+            raise ValueError(
+                f"the tokenizer has {tokenizer.vocab} tokens, and the configuration a vocab of "
+                f"{config.vocab}"
+            )
+        self.tokenizer = tokenizer
+        self.embedding = nn.Embedding(config.vocab, config.dim)
+        # Small, because the head shares it: behind the norm of sqrt(dim) the logits then start
+        # near zero and the loss near log(vocab).
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        self.stack = Stack([_block(config, layer, mixers) for layer in range(config.depth)])
+        self.head = None if config.tie else nn.Linear(config.dim, config.vocab, bias=False)
+
+    def initial_state(
+        self,
+        batch: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> States:
+        """Return the state before any token."""
+        return self.stack.initial_state(batch, device=device, dtype=dtype)
+
+    def state_size(self, time: int) -> int:
+        """Return how many numbers one row's state holds after `time` tokens."""
+        return self.stack.state_size(time)
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        state: States | None = None,
+        *,
+        reset: Bool[Tensor, "batch time"] | None = None,
+        lengths: Int[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch time vocab"], States]:
+        """Return the logits of the token after each one read, in float32 or wider, and the state.
+
+        Where `reset[b, t]`, row b starts afresh before token t. Beyond `lengths[b]` the logits are
+        zero and nothing is read.
+
+        Raises:
+            ValueError: for a token that is not in [0, vocab).
+        """
+        y, state = self.features(tokens, state, reset=reset, lengths=lengths)
+        return self.logits(y), state
+
+    def step(
+        self, token: Int[Tensor, " batch"], state: States
+    ) -> tuple[Float[Tensor, "batch vocab"], States]:
+        """Read one token: return the logits of the next, and the state."""
+        y, state = self.stack.step(self._embed(token), state)
+        return self.logits(y), state
+
+    def features(
+        self,
+        tokens: Int[Tensor, "batch time"],
+        state: States | None = None,
+        *,
+        reset: Bool[Tensor, "batch time"] | None = None,
+        lengths: Int[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch time dim"], States]:
+        """Return what the head reads, and the state: `forward` without its last product."""
+        if lengths is not None:
+            tokens = torch.where(within(lengths, tokens.shape[1]), tokens, 0)
+        return self.stack(self._embed(tokens), state, reset=reset, lengths=lengths)
+
+    def logits(self, features: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes vocab"]:
+        """Return the head's answer to `features`, in float32 or wider."""
+        weight = self.embedding.weight if self.head is None else self.head.weight
+        logits = F.linear(features, weight)
+        return logits.to(state_dtype(logits.dtype))
+
+    def generate(
+        self,
+        prompt: str | bytes = "",
+        *,
+        max_tokens: int | None = 256,
+        temperature: float | int = 1.0,
+        top_k: int = 0,
+        top_p: float | int = 1.0,
+        repetition_penalty: float | int = 1.0,
+        penalty_window: int = 64,
+        stop: str | bytes | Sequence[str | bytes] = (),
+        seed: int = 0,
+        state: GenerationState | None = None,
+    ) -> Generation:
+        """Go on from a prompt: an iterator that yields text as it comes and exposes `.state`.
+
+        It yields whole characters; bytes that certainly are none come as U+FFFD. What may still
+        become a character or a stop string is held back, and stays in the state when `max_tokens`
+        are drawn. The memory is that of the model's state, however long the text.
+
+        Args:
+            prompt: what the model reads first, and after a state what it reads next. Without
+                either it reads the end of a line.
+            max_tokens: tokens drawn by this call; None to go on without end.
+            temperature: what logits are divided by; at 0 the likeliest token is taken.
+            top_k: how many of the likeliest tokens remain; 0 for all.
+            top_p: the smallest set of tokens with this share of the probability remains.
+            repetition_penalty: lowers the tokens seen lately if above 1.
+            penalty_window: how many tokens back that looks, the prompt's included.
+            stop: strings that end the text, and are not part of it.
+            seed: in [0, 2**32); the same seed draws the same. A state brings its own.
+            state: the `.state` of an earlier generation, which goes on from there bit by bit.
+                Where it had met a stop string, it goes on only after a further prompt.
+
+        Raises:
+            ValueError: for an option out of range, or a prompt that the tokenizer cannot read.
+        """
+        sampling = Sampling(temperature, top_k, top_p, repetition_penalty, penalty_window)
+        return Generation(
+            BatchGeneration(
+                self,
+                [prompt],
+                max_tokens=max_tokens,
+                sampling=sampling,
+                stop=stop,
+                seed=seed,
+                state=state,
+            )
+        )
+
+    def generate_batch(
+        self,
+        prompts: Sequence[str | bytes],
+        *,
+        max_tokens: int | None = 256,
+        temperature: float | int = 1.0,
+        top_k: int = 0,
+        top_p: float | int = 1.0,
+        repetition_penalty: float | int = 1.0,
+        penalty_window: int = 64,
+        stop: str | bytes | Sequence[str | bytes] = (),
+        seed: int | Sequence[int] = 0,
+        state: GenerationState | None = None,
+    ) -> BatchGeneration:
+        """Go on from several prompts at once: yields lists with what each row's text gained.
+
+        As `generate`, row by row: row i draws as it would alone with its own seed, which is
+        `seed + i`, or `seed[i]` if there are several. A row that met a stop string gains nothing
+        more and keeps its state, while the others go on.
+        """
+        sampling = Sampling(temperature, top_k, top_p, repetition_penalty, penalty_window)
+        return BatchGeneration(
+            self,
+            prompts,
+            max_tokens=max_tokens,
+            sampling=sampling,
+            stop=stop,
+            seed=seed,
+            state=state,
+        )
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the model to a folder, which is made if it is missing.
+
+        It then holds `config.json`, `model.safetensors` and, unless bytes are the tokens,
+        `tokenizer.json`.
+
+        Raises:
+            TypeError: if the tokenizer is of your own making.
+        """
+        save = None
+        if isinstance(self.tokenizer, FileTokenizer):
+            save = self.tokenizer.save
+        elif not isinstance(self.tokenizer, ByteTokenizer | None):
+            raise TypeError(
+                f"a {type(self.tokenizer).__name__} is not saved: only tokenizers from a file are"
+            )
+        pretrained.write(folder, KIND, self.config.model_dump(), self, save)
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, *, mixers: Mapping[str, MixerMaker] | None = None
+    ) -> "LanguageModel":
+        """Return the model in a folder, in eval mode.
+
+        Args:
+            folder: what `save_pretrained` wrote.
+            mixers: the mixers of your own that the model was built with, by name.
+
+        Raises:
+            FileNotFoundError: if the folder or a file of it is missing.
+            ValueError: if a file is damaged, or the weights are of another model.
+        """
+        fields = pretrained.read_config(folder, KIND)
+        path = Path(folder) / pretrained.CONFIG
+        try:
+            config = LanguageModelConfig(**fields)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = "".join(f"{part}: " for part in first["loc"][:1])
+            message = first["msg"].removeprefix("Value error, ")
+            raise ValueError(f"{path}: {place}{message}") from None
+        file = Path(folder) / pretrained.TOKENIZER
+        tokenizer = FileTokenizer(file) if file.exists() else None
+        try:
+            model = cls(config, tokenizer=tokenizer, mixers=mixers)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        pretrained.read_weights(folder, model)
+        return model.eval()
+
+    def _embed(self, tokens: Int[Tensor, "*axes"]) -> Float[Tensor, "*axes dim"]:
+        try:
+            return self.embedding(tokens)
+        except IndexError:  # asked for after the fact: looking at every token first would cost time
+            raise ValueError(
+                f"tokens {tuple(tokens.shape)} should be in [0, {self.config.vocab}), but they "
+                f"range from {int(tokens.min())} to {int(tokens.max())}"
+            ) from None
+
+
+def _block(
+    config: LanguageModelConfig,
+    layer: int,
+    mixers: Mapping[str, MixerMaker] | None,
+) -> Block:
+    specs: list[MixerSpec] = [config.specs()[layer % len(config.specs())]]
+    if config.convolution:
+        specs.insert(0, {"name": "short_convolution", "width": config.convolution})
+    if config.expansion:
+        specs.append({"name": "feed_forward", "expansion": config.expansion})
+    return Block([catalogue.build(spec, config.dim, mixers=mixers) for spec in specs])

@@ -1,0 +1,127 @@
+"""A model in a folder: `config.json`, `model.safetensors` and perhaps `tokenizer.json`."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import safetensors
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from statewise import __version__
+
+FORMAT = 1
+"""Raised when an older reader would misunderstand the files."""
+
+CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+
+
+def write(
+    folder: str | Path,
+    kind: str,
+    config: dict[str, Any],
+    model: nn.Module,
+    write_tokenizer: Callable[[Path], None] | None,
+) -> None:
+    """Write a model. Each file appears whole or not at all; `config.json` comes last."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if write_tokenizer is not None:
+        with _whole(folder / TOKENIZER) as path:
+            write_tokenizer(path)
+    tensors = {name: t.detach().contiguous() for name, t in _tensors(model).items()}
+    with _whole(folder / WEIGHTS) as path:
+        save_file(tensors, path, metadata={"format": "pt"})
+    description = {
+        "format": FORMAT,
+        "statewise": __version__,
+        "model": kind,
+        "files": [WEIGHTS] if write_tokenizer is None else [WEIGHTS, TOKENIZER],
+        "config": config,
+    }
+    with _whole(folder / CONFIG) as path:
+        path.write_text(json.dumps(description, indent=2) + "\n")
+
+
+def read_config(folder: str | Path, kind: str) -> dict[str, Any]:
+    """Return the configuration in `folder`.
+
+    Raises:
+        FileNotFoundError: if the folder or a file of it is missing.
+        ValueError: if the file is damaged, or describes something else.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    path = folder / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} holds no model: it has no {CONFIG}")
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+    if not isinstance(description, dict) or not isinstance(description.get("config"), dict):
+        raise ValueError(f"{path} was not written by statewise")
+    if description.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} has format {description.get('format')}, written by statewise "
+            f"{description.get('statewise')}; this is {__version__}, which reads {FORMAT}"
+        )
+    if description.get("model") != kind:
+        raise ValueError(f"{path} describes a {description.get('model')}, not a {kind}")
+    for name in description["files"]:
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder} is not complete: it has no {name}")
+    return description["config"]
+
+
+def read_weights(folder: str | Path, model: nn.Module) -> None:
+    """Put the weights in `folder` into `model`, in the precision they were saved in.
+
+    Raises:
+        ValueError: if the file is damaged or of another model; it names the first tensor that is
+            missing, left over or of another shape. The model is then as it was.
+    """
+    path = Path(folder) / WEIGHTS
+    targets = _tensors(model)
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            names = set(file.keys())
+            for name, target in targets.items():
+                if name not in names:
+                    raise ValueError(f"{path} is of another model: it has no {name}")
+                shape = tuple(file.get_slice(name).get_shape())
+                if shape != tuple(target.shape):
+                    raise ValueError(
+                        f"{path} is of another model: {name} is {shape}, not {tuple(target.shape)}"
+                    )
+            if left := sorted(names - set(targets)):
+                raise ValueError(f"{path} is of another model: nothing here is called {left[0]}")
+            for name, target in targets.items():
+                # A copy: the tensor is a window on the file, which may be replaced.
+                target.data = file.get_tensor(name).to(target.device, copy=True)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is cut short or damaged: {error}") from None
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return what a state dict holds, each tensor once however often its module is used."""
+    kept = model.state_dict().keys()
+    named = [*model.named_parameters(), *model.named_buffers()]
+    return {name: tensor for name, tensor in named if name in kept}
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Give a file to write, which takes its place at once when it is complete."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield draft
+        with draft.open("rb+") as file:
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""The loop that trains recurrent models, and what it leaves in a run folder."""

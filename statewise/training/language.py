@@ -1,0 +1,81 @@
+"""Training a language model on a text file, from a configuration to a saved model and its score."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from tqdm import tqdm
+
+from statewise.models.language_model import LanguageModel, LanguageModelConfig
+from statewise.models.tokenizers import ByteTokenizer, FileTokenizer, Tokenizer
+from statewise.tasks import language
+from statewise.training.configuration import LanguageRun
+from statewise.training.loop import Outcome, train
+from statewise.training.memory import keep_memory
+from statewise.training.runs import Run, checkpoint
+
+
+class Trained(NamedTuple):
+    """A trained language model and its score on the held-out text."""
+
+    model: LanguageModel
+    bits_per_byte: float
+    outcome: Outcome
+    folder: Path
+
+
+def train_language_model(config: LanguageRun, text: str | None = None) -> Trained:
+    """Train a language model as `config` says; return the best of its checkpoints.
+
+    Args:
+        config: see `LanguageRun`.
+        text: read instead of the file `config.data.path`.
+
+    Raises:
+        ValueError, OSError: for a text, a mixer, a size or a folder that will not do, before
+            anything is written.
+    """
+    keep_memory()
+    tokenizer = FileTokenizer(config.data.tokenizer) if config.data.tokenizer else ByteTokenizer()
+    text = language.read_text(config.data.path, config.data.encoding) if text is None else text
+    seen, held_out = language.split(text, config.data.held_out)
+    streams = language.Streams(
+        tokens_of(seen, tokenizer), streams=config.streams, context=config.context
+    )
+    torch.manual_seed(config.seed)
+    shape = {k: v for k, v in config.model.model_dump().items() if v is not None}
+    model = LanguageModel(
+        LanguageModelConfig.from_preset(
+            config.preset, vocab=tokenizer.vocab, mixer=config.mixer, **shape
+        ),
+        tokenizer=tokenizer,
+    )
+    run = Run(config.out, config.model_dump(mode="json"), overwrite=config.overwrite)
+    parameters = sum(p.numel() for p in model.parameters())
+    run.say(f"{parameters} parameters, {len(streams.tokens)} tokens to train on")
+
+    beginning = tokens_of(held_out, tokenizer)[: config.evaluation.tokens]
+    size = sum(len(tokenizer.bytes_of(token)) for token in beginning.tolist())
+    outcome = train(model, streams, config, run, lambda: _score(model, beginning, size))
+    model = LanguageModel.from_pretrained(checkpoint(config.out))
+    bits = evaluate_language_model(model, held_out, quiet=config.quiet)
+    run.measure(step=outcome.steps, held_out_bits_per_byte=bits)
+    run.say(f"{bits:.4f} bits per byte on all of the held-out text, with the best checkpoint")
+    return Trained(model, bits, outcome, run.folder)
+
+
+def evaluate_language_model(model: LanguageModel, text: str, *, quiet: bool = False) -> float:
+    """Return the bits per byte of `text` under the model, read from the initial state."""
+    tokens = tokens_of(text, model.tokenizer)
+    with tqdm(total=len(tokens), desc="evaluating", unit=" tokens", delay=2, disable=quiet) as bar:
+        return _score(model, tokens, len(text.encode()), bar.update)
+
+
+def tokens_of(text: str, tokenizer: Tokenizer) -> torch.Tensor:
+    """Return a text as one tensor of tokens, (time,)."""
+    return torch.tensor(tokenizer.encode(text), dtype=torch.int64)
+
+
+def _score(model: LanguageModel, tokens: torch.Tensor, size: int, watch=lambda n: None) -> float:
+    model.eval()
+    return language.bits_per_byte(model, tokens, size, watch=watch)

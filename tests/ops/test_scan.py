@@ -1,0 +1,444 @@
+"""Every backend of the scan against its definition, and what the native kernels promise besides."""
+
+import inspect
+import itertools
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from statewise import backends
+from statewise.ops import scan as package
+from statewise.ops.scan import native, reference, scan, scan_step
+from statewise.ops.scan.torch import scan as parallel_scan
+
+needs_core = pytest.mark.skipif(backends.core is None, reason=f"no core: {backends.core_missing}")
+FORMS = [
+    pytest.param(native.scan, id="native", marks=needs_core),
+    pytest.param(parallel_scan, id="torch"),
+]
+MASKS = [(), ("reset",), ("lengths",), ("reset", "lengths")]
+DTYPES = [torch.float64, torch.float32, torch.bfloat16]
+TIMES = [0, 1, 2, 3, 63, 100, pytest.param(1000, marks=pytest.mark.long)]
+
+
+def example(time=7, dim=5, masks=(), dtype=torch.float64, batch=3, seed=0):
+    """Return (decay, drive, initial) and the masks asked for; decays at -1, 0 and 1 among them."""
+    g = torch.Generator().manual_seed(seed)
+    decay = torch.rand(batch, time, dim, generator=g, dtype=torch.float64) * 2 - 1
+    edges = torch.randint(0, 12, decay.shape, generator=g)
+    for edge, value in enumerate((-1.0, 0.0, 1.0)):
+        decay = torch.where(edges == edge, value, decay)
+    drive = torch.randn(batch, time, dim, generator=g, dtype=torch.float64)
+    initial = torch.randn(batch, dim, generator=g, dtype=torch.float64)
+    wide = torch.promote_types(dtype, torch.float32)
+    tensors = [decay.to(dtype), drive.to(dtype), initial.to(wide)]
+    named = {
+        "reset": torch.rand(batch, time, generator=g) < 0.2,
+        "lengths": torch.tensor([time, 0, time // 2, 1])[:batch].clamp(max=time),
+    }
+    return [x.requires_grad_() for x in tensors], {name: named[name] for name in masks}
+
+
+def results(form, tensors, masks, rounded=None):
+    """Return output, final state and the gradients of a weighted sum of both.
+
+    The weights of the output are rounded to the dtype `rounded`, or as the output is.
+    """
+    decay, drive, initial = tensors
+    output, final = form(decay, drive, initial=initial, **masks)
+    g = torch.Generator().manual_seed(1)
+    weights = [torch.randn(x.shape, generator=g, dtype=torch.float64) for x in (output, final)]
+    weights[0] = weights[0].to(rounded or output.dtype).to(output.dtype)
+    weights[1] = weights[1].to(final.dtype)
+    # At time 0 the output depends on nothing.
+    pairs = [p for p in zip((output, final), weights, strict=True) if p[0].requires_grad]
+    grads = torch.autograd.grad(
+        [y for y, _ in pairs], tensors, [w for _, w in pairs], materialize_grads=True
+    )
+    return [output, final, *grads]
+
+
+def error(a, b):
+    """Return ||a - b|| / ||b||, or ||a|| where b is zero."""
+    a, b = a.detach().double(), b.detach().double()
+    return float((a - b).norm() / b.norm()) if b.norm() > 0 else float(a.norm())
+
+
+def assert_agree(lefts, rights, tolerance):
+    names = ("output", "final", "grad_decay", "grad_drive", "grad_initial")
+    for name, a, b in zip(names, lefts, rights, strict=True):
+        assert a.shape == b.shape
+        assert a.dtype == b.dtype
+        assert error(a, b) <= tolerance, f"{name}: {error(a, b):.1e}"
+
+
+def assert_agrees_with_reference(form, **options):
+    dtype = options.get("dtype", torch.float64)
+    tensors, masks = example(**options)
+    ours = results(form, tensors, masks)
+    if dtype != torch.bfloat16:
+        tolerance = {torch.float64: 1e-9, torch.float32: 1e-5}[dtype]
+        return assert_agree(ours, results(reference.scan, tensors, masks), tolerance)
+    exact_tensors, _ = example(**options | {"dtype": torch.float64})
+    exact = results(reference.scan, exact_tensors, masks)
+    rounded = [x.detach().double().requires_grad_() for x in tensors]
+    for x, y, best in zip(ours, exact, results(reference.scan, rounded, masks, dtype), strict=True):
+        # What remains when the inputs and the result are rounded, and nothing else.
+        assert error(x, y) <= 2 * error(best.to(x.dtype), y) + 1e-6
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("masks", MASKS, ids="+".join)
+@pytest.mark.parametrize("time", TIMES)
+@pytest.mark.parametrize("form", FORMS)
+def test_agrees_at_every_length(form, time, masks, dtype):
+    assert_agrees_with_reference(form, time=time, masks=masks, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dim", [1, 3, 17, 64, 1030])
+@pytest.mark.parametrize("form", FORMS)
+def test_agrees_at_every_dim(form, dim, dtype):
+    assert_agrees_with_reference(form, dim=dim, masks=("reset", "lengths"), dtype=dtype)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_agrees_without_rows(form):
+    tensors, masks = example(batch=0, masks=("reset", "lengths"))
+    assert_agree(results(form, tensors, masks), results(reference.scan, tensors, masks), 0)
+
+
+@pytest.fixture
+def core():
+    """Lend the core and put back what a test sets."""
+    before, threads = backends.core.about(), torch.get_num_threads()
+    yield backends.core
+    backends.core.set_level(before["level"])
+    backends.core.set_cache(before["cache"])
+    torch.set_num_threads(threads)
+
+
+LEVELS = backends.core.about()["levels"].split(", ") if backends.core else []
+
+
+@needs_core
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("cache", [0, 2**40], ids=["around the cache", "into the cache"])
+@pytest.mark.parametrize("level", LEVELS)
+def test_every_level_and_way_to_write(core, level, cache, dtype):
+    core.set_level(level)
+    core.set_cache(cache)
+    for dim in (17, 1100):
+        assert_agrees_with_reference(
+            native.scan, time=5, dim=dim, masks=("reset", "lengths"), dtype=dtype
+        )
+
+
+@needs_core
+def test_unknown_level_is_refused(core):
+    with pytest.raises(ValueError, match=r"no level of instructions avx3; there are portable"):
+        core.set_level("avx3")
+
+
+@needs_core
+@pytest.mark.parametrize("batch", [1, 3])
+def test_bit_equal_at_any_number_of_threads(core, batch):
+    tensors, masks = example(
+        time=70, dim=1001, batch=batch, masks=("reset", "lengths"), dtype=torch.float32
+    )
+    runs = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        runs.append(results(native.scan, tensors, masks))
+    assert all(torch.equal(a, b) for run in runs[1:] for a, b in zip(run, runs[0], strict=True))
+
+
+@needs_core
+@pytest.mark.parametrize("cache", [0, 2**40])
+@pytest.mark.parametrize("dim", [5, 64, 1030])
+def test_writes_every_number(core, dim, cache):
+    """Memory that came as NaN leaves without one."""
+    core.set_cache(cache)
+    tensors, masks = example(time=9, dim=dim, masks=("reset", "lengths"))
+    decay, drive, initial = (x.detach() for x in tensors)
+    output, final = torch.full_like(drive, torch.nan), torch.full_like(initial, torch.nan)
+    rest = (masks["reset"], masks["lengths"])
+    backends.run(core.scan, decay, drive, initial, *rest, output, final)
+    expected = native.scan(decay, drive, initial=initial, **masks)
+    assert torch.equal(output, expected[0])
+    assert torch.equal(final, expected[1])
+    grads = [torch.full_like(x, torch.nan) for x in tensors]
+    backends.run(core.scan_backward, decay, output, initial, *rest, output, final, *grads)
+    assert not any(x.isnan().any() for x in grads)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_padding_may_hold_nan(form):
+    tensors, masks = example(masks=("reset", "lengths"))
+    clean = results(form, tensors, masks)
+    beyond = (torch.arange(7) >= masks["lengths"][:, None])[..., None]
+    padded = [torch.where(beyond, torch.nan, x).detach().requires_grad_() for x in tensors[:2]]
+    masks["reset"] = masks["reset"] | beyond[..., 0]
+    poisoned = results(form, [*padded, tensors[2]], masks)
+    assert all(torch.equal(a, b) for a, b in zip(poisoned, clean, strict=True))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_reset_heals_a_nan_state(form):
+    tensors, _ = example()
+    reset = torch.zeros(3, 7, dtype=torch.bool)
+    reset[:, 0] = True
+    ill = [*tensors[:2], torch.full_like(tensors[2], torch.nan).requires_grad_()]
+    healed, fresh = (results(form, x, {"reset": reset}) for x in (ill, tensors))
+    assert all(torch.equal(a, b) for a, b in zip(healed, fresh, strict=True))
+    # In the middle too, where the NaN came from an input.
+    drive = tensors[1].detach().clone()
+    drive[:, 2] = torch.nan
+    reset[:, 4] = True
+    output, final = form(tensors[0], drive, initial=tensors[2], reset=reset)
+    assert output[:, 2:4].isnan().all()
+    assert output[:, 4:].isfinite().all()
+    assert final.isfinite().all()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_reads_strided_and_expanded_inputs(form):
+    """Slices of a projection, a decay shared by all times, time first, a strided last axis."""
+    g = torch.Generator().manual_seed(0)
+    base = torch.rand(4, 6, 12, generator=g, dtype=torch.float64)
+    views = [
+        base[..., :5],
+        base[..., 5:10],
+        base[0, 0, :5].expand(4, 6, 5),
+        base[1, :, None, :5].expand(6, 4, 5).transpose(0, 1),
+        base.permute(1, 0, 2)[:4, :, :5].transpose(1, 2)[:, :4].transpose(1, 2).new_ones(4, 6, 5),
+        base[..., 1:11:2],
+        base.transpose(1, 2)[:, :6, :5],
+    ]
+    initial = base[:, 0, 2:12:2]
+    reset = (base[..., 0] < 0.3).T.contiguous().T
+    for decay, drive in itertools.product(views, repeat=2):
+        given = [x.detach().requires_grad_() for x in (decay, drive, initial)]
+        dense = [x.detach().clone().requires_grad_() for x in (decay, drive, initial)]
+        masks = {"reset": reset, "lengths": torch.tensor([6, 1, 0, 3, 9])[:4]}
+        assert_agree(results(form, given, masks), results(reference.scan, dense, masks), 1e-9)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("which", ["output", "final"])
+def test_gradients_of_one_result_alone(form, which):
+    """Also: the expanded gradient that a sum sends back."""
+    tensors, masks = example(masks=("reset", "lengths"))
+    grads = []
+    for f in (form, reference.scan):
+        output, final = f(*tensors[:2], initial=tensors[2], **masks)
+        y = output if which == "output" else final
+        grads.append(torch.autograd.grad(y.sum(), tensors, materialize_grads=True))
+    for a, b in zip(*grads, strict=True):
+        assert error(a, b) < 1e-9
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_nothing_is_shared_or_changed(form):
+    for time in (0, 1, 7):
+        tensors, masks = example(time=time, masks=("reset", "lengths"))
+        arguments = [x.detach() for x in tensors] + list(masks.values())
+        before = [x.clone() for x in arguments]
+        made = form(*arguments[:2], initial=arguments[2], **masks)
+        assert all(torch.equal(a, b) for a, b in zip(arguments, before, strict=True))
+        owners = {x.untyped_storage().data_ptr() for x in arguments if x.numel()}
+        for y in made:
+            assert not y.numel() or y.untyped_storage().data_ptr() not in owners
+            assert y.untyped_storage().nbytes() == y.numel() * y.element_size()
+
+
+@pytest.mark.parametrize("masks", [(), ("reset", "lengths")], ids="+".join)
+@pytest.mark.parametrize("form", FORMS)
+def test_gradcheck(form, masks):
+    tensors, masks = example(time=4, dim=2, masks=masks)
+
+    def f(decay, drive, initial):
+        return form(decay, drive, initial=initial, **masks)
+
+    assert torch.autograd.gradcheck(f, tensors)
+    assert torch.autograd.gradgradcheck(f, tensors)
+
+
+@pytest.mark.parametrize("masks", [(), ("reset", "lengths")], ids="+".join)
+def test_third_derivative_and_batched_gradients(masks):
+    tensors, masks = example(time=3, dim=2, masks=masks, batch=2)
+    thirds, batched = [], []
+    for name in ("native", "reference") if backends.core else ("torch", "reference"):
+        with backends.use(name):
+            output, final = scan(*tensors[:2], initial=tensors[2], **masks)
+        eyes = torch.eye(final.numel(), dtype=final.dtype).view(-1, *final.shape)
+        batched.append(torch.autograd.grad(final, tensors, eyes, True, is_grads_batched=True))
+        x = (output**3).sum() + (final**2).sum()
+        for _ in range(3):
+            grads = torch.autograd.grad(x, tensors, create_graph=True)
+            x = sum((g**2).sum() for g in grads)
+        thirds.append(grads)
+    for a, b in zip(thirds[0] + batched[0], thirds[1] + batched[1], strict=True):
+        assert error(a, b) < 1e-9
+
+
+def test_transforms_are_right_through_the_table():
+    """Through jvp and vmap a custom op would answer zero or fail; the table must see to it."""
+    tensors, masks = example(masks=("reset", "lengths"))
+    tensors = tuple(x.detach() for x in tensors)
+    tangents = tuple(torch.randn_like(x) for x in tensors)
+
+    def through(form):
+        def f(decay, drive, initial):
+            return form(decay, drive, initial=initial, **masks)
+
+        def row(decay, drive, initial, reset, length):
+            return form(
+                decay[None],
+                drive[None],
+                initial=initial[None],
+                reset=reset[None],
+                lengths=length[None],
+            )
+
+        pushed = torch.func.jvp(f, tensors, tangents)[1]
+        mapped = torch.func.vmap(row)(*tensors, *masks.values())
+        pulled = torch.func.grad(lambda *x: f(*x)[0].square().sum(), argnums=(0, 1, 2))(*tensors)
+        with torch.autograd.forward_ad.dual_level():
+            duals = [
+                torch.autograd.forward_ad.make_dual(*p) for p in zip(tensors, tangents, strict=True)
+            ]
+            dual = [torch.autograd.forward_ad.unpack_dual(y).tangent for y in f(*duals)]
+        return *pushed, *mapped, *pulled, *dual
+
+    for a, b in zip(through(scan), through(reference.scan), strict=True):
+        assert error(a, b) < 1e-9
+
+
+@needs_core
+@pytest.mark.parametrize("masks", [(), ("reset", "lengths")], ids="+".join)
+def test_custom_ops_are_registered_rightly(masks):
+    tensors, masks = example(masks=masks)
+    reset, lengths = masks.get("reset"), masks.get("lengths")
+    decay, drive, initial = tensors
+    torch.library.opcheck(native._scan, (decay, drive, initial, reset, lengths))
+    plain = [
+        x.detach() for x in (decay, drive, initial, reset, lengths, drive, initial) if x is not None
+    ]
+    if masks:
+        torch.library.opcheck(native._scan_backward, tuple(plain))
+
+
+@pytest.mark.parametrize(
+    "how", ["aot_eager", "export", pytest.param("inductor", marks=pytest.mark.long)]
+)
+def test_compiles(how):
+    """In a process of its own: Dynamo refuses the hook that checks shapes in this one."""
+    root = pathlib.Path(__file__).parents[2]
+    command = [sys.executable, "-m", "tests.ops.compile_scan", how]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_step_is_one_time_of_the_scan():
+    tensors, _ = example()
+    decay, drive, h = (x.detach() for x in tensors)
+    output, final = scan(decay, drive, initial=h)
+    for t in range(7):
+        h = scan_step(decay[:, t], drive[:, t], h)
+        assert error(h, output[:, t]) < 1e-12
+    assert error(h, final) < 1e-12
+
+
+def test_wider_state_widens_the_work():
+    (decay, drive, initial), _ = example(time=63, dtype=torch.float32)
+    output, final = scan(decay, drive, initial=initial.double())
+    expected, end = reference.scan(decay.double(), drive.double(), initial=initial.double())
+    assert (output.dtype, final.dtype) == (torch.float32, torch.float64)
+    assert error(final, end) < 1e-12
+    assert error(output, expected) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"decay": torch.ones(3, 7, 4)}, r"decay \(3, 7, 4\) and drive \(3, 7, 5\)"),
+        ({"initial": torch.ones(3, 4)}, r"initial \(3, 4\) should be .* \(3, 5\)"),
+        ({"reset": torch.ones(3, 7)}, r"reset \(3, 7\) of torch.float32 should be boolean"),
+        ({"reset": torch.ones(3, 6).bool()}, r"reset \(3, 6\)"),
+        ({"lengths": torch.ones(3)}, r"lengths \(3,\) of torch.float32 should be integers"),
+        ({"lengths": torch.ones(2).long()}, r"lengths \(2,\)"),
+    ],
+)
+def test_errors_name_the_argument_and_its_shape(change, message):
+    arguments = {"decay": torch.ones(3, 7, 5), "drive": torch.ones(3, 7, 5)} | change
+    with pytest.raises(ValueError, match=message):
+        inspect.unwrap(scan)(**arguments)  # past the hook that checks shapes in tests
+
+
+@needs_core
+def test_kernels_refuse_what_they_cannot_address(core):
+    x, h = torch.ones(2, 3, 4), torch.ones(2, 4)
+    good = {
+        "decay": x,
+        "drive": x,
+        "initial": h,
+        "reset": None,
+        "lengths": None,
+        "output": x.clone(),
+        "final": h.clone(),
+    }
+    bad = [
+        ({"drive": x[0]}, r"drive of shape \(3, 4\) should be \(batch, time, dim\)"),
+        ({"drive": x.half()}, "drive .* should be float32, float64 or bfloat16"),
+        ({"decay": x.double()}, "decay .* of the same type"),
+        ({"decay": x[:, :2]}, r"decay of shape \(2, 2, 4\)"),
+        ({"decay": x.transpose(1, 2).contiguous().transpose(1, 2)}, "decay .* contiguous"),
+        ({"initial": h.double()}, "initial .* precision of the state"),
+        ({"final": torch.ones(4, 2).T}, "final .* contiguous"),
+        ({"output": x[:1].expand(2, 3, 4)}, "output .* not expanded"),
+        ({"reset": torch.ones(2, 3)}, "reset .* boolean"),
+        ({"lengths": torch.ones(2, dtype=torch.int32)}, "lengths .* int64"),
+        ({"lengths": torch.ones(3, dtype=torch.int64)}, r"lengths of shape \(3,\)"),
+    ]
+    for change, message in bad:
+        with pytest.raises(ValueError, match=message):
+            backends.run(core.scan, *(good | change).values())
+
+
+def test_table_names_every_form():
+    assert [row.backend for row in package.TABLE] == ["native", "torch", "reference"]
+
+
+@pytest.mark.skipif(
+    os.environ.get("STATEWISE_NATIVE", "1") in ("0", "off", "no", "false")
+    or not any(map(shutil.which, ("c++", "g++", "clang++"))),
+    reason="no compiler, or switched off by STATEWISE_NATIVE",
+)
+def test_core_is_built_where_there_is_a_compiler():
+    assert backends.core is not None, backends.core_missing
+
+
+@needs_core
+def test_one_libgomp_in_the_process():
+    maps = pathlib.Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("only Linux lists what is loaded")
+    loaded = {line.split()[-1] for line in maps.read_text().splitlines() if "libgomp" in line}
+    assert len(loaded) == 1, loaded
+
+
+@needs_core
+@pytest.mark.long
+def test_kernels_pass_the_sanitizers(tmp_path):
+    """Address and undefined-behaviour sanitizers over the kernels, at every level."""
+    source = pathlib.Path(__file__).parents[2] / "native"
+    configure = ["cmake", "-S", source, "-B", tmp_path, "-DSTATEWISE_SANITIZE=ON"]
+    for command in (configure, ["cmake", "--build", tmp_path], [tmp_path / "kernels_test"]):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,206 @@
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from statewise import cli
+
+PROSE = "It was the best of times, it was the worst of times. " * 60
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of a few steps, made by the command itself."""
+    folder = tmp_path_factory.mktemp("cli")
+    text = folder / "text.txt.gz"
+    text.write_bytes(gzip.compress(PROSE.encode()))
+    train(text, folder / "run")
+    return folder / "run"
+
+
+def train(text, out, *options):
+    cli.main(
+        f"train lm --data.path {text} --preset tiny --streams 2 --context 32 --max_steps 8 "
+        f"--out {out} --quiet".split() + list(options)
+    )
+
+
+def refused(capsys, *arguments):
+    """Return the one sentence with which a command was refused."""
+    with pytest.raises(SystemExit) as left:
+        cli.main(list(arguments))
+    assert left.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    lines = said.err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("statewise: ")
+    return lines[0]
+
+
+def test_training_prints_bits_per_byte_and_leaves_a_run(run, capsys):
+    assert sorted(p.name for p in run.iterdir()) == [
+        "checkpoints",
+        "config.yaml",
+        "metrics.jsonl",
+        "train.log",
+    ]
+    train(run.parent / "text.txt.gz", run.parent / "again", "--json")
+    result = json.loads(capsys.readouterr().out)
+    assert result["steps"] == 8
+    assert 0 < result["bits_per_byte"] < 9
+
+
+def test_a_configuration_file_gives_the_same_run(run, capsys):
+    cli.main(["train", "lm", "--config", str(run / "config.yaml"), "--out", str(run) + "2", "--quiet"])
+    lines = [
+        [json.loads(line).get("held_out_bits_per_byte") for line in path.open()][-1]
+        for path in (run / "metrics.jsonl", run.parent / "run2/metrics.jsonl")
+    ]
+    assert lines[0] == lines[1]
+
+
+def test_overrides_win_over_the_file_and_are_printed(run, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(
+            ["train", "lm", "--config", str(run / "config.yaml"), "--model.dim", "96"]
+            + ["--mixer", "[{name: attention, window: 8}, min_gru]", "--print_config"]
+        )
+    printed = capsys.readouterr().out
+    assert "dim: 96" in printed
+    assert "- name: attention\n  window: 8\n- min_gru" in printed
+    assert "max_steps: 8" in printed
+
+
+def test_evaluate_repeats_the_figure_of_the_training(run, capsys):
+    cli.main(["evaluate", str(run), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    assert found["bits_per_byte"] == pytest.approx(last["held_out_bits_per_byte"])
+    cli.main(["evaluate", str(run), "--data.path", str(run.parent / "text.txt.gz")])
+    assert "bits per byte over 3,180 bytes" in capsys.readouterr().out
+
+
+def test_generate_streams_and_goes_on_from_a_state(run, tmp_path, capsys):
+    def say(*options):
+        cli.main(["generate", str(run), "--seed", "3", *options])
+        return capsys.readouterr().out.removesuffix("\n")
+
+    whole = say("--prompt", "It", "--max_tokens", "60")
+    assert whole.startswith("It")
+    kept = str(tmp_path / "state.safetensors")
+    first = say("--prompt", "It", "--max_tokens", "25", "--save_state", kept)
+    assert first + say("--max_tokens", "35", "--load_state", kept) == whole
+
+
+def test_the_list_is_the_folder(capsys):
+    cli.main(["list", "--json"])
+    listed = [head["name"] for head in json.loads(capsys.readouterr().out)]
+    assert listed == sorted(listed)
+    assert {"min_gru", "lstm", "attention", "bidirectional"} <= set(listed)
+
+
+def test_the_doctor_says_what_runs_where_and_why(capsys):
+    cli.main(["doctor", "--json"])
+    report = json.loads(capsys.readouterr().out)
+    backends = {c["dtype"]: c["backend"] for c in report["ops"]["scan"] if c["device"] == "cpu"}
+    assert backends["float16"] == "torch"
+    assert backends["float32"] == ("native" if report["native"] else "torch")
+    cli.main(["doctor"])
+    assert "scan" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("trian", "there is no command 'trian'; did you mean train lm?"),
+        ("train", "there is no command 'train'; did you mean train lm?"),
+        ("lst", "there is no command 'lst'; did you mean list?"),
+        ("train lm --max_steps 3", "--data.path must be given"),
+        ("train lm --data.pth x", "there is no option --data.pth; did you mean --data.path?"),
+        ("train lm --mixr gru", "there is no option --mixr; did you mean --mixer?"),
+        ("train lm --data.path TEXT --max_steps 0", "--max_steps 0: input should be greater"),
+        ("train lm --data.path TEXT --max_seconds x", "--max_seconds x: input should be a valid"),
+        ("train lm --data.path TEXT", "set max_seconds or max_steps: the run has no end"),
+        ("train lm --data.path TEXT --max_steps 1 --mixer gro", "no mixer 'gro'; did you mean 'gru'"),
+        ("train lm --data.path TEXT --max_steps 1 --preset tny", "no preset 'tny'; did you mean"),
+        (
+            "train lm --data.path TEXT --max_steps 1 --mixer bidirectional",
+            "Bidirectional reads the whole sequence",
+        ),
+        (
+            "train lm --data.path TEXT --max_steps 1 --mixer {name:attention,windw:3}",
+            "no option 'windw'; did you mean 'window'?",
+        ),
+        ("train lm --data.path nowhere.txt --max_steps 1", "nowhere.txt: there is no such file"),
+        ("train lm --data.path TEXT --max_steps 1 --out RUN", "a run is there already"),
+        ("train lm --data.path TEXT --max_steps 1 --context 9999", "a context of 9999 needs more"),
+        ("generate", "folder must be given"),
+        ("generate nowhere", "nowhere: there is no such folder"),
+        ("generate RUN --temperature -1", "temperature"),
+        ("generate RUN --load_state TEXT", "TEXT"),
+        ("evaluate RUN --data.path nowhere", "nowhere: there is no such file"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_sentence(run, capsys, arguments, sentence):
+    def place(text):
+        return text.replace("TEXT", str(run.parent / "text.txt.gz")).replace("RUN", str(run))
+
+    assert place(sentence) in refused(capsys, *place(arguments).split())
+
+
+@pytest.mark.parametrize(
+    ("file", "sentence"),
+    [
+        ("data:\n  pth: x\n", "--config: there is no option --data.pth; did you mean --data.path?"),
+        ("max_step: 3\n", "--config: there is no option --max_step; did you mean --max_steps?"),
+        ("data:\n  path: x\nmax_steps: a\n", "--max_steps a: input should be"),
+        ("data: [\n", "--config: this is not the YAML of a configuration"),
+    ],
+)
+def test_a_bad_configuration_file_is_said_in_one_sentence(tmp_path, capsys, file, sentence):
+    (tmp_path / "run.yaml").write_text(file)
+    assert sentence in refused(capsys, "train", "lm", "--config", str(tmp_path / "run.yaml"))
+
+
+def test_a_damaged_checkpoint_is_said_in_one_sentence(run, tmp_path, capsys):
+    folder = tmp_path / "model"
+    checkpoint = next(p for p in (run / "checkpoints").iterdir() if p.is_dir())
+    folder.mkdir()
+    for file in checkpoint.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert "model.safetensors" in refused(capsys, "generate", str(folder))
+
+
+def test_control_c_keeps_what_was_learned(run, tmp_path):
+    out = tmp_path / "run"
+    command = f"train lm --data.path {run.parent}/text.txt.gz --preset tiny --max_seconds 60"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "statewise", *command.split(), "--out", str(out), "--context", "32"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    while not (out / "metrics.jsonl").exists() and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    said, error = process.communicate(timeout=60)
+    assert process.returncode == 0, error
+    assert "bits per byte" in said
+    assert "stopped after" in said
+    assert (out / "checkpoints/pointer.json").exists()
+
+
+def test_a_reader_that_leaves_is_no_error(run):
+    command = f"{sys.executable} -m statewise generate {run} --max_tokens 3000 | head -c 10"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    assert len(done.stdout) > 0
