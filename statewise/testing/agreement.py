@@ -25,12 +25,12 @@ def require(condition: bool, what: str) -> None:
         fail(what)
 
 
-def agree(found: Any, expected: Any, what: str, *, limit: float | None = None) -> None:
+def agree(found: Any, expected: Any, what: str, *, scale: float = 0.0) -> None:
     """Require two trees of tensors to be the same, tensor by tensor.
 
     Shapes and dtypes are equal; integers and booleans are equal; of the others the norm of the
-    difference is at most `limit` times the norm of what was expected, by default `LIMITS` of their
-    precision. Zero agrees with zero, an infinity with itself, and NaN with nothing.
+    difference is at most `LIMITS` of their precision, times the norm of what was expected, or times
+    `scale` where that is larger. Zero agrees with zero, an infinity with itself, NaN with nothing.
     """
     ours, theirs = (tree_flatten_with_path(tree)[0] for tree in (found, expected))
     if [path for path, _ in ours] != [path for path, _ in theirs]:
@@ -42,20 +42,22 @@ def agree(found: Any, expected: Any, what: str, *, limit: float | None = None) -
         if not (b.is_floating_point() or b.is_complex()):
             require(torch.equal(a, b), f"{name}: the whole numbers differ")
             continue
-        error = distance(a, b)
-        bound = LIMITS[b.real.dtype] if limit is None else limit
+        error, bound = distance(a, b, scale=scale), LIMITS[b.real.dtype]
         # Written so that NaN fails.
         require(error <= bound, f"{name}: the relative difference is {error:.2g}, above {bound:g}")
 
 
-def distance(found: Tensor, expected: Tensor) -> float:
-    """Return ||found - expected|| / ||expected||: 0 where they are equal, NaN if either is NaN."""
+def distance(found: Tensor, expected: Tensor, *, scale: float = 0.0) -> float:
+    """Return ||found - expected|| / ||expected||: 0 where they are equal, NaN if either is NaN.
+
+    Where `scale` is larger than the norm of what was expected, it is divided by instead.
+    """
     kind = torch.complex128 if expected.is_complex() else torch.float64
     a, b = found.detach().to(kind), expected.detach().to(kind)
     difference = torch.where(a == b, 0, a - b).abs().square().sum().sqrt()
     if difference == 0:
         return 0.0
-    return (difference / b.abs().square().sum().sqrt()).item()
+    return (difference / b.abs().square().sum().sqrt().clamp(min=scale)).item()
 
 
 def _names(leaves: list[Any]) -> str:

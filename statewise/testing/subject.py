@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from statewise.mixers.base import Mixer, WholeSequence
 
@@ -86,7 +86,7 @@ def example_input(
     return torch.randn(batch, time, mixer.dim, generator=generator, dtype=dtype)
 
 
-def longest_agreement(mixer: AnyMixer) -> float:
+def longest_agreement(mixer: AnyMixer) -> int | float:
     """Return the longest time at which forms are compared, which a mixer may limit.
 
     A recurrence that expands perturbations, such as a tanh network with gain 2, grows rounding
@@ -103,7 +103,7 @@ def prepare(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         mixer, other = _instance(source), _instance(source)
-        if isinstance(source, nn.Module):
+        if isinstance(source, Mixer | WholeSequence):
             for weight in other.state_dict().values():
                 if weight.is_floating_point() or weight.is_complex():
                     weight += 0.1 * torch.randn_like(weight)
@@ -120,4 +120,6 @@ def prepare(
 def _instance(source: Source) -> AnyMixer:
     if isinstance(source, type):
         return source.example()
-    return copy.deepcopy(source) if isinstance(source, nn.Module) else source()
+    if isinstance(source, Mixer | WholeSequence):
+        return copy.deepcopy(source)
+    return source()

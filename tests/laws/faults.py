@@ -10,12 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from statewise import testing
-from statewise.mixers.base import Mixer, WholeSequence, state_dtype, where_rows, within
+from statewise.mixers.base import Mixer, WholeSequence, state_dtype, within
 
 
 class AverageState(NamedTuple):
     h: Tensor
     count: Tensor
+
+
+def pick(rows: Tensor, yes: AverageState, no: AverageState) -> AverageState:
+    """Return rows of one or the other; the package's own is slow where its shapes are checked."""
+    return AverageState(
+        torch.where(rows[:, None], yes.h, no.h), torch.where(rows, yes.count, no.count)
+    )
 
 
 class Average(Mixer[AverageState]):
@@ -41,7 +48,7 @@ class Average(Mixer[AverageState]):
         return torch.where(real[..., None], x, 0)
 
     def restart(self, reset, start, state):
-        return where_rows(reset, start, state)
+        return pick(reset, start, state)
 
     def forward(self, x, state=None, *, reset=None, lengths=None):
         start = self.initial_state(len(x), dtype=state_dtype(x.dtype))
@@ -57,7 +64,7 @@ class Average(Mixer[AverageState]):
                 before = self.restart(reset[:, t] & real[:, t], start, state)
             h = self.advance(x[:, t], before.h)
             ys.append(torch.where(real[:, t, None], h, 0).to(x.dtype))
-            state = where_rows(real[:, t], AverageState(h, before.count + 1), state)
+            state = pick(real[:, t], AverageState(h, before.count + 1), state)
         y = torch.stack(ys, 1) if ys else torch.zeros_like(x)
         return y, AverageState(state.h.clone(), state.count.clone())
 
@@ -244,7 +251,7 @@ class ResetsToZero(Average):
     """A reset puts zeros where the start is learned."""
 
     def restart(self, reset, start, state):
-        return where_rows(reset, AverageState(0 * start.h, start.count), state)
+        return pick(reset, AverageState(0 * start.h, start.count), state)
 
 
 class ResetsTheWholeBatch(Average):
@@ -259,7 +266,7 @@ class ResetsTheValueOnly(Average):
 
     def restart(self, reset, start, state):
         h = start.h + state.h - state.h.detach()
-        return where_rows(reset, AverageState(h, start.count), state)
+        return pick(reset, AverageState(h, start.count), state)
 
 
 class ResetsByMultiplying(Average):
@@ -268,7 +275,7 @@ class ResetsByMultiplying(Average):
     def restart(self, reset, start, state):
         other = reset[:, None].to(state.h.dtype)
         h = other * start.h + (1 - other) * state.h
-        return AverageState(h, where_rows(reset, start.count, state.count))
+        return AverageState(h, torch.where(reset, start.count, state.count))
 
 
 class MasksByMultiplying(Average):

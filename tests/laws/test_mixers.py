@@ -14,6 +14,10 @@ def laws(name):
     return testing.WHOLE_SEQUENCE_LAWS if whole else testing.LAWS
 
 
+def readable(value):
+    return value if isinstance(value, str) else value.__name__
+
+
 @pytest.mark.parametrize("dtype", testing.DTYPES, ids=["float64", "float32"])
 @pytest.mark.parametrize(
     ("name", "law"),
@@ -44,7 +48,7 @@ def test_compiler_laws(name, compiled):
         testing.a_reset_is_a_fresh_start,
         testing.padding_changes_nothing,
     ],
-    ids=lambda law: law.__name__,
+    ids=readable,
 )
 def test_law_at_length_1000(name, law, dtype):
     if law in laws(name):
