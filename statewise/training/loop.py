@@ -102,7 +102,9 @@ def train(
                 group["lr"] = learning_rate(config.optimizer, step, progress)
             batch = streams.batch(step)
             model.train()
-            logits, state = model(batch.inputs, state if keep else None, reset=batch.reset)
+            # Most steps have no reset, and a mixer told so has less to do.
+            reset = batch.reset if batch.reset.any() else None
+            logits, state = model(batch.inputs, state if keep else None, reset=reset)
             cost = loss(logits, batch.targets)
             state = tree_map(Tensor.detach, state)
             optimizer.zero_grad(set_to_none=True)
