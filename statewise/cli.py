@@ -6,15 +6,28 @@ import os
 import re
 import signal
 import sys
+from argparse import Action
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 from pydantic import ValidationError
 
 import statewise
 from statewise.training.configuration import LanguageRun
+
+
+class _Help(DefaultHelpFormatter):
+    """Help that shows types as a reader knows them, without their bounds' Python."""
+
+    def _expand_help(self, action: Action) -> str:
+        text = re.sub(
+            r"Optional\[Annotated\[(\w+), FieldInfo\(.*?\[.*?\]\)\]\]",
+            r"\1 | null",
+            super()._expand_help(action),
+        )
+        return re.sub(r"Annotated\[(\w+), [^\]]*\]", r"\1", text)
 
 
 class _Parser(ArgumentParser):
@@ -65,7 +78,9 @@ def main(arguments: list[str] | None = None) -> None:
     if name not in COMMANDS:
         _fail(f"there is no command {name!r}" + _suggest(name, list(COMMANDS)))
     command = COMMANDS[name]
-    parser = _Parser(prog=f"statewise {name}", description=command.sentence)
+    parser = _Parser(
+        prog=f"statewise {name}", description=command.sentence, formatter_class=_Help
+    )
     command.options(parser)
     try:
         command.run(parser.parse_args(given[len(name.split()) :]))
