@@ -41,9 +41,11 @@ def _load_core():
     try:
         from statewise import _native  # pyright: ignore[reportAttributeAccessIssue]
     except ImportError as error:
-        if "_native" not in str(error):
+        if "cannot import name" not in str(error):
             return None, f"it does not load here: {error}"
-        return None, "no C++ compiler was found when statewise was installed"
+        return None, (
+            "no C++ compiler was found when statewise was installed, or STATEWISE_NATIVE was 0 then"
+        )
     if level := os.environ.get("STATEWISE_LEVEL"):
         _native.set_level(level)
     return _native, None
