@@ -13,12 +13,13 @@ import argparse
 import json
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch._higher_order_ops.associative_scan import associative_scan
 
-from benchmarks.timing import machine, paired
+from benchmarks.timing import Times, machine, paired
 from statewise import backends
 from statewise.ops.scan import reference, scan
 from statewise.ops.scan.torch import scan as parallel_scan
@@ -44,7 +45,7 @@ def associative(decay: Tensor, drive: Tensor, *, initial: Tensor) -> Tensor:
     return associative_scan(_compose, pairs, dim=1, combine_mode="generic")[1]
 
 
-def measure(shape: tuple[int, int, int], rounds: int, fast: bool) -> dict[str, object]:
+def measure(shape: tuple[int, int, int], rounds: int, fast: bool) -> dict[str, Any]:
     """Return times, rates, ratios to the limit and errors, forward and backward, at one shape."""
     g = torch.Generator().manual_seed(0)
     # Minimal GRUs start near these; positive, since the log-space form can do no other.
@@ -131,7 +132,9 @@ def relative(a: Tensor, b: Tensor) -> float:
     return float((a.double() - b).norm() / b.norm())
 
 
-def table(times: dict, size: int, errors: dict[str, float]) -> dict[str, dict[str, float | None]]:
+def table(
+    times: dict[str, Times], size: int, errors: dict[str, float]
+) -> dict[str, dict[str, float | None]]:
     """Return milliseconds, GB/s, the ratio to the limit (median and best of both) and the error."""
     limit = times["limit"]
     return {
@@ -157,7 +160,7 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     warnings.filterwarnings("ignore", category=UserWarning, module="torch")
-    found = {"machine": machine(), "shapes": []}
+    found: dict[str, Any] = {"machine": machine(), "shapes": []}
     if not options.json:
         print(", ".join(f"{k} {v}" for k, v in found["machine"].items()))
     for shape in SHAPES:

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch._C._functorch import is_legacy_batchedtensor as _batched
+from torch._C import _functorch as functorch  # pyright: ignore[reportAttributeAccessIssue]
+from torch._C import _to_dlpack as to_dlpack
 from torch.autograd import forward_ad
-from torch.utils.dlpack import to_dlpack
 
 BACKENDS = ("reference", "torch", "native")
 """The loop that defines an op, its parallel form in torch, and our C++."""
@@ -41,9 +41,11 @@ def _load_core():
     try:
         from statewise import _native  # pyright: ignore[reportAttributeAccessIssue]
     except ImportError as error:
-        if "_native" not in str(error):
+        if "cannot import name" not in str(error):
             return None, f"it does not load here: {error}"
-        return None, "no C++ compiler was found when statewise was installed"
+        return None, (
+            "no C++ compiler was found when statewise was installed, or STATEWISE_NATIVE was 0 then"
+        )
     if level := os.environ.get("STATEWISE_LEVEL"):
         _native.set_level(level)
     return _native, None
@@ -139,9 +141,7 @@ def transformed() -> bool:
     """
     if torch.compiler.is_compiling():
         return False
-    return (
-        torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
-    )
+    return functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
 
 
 def run(kernel: Callable[..., None], *tensors: Tensor | None) -> None:
@@ -167,4 +167,4 @@ def plain(tensors: Iterable[Tensor | None]) -> bool:
 
 def _ordinary(x: Tensor) -> bool:
     # `is_grads_batched` has a vmap of its own, which only the tensors show.
-    return type(x) in (Tensor, torch.nn.Parameter) and not _batched(x)
+    return type(x) in (Tensor, torch.nn.Parameter) and not functorch.is_legacy_batchedtensor(x)

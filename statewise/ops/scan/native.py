@@ -145,6 +145,7 @@ def _adjoint(
     if time == 0:
         return zeros_like(decay), zeros_like(decay), grad_final.clone()
     decay, output, grad_output = (x.to(initial.dtype) for x in (decay, output, grad_output))
+    real = None
     if lengths is not None:
         real = (arange(time) < lengths[:, None])[..., None]
         decay, grad_output = where(real, decay, 1), where(real, grad_output, 0)
@@ -162,6 +163,6 @@ def _adjoint(
         before = where(reset[..., None], 0, before)
         grad_initial = where(reset[:, :1], 0, grad_initial)
     grad_decay, grad_drive = g * before, g
-    if lengths is not None:
+    if real is not None:
         grad_decay, grad_drive = where(real, grad_decay, 0), where(real, g, 0)
     return grad_decay.to(stored), grad_drive.to(stored), grad_initial

@@ -26,6 +26,7 @@ def scan(
     if time == 0:
         return drive.to(dtype, copy=True), initial.clone()
     stops = None if reset is None else reset[..., None]
+    real = None
     if lengths is not None:
         real = (torch.arange(time, device=lengths.device) < lengths[:, None])[..., None]
         decay, drive = torch.where(real, decay, 1), torch.where(real, drive, 0)
@@ -38,7 +39,7 @@ def scan(
     )
     final = h[:, -1].clone()
     output = h[:, 1:]
-    if lengths is not None:
+    if real is not None:
         output = torch.where(real, output, 0)
     return output.to(dtype, copy=lengths is None), final
 
