@@ -140,7 +140,9 @@ class Cell(Mixer[State]):
         self, x: Float[Tensor, "batch dim"], state: State
     ) -> tuple[Float[Tensor, "batch out"], State]:
         """Map one input."""
-        return self.cell(x, state)
+        y, state = self.cell(x, state)
+        # A cell may answer with its state, or hand on a leaf as it was: both become fresh here.
+        return y.clone(), tree_map(torch.clone, state)
 
 
 def state_dtype(dtype: torch.dtype | None) -> torch.dtype:

@@ -1,10 +1,22 @@
 """Further constructions of our mixers that the laws are tried on, beside each one's `example()`."""
 
 from collections.abc import Callable
+from functools import partial
 
-from statewise import mixers
+from statewise.mixers import build
 from statewise.testing.subject import AnyMixer
 
 VARIANTS: dict[str, Callable[[], AnyMixer]] = {
-    "min_gru of one feature": lambda: mixers.MinGRU(1),
+    name: partial(build, spec, dim)
+    for name, spec, dim in (
+        ("min_gru of one feature", "min_gru", 1),
+        ("elman with relu", {"name": "elman", "nonlinearity": "relu"}, 3),
+        ("elman of another size", {"name": "elman", "hidden": 5}, 3),
+        ("lstm of two layers", {"name": "lstm", "layers": 2, "hidden": 3}, 4),
+        ("gru of two layers", {"name": "gru", "layers": 2, "hidden": 3}, 4),
+        ("attention over a window", {"name": "attention", "heads": 1, "window": 3}, 4),
+        ("attention over itself", {"name": "attention", "heads": 1, "window": 1}, 4),
+        ("short_convolution of one tap", {"name": "short_convolution", "width": 1}, 3),
+        ("bidirectional min_gru", {"name": "bidirectional", "mixer": "min_gru"}, 3),
+    )
 }
