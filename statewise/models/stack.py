@@ -218,7 +218,9 @@ class Stack(_Parts):
     @classmethod
     def example(cls) -> "Stack":
         """Return a small instance."""
-        return cls([Block.example(), Block.example()])
+        from statewise.mixers.min_gru import MinGRU
+
+        return cls([Block([MinGRU(4)]), Block([MinGRU(4)])])
 
 
 def _sum(ys: Sequence[Tensor]) -> Tensor:

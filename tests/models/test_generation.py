@@ -94,6 +94,7 @@ def test_without_a_prompt_it_begins_after_the_end_of_a_line(model):
         ("日本語", "本".encode()[1:], "日\ufffd"),
         ("no end", "xyz", "no end"),
         ("xyxyz!", ["xyz"], "xy"),
+        ("xab", ["b", "ab"], "x"),
     ],
 )
 def test_a_stop_string_ends_the_text_and_is_not_part_of_it(text, stop, expected):
@@ -336,6 +337,13 @@ def test_tokens_are_drawn_as_often_as_they_weigh():
     shares = torch.bincount(torch.tensor(drawn), minlength=4) / 2000
     torch.testing.assert_close(shares, torch.tensor([0.5, 0.0, 0.3, 0.2]), atol=0.04, rtol=0)
     assert shares[1] == 0
+
+
+@pytest.mark.parametrize(("uniform", "expected"), [(0.0, 1), (1 - 2**-53, 2)])
+def test_a_token_of_weight_zero_is_never_drawn(uniform, expected, monkeypatch):
+    monkeypatch.setattr("statewise.models.generation._uniform", lambda generator: uniform)
+    logits = torch.tensor([[0.0, 0.7, 0.3, 0.0]]).log()
+    assert draw(logits, [torch.Generator()], Sampling()) == [expected]
 
 
 def test_a_seed_decides(model):
