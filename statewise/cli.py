@@ -78,9 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
     if name not in COMMANDS:
         _fail(f"there is no command {name!r}" + _suggest(name, list(COMMANDS)))
     command = COMMANDS[name]
-    parser = _Parser(
-        prog=f"statewise {name}", description=command.sentence, formatter_class=_Help
-    )
+    parser = _Parser(prog=f"statewise {name}", description=command.sentence, formatter_class=_Help)
     command.options(parser)
     try:
         command.run(parser.parse_args(given[len(name.split()) :]))

@@ -2,7 +2,6 @@
 
 import time
 from pathlib import Path
-
 from pydoc_data import topics
 
 from statewise import state as states
@@ -61,7 +60,9 @@ def run(*, seconds: float, out: str) -> None:
         print(piece, end="", flush=True)
     rate = SAMPLE / (time.perf_counter() - began)
     last = states.nbytes(generation.state.model)
-    print(f"\n\n{rate:,.0f} bytes a second. The state: {first:,} bytes at the first, {last:,} at the")
+    print(
+        f"\n\n{rate:,.0f} bytes a second. The state: {first:,} bytes at the first, {last:,} at the"
+    )
     print("last, and as many after a million: it is a value you can save, fork and load.")
     print(f"\nThe run is in {Path(out)}. Next:")
     print(f'    statewise generate {out} --prompt "A class" --temperature 0.7')

@@ -64,5 +64,3 @@ def describe(report: dict[str, Any]) -> str:
             where = f"{choice['device']} {choice['dtype']}"
             lines.append(f"  {where:16} {choice['backend']:10} {choice['reason']}")
     return "\n".join(lines)
-
-

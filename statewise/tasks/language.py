@@ -175,18 +175,17 @@ def bits_per_byte(
         watch: called with the number of tokens after each piece.
     """
     keep = carries(model, context)
-    nats, state = 0.0, None
+    nats, state, before = 0.0, None, None
     for start in range(0, len(tokens), context):
         piece = tokens[start : start + context]
-        logits, state = model(piece[None], state if keep else None)
-        if start == 0:
-            nats += math.log(logits.shape[-1])
-        elif not keep:
-            # The first token of a fresh piece is predicted from nothing, like the first of all.
-            nats += math.log(logits.shape[-1])
+        logits, state = model(piece[None], state)
+        if before is None:
+            nats += math.log(logits.shape[-1])  # a first token is predicted from nothing
         else:
             nats += functional.cross_entropy(before, piece[:1]).item()
         nats += functional.cross_entropy(logits[0, :-1], piece[1:], reduction="sum").item()
         before = logits[0, -1:].clone()
+        if not keep:
+            state = before = None
         watch(len(piece))
     return nats / math.log(2) / size

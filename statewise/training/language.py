@@ -65,7 +65,13 @@ def train_language_model(config: LanguageRun, text: str | None = None) -> Traine
 
 
 def evaluate_language_model(model: LanguageModel, text: str, *, quiet: bool = False) -> float:
-    """Return the bits per byte of `text` under the model, read from the initial state."""
+    """Return the bits per byte of `text` under the model, read from the initial state.
+
+    Raises:
+        ValueError: if the model has no tokenizer, or one that cannot spell the text.
+    """
+    if model.tokenizer is None:
+        raise ValueError("this model has no tokenizer: give it one to read text")
     tokens = tokens_of(text, model.tokenizer)
     with tqdm(total=len(tokens), desc="evaluating", unit=" tokens", delay=2, disable=quiet) as bar:
         return _score(model, tokens, len(text.encode()), bar.update)

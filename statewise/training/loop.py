@@ -34,9 +34,7 @@ class NotFinite(ArithmeticError):
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Return the parameters as AdamW wants them: matrices decay; vectors and embeddings do not."""
-    embeddings = {
-        id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)
-    }
+    embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     decays = [p for p in model.parameters() if p.ndim >= 2 and id(p) not in embeddings]
     others = [p for p in model.parameters() if p.ndim < 2 or id(p) in embeddings]
     return [
@@ -95,7 +93,11 @@ def train(
     with _until_interrupted() as interrupted:
         while not interrupted():
             seconds = time.perf_counter() - began
-            progress = max(seconds / (config.max_seconds or math.inf), step / (config.max_steps or math.inf))
+            shares = (
+                seconds / (config.max_seconds or math.inf),
+                step / (config.max_steps or math.inf),
+            )
+            progress = max(shares)
             if progress >= 1:
                 break
             for group in optimizer.param_groups:
@@ -134,7 +136,8 @@ def train(
     bar.close()
     save(evaluate())
     tokens = step * config.streams * config.context
-    run.say(f"{step} steps, {tokens} tokens, {seconds:.1f} s, {tokens / max(seconds, 1e-9):.0f} tokens/s")
+    rate = tokens / max(seconds, 1e-9)
+    run.say(f"{step} steps, {tokens} tokens, {seconds:.1f} s, {rate:.0f} tokens/s")
     return Outcome(step, seconds, tokens, best, interrupted())
 
 
@@ -157,7 +160,6 @@ class _Bar:
         self.bar.update(done - self.bar.n)
 
     def close(self) -> None:
-        self.bar.update(max(0, self.bar.total - self.bar.n) if self.bar.n > 0.99 * self.bar.total else 0)
         self.bar.close()
 
 
