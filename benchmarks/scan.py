@@ -12,18 +12,20 @@ Errors are relative to a float64 loop.
 import argparse
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._higher_order_ops.associative_scan import associative_scan
 
-from benchmarks.timing import Times, machine, paired
+from benchmarks.timing import machine, paired
 from statewise import backends
 from statewise.ops.scan import reference, scan
 from statewise.ops.scan.torch import scan as parallel_scan
 
+Row = dict[str, float]
 SHAPES = [(8, 1024, 256), (1, 8192, 512), (16, 512, 1024), (32, 1024, 1024)]
 
 
@@ -67,13 +69,6 @@ def measure(shape: tuple[int, int, int], rounds: int, fast: bool) -> dict[str, A
         whole["associative_scan, compiled"] = compiled
         whole["loop"] = lambda *x, initial: reference.scan(*x, initial=initial)[0]
     notes: dict[str, str] = {}
-    for name, form in list(whole.items()):
-        try:
-            form(decay, drive, initial=initial)
-        except Exception as error:
-            notes[name] = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:120]}"
-            del whole[name]
-
     inputs = [x.clone().requires_grad_() for x in (decay, drive, initial)]
     wide = [x.double().detach().requires_grad_() for x in inputs]
     y = reference.scan(wide[0], wide[1], initial=wide[2])[0]
@@ -93,37 +88,50 @@ def measure(shape: tuple[int, int, int], rounds: int, fast: bool) -> dict[str, A
         torch.add(decay, h, out=out)
         torch.mul(grad, 2.0, out=other)
 
-    sides: dict[str, Callable[[], object]] = {"limit": lambda: torch.add(decay, drive, out=out)}
-    back: dict[str, Callable[[], object]] = {"limit": five_streams}
-    errors: dict[str, float] = {}
-    back_errors: dict[str, float] = {}
+    def add() -> None:
+        torch.add(decay, drive, out=out)
+
+    size = decay.numel() * decay.element_size()
+    fore: dict[str, Row] = {}
+    back: dict[str, Row] = {}
     if backends.core is not None:
-        sides["native"], back["native"] = forward, backward
-        forward()
-        backward()
-        errors["native"] = relative(h, exact[0])
-        back_errors["native"] = max(
-            relative(*p) for p in zip((out, other, grad_initial), exact[1:], strict=True)
-        )
+        fore["native"] = beside(add, forward, 3 * size, rounds)
+        back["native"] = beside(five_streams, backward, 5 * size, rounds)
+        fore["native"]["error"] = relative(h, exact[0])
+        back["native"]["error"] = worst((out, other, grad_initial), exact[1:])
     for name, form in whole.items():
-        sides[name] = lambda form=form: form(decay, drive, initial=initial)
+        # One at a time: a graph of the largest shape may take gigabytes.
         try:
             y = form(*inputs[:2], initial=inputs[2])
             grads = torch.autograd.grad(y, inputs, grad, retain_graph=True)
         except Exception as error:
-            notes[f"{name}, backward"] = f"{type(error).__name__}: {str(error)[:120]}"
+            notes[name] = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:120]}"
             continue
-        errors[name] = relative(y.detach(), exact[0])
-        back_errors[name] = max(relative(*p) for p in zip(grads, exact[1:], strict=True))
-        back[name] = lambda y=y: torch.autograd.grad(y, inputs, grad, retain_graph=True)
-    size = decay.numel() * decay.element_size()
-    with torch.no_grad():
-        fore = table(paired(sides, rounds=rounds), 3 * size, errors)
+
+        def again(y: Tensor = y) -> object:
+            return torch.autograd.grad(y, inputs, grad, retain_graph=True)
+
+        back[name] = beside(five_streams, again, 5 * size, rounds)
+        back[name]["error"] = worst(grads, exact[1:])
+        error = relative(y.detach(), exact[0])
+        del y, grads, again
+        with torch.no_grad():
+            once = partial(form, decay, drive, initial=initial)
+            fore[name] = beside(add, once, 3 * size, rounds)
+        fore[name]["error"] = error
+    return {"shape": shape, "forward": fore, "backward": back, "notes": notes}
+
+
+def beside(limit: Callable[[], object], call: Callable[[], object], size: int, rounds: int) -> Row:
+    """Return milliseconds, GB/s of both and their ratio, by the median and by the best."""
+    times = paired({"limit": limit, "call": call}, rounds=rounds)
+    ours, theirs = times["call"], times["limit"]
     return {
-        "shape": shape,
-        "forward": fore,
-        "backward": table(paired(back, rounds=rounds), 5 * size, back_errors),
-        "notes": notes,
+        "ms": 1e3 * ours.median,
+        "GB/s": size / ours.median / 1e9,
+        "limit GB/s": size / theirs.median / 1e9,
+        "of limit": theirs.median / ours.median,
+        "of limit, best": theirs.best / ours.best,
     }
 
 
@@ -132,21 +140,9 @@ def relative(a: Tensor, b: Tensor) -> float:
     return float((a.double() - b).norm() / b.norm())
 
 
-def table(
-    times: dict[str, Times], size: int, errors: dict[str, float]
-) -> dict[str, dict[str, float | None]]:
-    """Return milliseconds, GB/s, the ratio to the limit (median and best of both) and the error."""
-    limit = times["limit"]
-    return {
-        name: {
-            "ms": 1e3 * t.median,
-            "GB/s": size / t.median / 1e9,
-            "of limit": limit.median / t.median,
-            "of limit, best": limit.best / t.best,
-            "error": errors.get(name),
-        }
-        for name, t in times.items()
-    }
+def worst(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
+    """Return the largest relative error, tensor by tensor."""
+    return max(relative(x, y) for x, y in zip(a, b, strict=True))
 
 
 def main() -> None:
@@ -170,12 +166,13 @@ def main() -> None:
             continue
         for way in ("forward", "backward"):
             head = f"{way} {result['shape']}"
-            print(f"\n{head:36} {'ms':>9} {'GB/s':>7} {'of limit':>9} {'(best)':>7} {'error':>8}")
+            print(
+                f"\n{head:36}{'ms':>9}{'GB/s':>7}{'limit':>7}{'ratio':>7}{'(best)':>7}{'error':>9}"
+            )
             for name, row in result[way].items():
-                error = "" if row["error"] is None else f"{row['error']:8.1e}"
                 print(
-                    f"  {name:34} {row['ms']:9.2f} {row['GB/s']:7.1f} {row['of limit']:9.2f} "
-                    f"{row['of limit, best']:7.2f} {error}"
+                    f"  {name:34}{row['ms']:9.2f}{row['GB/s']:7.1f}{row['limit GB/s']:7.1f}"
+                    f"{row['of limit']:7.2f}{row['of limit, best']:7.2f}{row['error']:9.1e}"
                 )
         for name, note in result["notes"].items():
             print(f"  {name}: {note}")

@@ -116,7 +116,7 @@ inline void clear(const MutableSequence& x, int64_t row, int64_t begin, int64_t 
   for (int64_t t = begin; t < end; t++) memset(at<S>(x, row, t, from), 0, width * sizeof(S));
 }
 
-// Asks for a row to come near, by the time another `rows_ahead` rows are done.
+// Asks for part of a row to come near, by the time that another `rows_ahead` rows are done.
 template <class S>
 inline void prefetch(const S* row, int64_t width) {
 #if defined(__GNUC__)
@@ -124,15 +124,23 @@ inline void prefetch(const S* row, int64_t width) {
   for (int64_t i = 0; i < width; i += line) __builtin_prefetch(row + i, 0, 2);
 #endif
 }
+// The processor's own prefetching follows whole rows, not a thread's share of each: with batch 1 and
+// 512 channels on two threads a forward pass reached 0.6 of the memory's rate without, 0.9 with.
+constexpr int64_t rows_ahead = 16;
 
 // The time to prefetch at time t of a walk backwards, below zero where there is none. Within a block
-// of times it goes up while t goes down, because processors follow what ascends: without it a
-// backward pass reached half the rate.
-constexpr int64_t rows_ahead = 16;
-constexpr int64_t burst = 128;  // channels: more requests at once would wait for each other
-inline int64_t ahead_of(int64_t t) {
+// of times it goes up while t goes down, because processors follow what ascends: 0.5 without, 0.9
+// with.
+inline int64_t ahead_backwards(int64_t t) {
   const int64_t begin = t / rows_ahead * rows_ahead;
   return begin - 1 - (t - begin);
+}
+
+// Calls visit(begin, width) along a row, in pieces whose prefetches do not wait for each other.
+template <class Visit>
+inline void for_bursts(int64_t width, Visit visit) {
+  constexpr int64_t burst = 128;
+  for (int64_t i = 0; i < width; i += burst) visit(i, width - i < burst ? width - i : burst);
 }
 
 // Channels a thread carries through time at once: the state stays in the nearest cache, and rows

@@ -26,11 +26,18 @@ void forward(const Scan& a, int part, int parts) {
           to[i] = narrow<S>(h[i]);
         }
       } else {
-        STATEWISE_INDEPENDENT
-        for (int64_t i = 0; i < width; i++) {
-          h[i] = widen(decay[i]) * h[i] + widen(drive[i]);
-          to[i] = narrow<S>(h[i]);
-        }
+        const int64_t ahead = t + rows_ahead;
+        for_bursts(width, [&](int64_t begin, int64_t w) {
+          if (ahead < end) {
+            prefetch(at<S>(a.decay, row, ahead, from + begin), w);
+            prefetch(at<S>(a.drive, row, ahead, from + begin), w);
+          }
+          STATEWISE_INDEPENDENT
+          for (int64_t i = begin; i < begin + w; i++) {
+            h[i] = widen(decay[i]) * h[i] + widen(drive[i]);
+            to[i] = narrow<S>(h[i]);
+          }
+        });
       }
       if (a.stream) stream(output, line, width * sizeof(S));
     }
@@ -81,16 +88,15 @@ void backward(const ScanBackward& a, int part, int parts) {
         }
       } else if (t > 0) {
         const S* before = at<S>(a.output, row, t - 1, from);
-        const int64_t ahead = ahead_of(t);
-        for (int64_t i = 0; i < width; i += burst) {
-          const int64_t w = width - i < burst ? width - i : burst;
+        const int64_t ahead = ahead_backwards(t);
+        for_bursts(width, [&](int64_t i, int64_t w) {
           if (ahead >= 0) {
             prefetch(at<S>(a.decay, row, ahead, from + i), w);
             prefetch(at<S>(a.output, row, ahead, from + i), w);
             prefetch(at<S>(a.grad_output, row, ahead, from + i), w);
           }
           adjoint(decay + i, before + i, grad_output + i, carry + i, decay_to + i, drive_to + i, w);
-        }
+        });
       } else {
         adjoint(decay, static_cast<const W*>(a.initial) + state, grad_output, carry, decay_to,
                 drive_to, width);
