@@ -20,7 +20,11 @@ class Times(NamedTuple):
 
 
 def paired(
-    sides: Mapping[str, Callable[[], object]], *, rounds: int = 7, slow: float = 0.1
+    sides: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int = 7,
+    slow: float = 0.1,
+    glacial: float = 2.0,
 ) -> dict[str, Times]:
     """Time every side once a round, after two rounds of warm-up.
 
@@ -28,13 +32,14 @@ def paired(
         sides: what to call, by name.
         rounds: at least this many; five is the least that a median deserves.
         slow: sides that take more seconds than this stop after five rounds.
+        glacial: sides that take more than this are timed once: their figure is no close race.
     """
-    for call in sides.values():
-        call()
-    warm = {name: _once(call) for name, call in sides.items()}
-    took: dict[str, list[float]] = {name: [] for name in sides}
+    first = {name: _once(call) for name, call in sides.items()}
+    quick = {name: call for name, call in sides.items() if first[name] < glacial}
+    warm = {name: _once(call) for name, call in quick.items()}
+    took = {name: [] if name in quick else [first[name]] for name in sides}
     for turn in range(max(rounds, 5)):
-        for name, call in sides.items():
+        for name, call in quick.items():
             if turn < 5 or warm[name] < slow:
                 took[name].append(_once(call))
     return {name: Times(median(all_), min(all_)) for name, all_ in took.items()}

@@ -137,9 +137,7 @@ def build(
     names = [n for n in inspect.signature(known[name]).parameters if n != "dim"]
     for option in options:
         if option not in names:
-            raise ValueError(
-                f"the mixer {name!r} has no option {option!r}{nearest(option, names)}"
-            )
+            raise ValueError(f"the mixer {name!r} has no option {option!r}{nearest(option, names)}")
     return known[name](dim, **options)
 
 

@@ -129,7 +129,10 @@ def train(
                     learning_rate=optimizer.param_groups[0]["lr"],
                     gradient_norm=norm.item(),
                 )
-            if time.perf_counter() - evaluated >= config.evaluation.seconds:
+            # Not when the end is so near that the last evaluation says the same.
+            left = (config.max_seconds or math.inf) - (time.perf_counter() - began)
+            due = time.perf_counter() - evaluated >= config.evaluation.seconds
+            if due and left > config.evaluation.seconds / 2:
                 save(evaluate())
                 evaluated = time.perf_counter()
     seconds = time.perf_counter() - began

@@ -15,19 +15,18 @@ def scan(
 ) -> tuple[Float[Tensor, "batch time dim"], Float[Tensor, "batch dim"]]:
     """Return every h_t of  h_t = decay_t * h_{t-1} + drive_t,  and the last."""
     h, hs = initial, []
-    for t in range(decay.shape[1]):
+    for t, (a, b) in enumerate(zip(decay.unbind(1), drive.unbind(1), strict=True)):
         before = h
         if reset is not None:
             before = torch.where(reset[:, t, None], 0, before)
         if lengths is None:
-            h = decay[:, t] * before + drive[:, t]
+            h = a * before + b
             hs.append(h)
         else:
             # The inputs are replaced, not only the result: a NaN in the padding would otherwise
             # reach the gradient as 0 * NaN.
             real = (t < lengths)[:, None]
-            a, b = torch.where(real, decay[:, t], 0), torch.where(real, drive[:, t], 0)
-            h = torch.where(real, a * before + b, h)
+            h = torch.where(real, torch.where(real, a, 0) * before + torch.where(real, b, 0), h)
             hs.append(torch.where(real, h, 0))
     output = torch.stack(hs, 1) if hs else torch.zeros_like(drive)
     return output.to(drive.dtype), h.clone()
