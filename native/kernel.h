@@ -65,7 +65,8 @@ inline void stream(void* to, const void* from, size_t bytes) {
 #ifdef STATEWISE_X86
   size_t head = (64 - (reinterpret_cast<uintptr_t>(out) & 63)) & 63;
   if (head > bytes) head = bytes;
-  memcpy(out, in, head);
+  // Asked first: copying nothing is a call too, and a tenth of the time of a row of 256 numbers.
+  if (head) memcpy(out, in, head);
   out += head, in += head, bytes -= head;
   for (; bytes >= 64; out += 64, in += 64, bytes -= 64) {
 #if defined(__AVX512F__)
@@ -81,7 +82,7 @@ inline void stream(void* to, const void* from, size_t bytes) {
 #endif
   }
 #endif
-  memcpy(out, in, bytes);
+  if (bytes) memcpy(out, in, bytes);
 }
 
 // To be called when a thread has written its last row with `stream`.
@@ -126,7 +127,7 @@ inline void prefetch(const S* row, int64_t width) {
 }
 // The processor's own prefetching follows whole rows, not a thread's share of each: with batch 1 and
 // 512 channels on two threads a forward pass reached 0.6 of the memory's rate without, 0.9 with.
-constexpr int64_t rows_ahead = 16;
+constexpr int64_t rows_ahead = 24;
 
 // The time to prefetch at time t of a walk backwards, below zero where there is none. Within a block
 // of times it goes up while t goes down, because processors follow what ascends: 0.5 without, 0.9

@@ -18,7 +18,9 @@ void forward(const Scan& a, int part, int parts) {
       const S* decay = at<S>(a.decay, row, t, from);
       const S* drive = at<S>(a.drive, row, t, from);
       S* output = at<S>(a.output, row, t, from);
-      S* to = a.stream ? line : output;
+      // A state stored as it is computed is itself the row to be streamed.
+      constexpr bool narrows = sizeof(S) != sizeof(W);
+      S* to = !a.stream ? output : narrows ? line : reinterpret_cast<S*>(h);
       if (resets(a.mask, row, t)) {
         STATEWISE_INDEPENDENT
         for (int64_t i = 0; i < width; i++) {
@@ -35,11 +37,11 @@ void forward(const Scan& a, int part, int parts) {
           STATEWISE_INDEPENDENT
           for (int64_t i = begin; i < begin + w; i++) {
             h[i] = widen(decay[i]) * h[i] + widen(drive[i]);
-            to[i] = narrow<S>(h[i]);
+            if (narrows || !a.stream) to[i] = narrow<S>(h[i]);
           }
         });
       }
-      if (a.stream) stream(output, line, width * sizeof(S));
+      if (a.stream) stream(output, to, width * sizeof(S));
     }
     memcpy(static_cast<W*>(a.final) + state, h, width * sizeof(W));
     clear<S>(a.output, row, end, a.shape.time, from, width);
