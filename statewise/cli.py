@@ -106,7 +106,9 @@ def _overview() -> str:
 
 def _demo_options(parser: _Parser) -> None:
     parser.add_argument("--seconds", type=float, default=120.0, help="of training")
-    parser.add_argument("--out", type=str, default="runs/demo", help="folder of the run")
+    parser.add_argument(
+        "--out", type=str, default="runs/demo", help="folder of the run; the text goes beside it"
+    )
 
 
 def _train_lm_options(parser: _Parser) -> None:

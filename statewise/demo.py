@@ -10,6 +10,8 @@ from statewise.tasks.language import split
 from statewise.training.configuration import Data, Evaluation, LanguageRun
 from statewise.training.language import train_language_model
 
+OUT = "runs/demo"
+MIXER = "min_gru"
 PROMPT = "The "
 SAMPLE = 600
 """Tokens of the sample."""
@@ -30,26 +32,30 @@ def run(*, seconds: float, out: str) -> None:
 
     Args:
         seconds: of training.
-        out: folder of the run; the demo's own default is replaced when it is run again.
+        out: folder of the run, beside which the text is put; `OUT` is replaced when it is there.
     """
-    manual = text()
+    manual, file = text(), Path(out).with_suffix(".txt")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(manual, encoding="utf-8")
     config = LanguageRun(
-        data=Data(path="pydoc_data.topics"),
-        mixer="min_gru",
+        data=Data(path=str(file)),
+        mixer=MIXER,
         max_seconds=seconds,
         evaluation=Evaluation(seconds=max(seconds / 4, 1.0)),
         out=out,
-        overwrite=out == "runs/demo",
+        overwrite=out == OUT,
     )
     seen, held_out = (part.encode() for part in split(manual, config.data.held_out))
-    print(f"Python's own manual, {len(manual.encode()):,} bytes; the last tenth is held out.")
-    trained = train_language_model(config, manual)
+    print(
+        f"{file}: Python's own manual, {len(manual.encode()):,} bytes; the last tenth is held out."
+    )
+    trained = train_language_model(config)
     print("\nbits per byte on the held-out text (all saw the rest first)")
     for name, bits in (
         ("gzip -9", baselines.gzip_bits(seen, held_out)),
         ("n-gram of 5 bytes", baselines.ngram_bits(seen, held_out, order=5)),
         ("xz -9e", baselines.xz_bits(seen, held_out)),
-        (f"{config.mixer}, {seconds:.0f} s", trained.bits_per_byte),
+        (f"{MIXER}, {seconds:.0f} s", trained.bits_per_byte),
     ):
         print(f"    {name:20} {bits:.3f}")
     print(f"\nIt writes, one byte after another:\n\n{PROMPT}", end="", flush=True)
@@ -64,6 +70,9 @@ def run(*, seconds: float, out: str) -> None:
         f"\n\n{rate:,.0f} bytes a second. The state: {first:,} bytes at the first, {last:,} at the"
     )
     print("last, and as many after a million: it is a value you can save, fork and load.")
-    print(f"\nThe run is in {Path(out)}. Next:")
+    print(f"\nThe run is in {out}. Next:")
     print(f'    statewise generate {out} --prompt "A class" --temperature 0.7')
-    print("    statewise train lm --data.path YOUR.txt --max_seconds 300 --out runs/mine")
+    print(
+        f"    statewise train lm --data.path {file} --mixer lstm --max_seconds 120 --out runs/lstm"
+    )
+    print("    statewise list")

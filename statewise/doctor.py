@@ -1,16 +1,15 @@
 """What this machine has, which backend each op uses on it, and why."""
 
+import importlib
+import pkgutil
 import platform
+import warnings
 from typing import Any
 
 import torch
 
 import statewise
-from statewise import backends
-from statewise.ops import scan
-
-OPS = {"scan": scan.TABLE}
-"""Every op with the table that chooses its backend."""
+from statewise import backends, ops
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -22,18 +21,27 @@ WITHOUT_CORE = (
 )
 
 
+def tables() -> dict[str, tuple[backends.Row, ...]]:
+    """Return every op of the folder with the table that chooses its backend."""
+    packages = [module.name for module in pkgutil.iter_modules(ops.__path__) if module.ispkg]
+    return {op: importlib.import_module(f"statewise.ops.{op}").TABLE for op in packages}
+
+
 def examine() -> dict[str, Any]:
     """Return the versions, the processor, the core, and the choice of every op, as plain values."""
     devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
-    choices = {
-        op: [
-            {"device": device, "dtype": str(dtype).removeprefix("torch."), **choice._asdict()}
-            for device in devices
-            for dtype in DTYPES
-            for choice in [backends.choose(op, table, torch.empty(0, device=device, dtype=dtype))]
-        ]
-        for op, table in OPS.items()
-    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a missing core: the report says it itself
+        choices = {
+            op: [
+                {"device": device, "dtype": str(dtype).removeprefix("torch."), **choice._asdict()}
+                for device in devices
+                for dtype in DTYPES
+                for x in [torch.empty(1, 1, 1, device=device, dtype=dtype)]
+                for choice in [backends.choose(op, table, x)]
+            ]
+            for op, table in tables().items()
+        }
     return {
         "statewise": statewise.__version__,
         "python": platform.python_version(),

@@ -60,7 +60,7 @@ class Optimizer(Strict):
         clip: the largest norm of the gradient.
     """
 
-    learning_rate: Positive = 4e-3
+    learning_rate: Positive = 8e-3
     final: Annotated[float, Field(ge=0, le=1)] = 0.02
     warm_up: Annotated[int, Field(ge=0)] = 50
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
@@ -105,7 +105,7 @@ class LanguageRun(Strict):
     mixer: str | dict[str, Any] | list[str | dict[str, Any]] = "min_gru"
     preset: str = "small"
     model: Shape = Shape()
-    streams: Count = 16
+    streams: Count = 8
     context: Count = 256
     max_seconds: Positive | None = None
     max_steps: Count | None = None

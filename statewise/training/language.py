@@ -24,12 +24,8 @@ class Trained(NamedTuple):
     folder: Path
 
 
-def train_language_model(config: LanguageRun, text: str | None = None) -> Trained:
+def train_language_model(config: LanguageRun) -> Trained:
     """Train a language model as `config` says; return the best of its checkpoints.
-
-    Args:
-        config: see `LanguageRun`.
-        text: read instead of the file `config.data.path`.
 
     Raises:
         ValueError, OSError: for a text, a mixer, a size or a folder that will not do, before
@@ -37,7 +33,7 @@ def train_language_model(config: LanguageRun, text: str | None = None) -> Traine
     """
     keep_memory()
     tokenizer = FileTokenizer(config.data.tokenizer) if config.data.tokenizer else ByteTokenizer()
-    text = language.read_text(config.data.path, config.data.encoding) if text is None else text
+    text = language.read_text(config.data.path, config.data.encoding)
     seen, held_out = language.split(text, config.data.held_out)
     streams = language.Streams(
         tokens_of(seen, tokenizer), streams=config.streams, context=config.context

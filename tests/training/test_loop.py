@@ -15,7 +15,10 @@ PROSE = "It was the best of times, it was the worst of times. " * 60
 
 def configuration(tmp_path, **options):
     fields = {"preset": "tiny", "streams": 2, "context": 32, "max_steps": 30, "quiet": True}
-    return LanguageRun(data=Data(path="none"), out=str(tmp_path / "run"), **{**fields, **options})
+    tmp_path.mkdir(exist_ok=True)
+    (tmp_path / "text").write_text(PROSE)
+    data = Data(path=str(tmp_path / "text"))
+    return LanguageRun(data=data, out=str(tmp_path / "run"), **{**fields, **options})
 
 
 class Recorder(torch.nn.Module):
@@ -48,7 +51,7 @@ def run_loop(tmp_path, model, scores=(1.0, 1.0), **options):
 
 @pytest.mark.parametrize("mixer", ["min_gru", "lstm", {"name": "attention", "window": 16}])
 def test_a_model_learns_a_sentence(tmp_path, mixer):
-    trained = train_language_model(configuration(tmp_path, mixer=mixer, max_steps=120), PROSE)
+    trained = train_language_model(configuration(tmp_path, mixer=mixer, max_steps=120))
     assert trained.bits_per_byte < 1.5
     text = "".join(trained.model.generate("It was the ", max_tokens=60, temperature=0))
     assert "of times" in text
@@ -57,7 +60,7 @@ def test_a_model_learns_a_sentence(tmp_path, mixer):
 def test_the_same_seed_gives_the_same_weights(tmp_path):
     weights = []
     for name in ("a", "b"):
-        trained = train_language_model(configuration(tmp_path / name, max_steps=5), PROSE)
+        trained = train_language_model(configuration(tmp_path / name, max_steps=5))
         weights.append(trained.model.state_dict())
     assert all(torch.equal(weights[0][k], weights[1][k]) for k in weights[0])
 
