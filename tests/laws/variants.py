@@ -1,9 +1,10 @@
-"""Further constructions of our mixers that the laws are tried on, beside each one's `example()`."""
+"""Further mixers that the laws are tried on, beside each one's `example()`."""
 
 from collections.abc import Callable
 from functools import partial
 
 from statewise.mixers import build
+from statewise.models.stack import SideBySide, Stack
 from statewise.testing.subject import AnyMixer
 
 VARIANTS: dict[str, Callable[[], AnyMixer]] = {
@@ -19,4 +20,4 @@ VARIANTS: dict[str, Callable[[], AnyMixer]] = {
         ("short_convolution of one tap", {"name": "short_convolution", "width": 1}, 3),
         ("bidirectional min_gru", {"name": "bidirectional", "mixer": "min_gru"}, 3),
     )
-}
+} | {"stack of min_gru": Stack.example, "min_gru side by side": SideBySide.example}
