@@ -132,8 +132,11 @@ class FileTokenizer:
         )
 
     def _is_unknown(self, character: str) -> bool:
+        if character.isspace():
+            return False
         tokens = self._tokenizer.encode(character, add_special_tokens=False).ids
-        return not character.isspace() and (not tokens or self._unknown in tokens)
+        # Some put a space in front, which is a token although the character is none.
+        return self._unknown in tokens or not self.decode_bytes(tokens).strip()
 
     def bytes_of(self, token: int) -> bytes:
         """Return what a token adds to the text before it."""

@@ -43,7 +43,7 @@ class Run:
                 raise FileExistsError(f"{folder}: this folder holds other files than a run")
             if any(self.folder.iterdir()) and not overwrite:
                 raise FileExistsError(
-                    f"{folder}: a run is there already; choose another --out, or --overwrite true"
+                    f"{folder}: a run is there already; choose another --out, or --overwrite"
                 )
             shutil.rmtree(self.folder)
         self.checkpoints = self.folder / "checkpoints"

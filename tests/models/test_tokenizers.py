@@ -51,6 +51,15 @@ def byte_fallback():
     return tokenizer
 
 
+def metaspace_without_unknown():
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = trainers.BpeTrainer(vocab_size=80, show_progress=False)
+    tokenizer.train_from_iterator([TEXT] * 9, trainer)
+    return tokenizer
+
+
 def word_piece():
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -105,6 +114,7 @@ def test_special_tokens_write_nothing(tmp_path):
         (unigram, "cat Q sat", "no token for 'Q' at position 4"),
         (word_piece, "the catQ", "no token for 'Q' at position 7"),
         (no_unknown, "ab z", "no token for 'z' at position 3"),
+        (metaspace_without_unknown, "the 中 cat", "no token for '中' at position 4"),
         (no_unknown, "z", "no token for 'z' at position 0"),
         (no_unknown, "azb", "no token for 'z' at position 1"),
         (byte_level, b"ab\xff", "byte 0xff at position 2 of the text is not UTF-8"),
