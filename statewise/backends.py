@@ -123,7 +123,7 @@ def always(x: Tensor) -> str | None:
 def without_native(x: Tensor) -> str | None:
     """Object to what the C++ core cannot compute, or not correctly."""
     if core is None:
-        return f"the native core is missing, because {core_missing}"
+        return "the native core is missing"
     if x.device.type != "cpu":
         return f"the tensors are on {x.device.type}"
     if x.dtype not in (torch.float32, torch.float64, torch.bfloat16):
