@@ -27,6 +27,7 @@ void forward(const Scan& a, int part, int parts) {
           h[i] = widen(drive[i]);
           to[i] = narrow<S>(h[i]);
         }
+        if (a.stream) stream(output, to, width * sizeof(S));
       } else {
         const int64_t ahead = t + rows_ahead;
         for_bursts(width, [&](int64_t begin, int64_t w) {
@@ -39,9 +40,9 @@ void forward(const Scan& a, int part, int parts) {
             h[i] = widen(decay[i]) * h[i] + widen(drive[i]);
             if (narrows || !a.stream) to[i] = narrow<S>(h[i]);
           }
+          if (a.stream) stream(output + begin, to + begin, w * sizeof(S));
         });
       }
-      if (a.stream) stream(output, to, width * sizeof(S));
     }
     memcpy(static_cast<W*>(a.final) + state, h, width * sizeof(W));
     clear<S>(a.output, row, end, a.shape.time, from, width);
@@ -81,6 +82,11 @@ void backward(const ScanBackward& a, int part, int parts) {
       S* grad_drive = at<S>(a.grad_drive, row, t, from);
       S* decay_to = a.stream ? decay_line : grad_decay;
       S* drive_to = a.stream ? drive_line : grad_drive;
+      const auto write = [&](int64_t i, int64_t w) {
+        if (!a.stream) return;
+        stream(grad_decay + i, decay_line + i, w * sizeof(S));
+        stream(grad_drive + i, drive_line + i, w * sizeof(S));
+      };
       if (resets(a.mask, row, t)) {
         STATEWISE_INDEPENDENT
         for (int64_t i = 0; i < width; i++) {
@@ -88,6 +94,7 @@ void backward(const ScanBackward& a, int part, int parts) {
           decay_to[i] = narrow<S>(W(0));
           carry[i] = 0;
         }
+        write(0, width);
       } else if (t > 0) {
         const S* before = at<S>(a.output, row, t - 1, from);
         const int64_t ahead = ahead_backwards(t);
@@ -98,14 +105,12 @@ void backward(const ScanBackward& a, int part, int parts) {
             prefetch(at<S>(a.grad_output, row, ahead, from + i), w);
           }
           adjoint(decay + i, before + i, grad_output + i, carry + i, decay_to + i, drive_to + i, w);
+          write(i, w);
         });
       } else {
         adjoint(decay, static_cast<const W*>(a.initial) + state, grad_output, carry, decay_to,
                 drive_to, width);
-      }
-      if (a.stream) {
-        stream(grad_decay, decay_line, width * sizeof(S));
-        stream(grad_drive, drive_line, width * sizeof(S));
+        write(0, width);
       }
     }
     memcpy(static_cast<W*>(a.grad_initial) + state, carry, width * sizeof(W));
