@@ -34,6 +34,7 @@ void forward(const Scan& a, int part, int parts) {
           if (ahead < end) {
             prefetch(at<S>(a.decay, row, ahead, from + begin), w);
             prefetch(at<S>(a.drive, row, ahead, from + begin), w);
+            if (!a.stream) prefetch<true>(at<S>(a.output, row, ahead, from + begin), w);
           }
           STATEWISE_INDEPENDENT
           for (int64_t i = begin; i < begin + w; i++) {
