@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._functorch import config as functorch_config
 from torch._higher_order_ops.associative_scan import associative_scan
 
 from benchmarks.timing import machine, paired
@@ -117,6 +118,7 @@ def measure(shape: tuple[int, int, int], rounds: int, fast: bool) -> dict[str, A
         del y, grads, again
         with torch.no_grad():
             once = partial(form, decay, drive, initial=initial)
+            once()  # without gradients it may be compiled anew, which is not to be timed
             fore[name] = beside(add, once, 3 * size, rounds)
         fore[name]["error"] = error
     return {"shape": shape, "forward": fore, "backward": back, "notes": notes}
@@ -156,6 +158,8 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     warnings.filterwarnings("ignore", category=UserWarning, module="torch")
+    # The backward passes are timed again and again on one graph, whose buffers they must leave.
+    functorch_config.donated_buffer = False
     found: dict[str, Any] = {"machine": machine(), "shapes": []}
     if not options.json:
         print(", ".join(f"{k} {v}" for k, v in found["machine"].items()))

@@ -139,7 +139,8 @@ inline int64_t ahead_backwards(int64_t t) {
   return begin - block_behind - 1 - (t - begin);
 }
 
-// Calls visit(begin, width) along a row, in pieces whose prefetches do not wait for each other.
+// Calls visit(begin, width) along a row, in pieces, so that prefetches and streamed stores do not
+// wait in line: whole rows of 512 numbers reached 0.8 of the rate of such pieces.
 template <class Visit>
 inline void for_bursts(int64_t width, Visit visit) {
   constexpr int64_t burst = 128;
