@@ -26,7 +26,7 @@ int64_t last_level_cache();  // bytes
 inline bool exceeds_cache(std::initializer_list<const Array*> arrays) {
   int64_t bytes = 0;
   for (const Array* array : arrays) bytes += static_cast<int64_t>(array->nbytes());
-  return bytes > last_level_cache() / 2;
+  return bytes > last_level_cache();
 }
 
 inline std::string words(const Array& array) {

@@ -12,6 +12,9 @@ from statewise.training.language import train_language_model
 
 OUT = "runs/demo"
 MIXER = "min_gru"
+"""The best here: in 50 s on two cores it reached 1.80 bits per byte, min_lstm 1.82, every third
+layer attention over 128 bytes 1.90, lstm 1.95, gru 2.18."""
+
 PROMPT = "The "
 SAMPLE = 600
 """Tokens of the sample."""

@@ -2,6 +2,7 @@
 
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -152,7 +153,16 @@ class _Bar:
         self.by_steps = config.max_seconds is None
         total = config.max_steps if self.by_steps else config.max_seconds
         form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-        self.bar = tqdm(total=total, desc="training", bar_format=form, disable=config.quiet)
+        # In a file every state of the bar is a line of its own, so that few are enough.
+        pause = 0.1 if sys.stderr.isatty() else 10.0
+        self.bar = tqdm(
+            total=total,
+            desc="training",
+            bar_format=form,
+            mininterval=pause,
+            maxinterval=pause,
+            disable=config.quiet,
+        )
 
     def update(self, step: int, seconds: float, loss_bits: float, best: float) -> None:
         figures = f" {loss_bits:.3f} bits/token, {step * self.per_step / seconds:,.0f} tokens/s"
