@@ -6,117 +6,103 @@ namespace statewise {
 namespace STATEWISE_LEVEL {
 namespace {
 
-template <class S, class W>
+template <class S, class W, bool around>
 void forward(const Scan& a, int part, int parts) {
   for_tiles(a.shape.batch, a.shape.dim, part, parts, [&](int64_t row, int64_t from, int64_t width) {
     alignas(64) W h[tile];
-    alignas(64) S line[tile];
     const int64_t state = row * a.shape.dim + from;
     memcpy(h, static_cast<const W*>(a.initial) + state, width * sizeof(W));
     const int64_t end = length(a.mask, row, a.shape.time);
+    const int64_t prefetched = width < a.shape.dim ? end - rows_ahead : 0;
+    auto decay = walk<S>(a.decay, row, 0, from);
+    auto drive = walk<S>(a.drive, row, 0, from);
+    auto output = walk<S>(a.output, row, 0, from);
     for (int64_t t = 0; t < end; t++) {
-      const S* decay = at<S>(a.decay, row, t, from);
-      const S* drive = at<S>(a.drive, row, t, from);
-      S* output = at<S>(a.output, row, t, from);
-      // A state stored as it is computed is itself the row to be streamed.
-      constexpr bool narrows = sizeof(S) != sizeof(W);
-      S* to = !a.stream ? output : narrows ? line : reinterpret_cast<S*>(h);
-      if (resets(a.mask, row, t)) {
-        STATEWISE_INDEPENDENT
-        for (int64_t i = 0; i < width; i++) {
-          h[i] = widen(drive[i]);
-          to[i] = narrow<S>(h[i]);
-        }
-        if (a.stream) stream(output, to, width * sizeof(S));
-      } else {
-        const int64_t ahead = t + rows_ahead;
-        for_bursts(width, [&](int64_t begin, int64_t w) {
-          if (ahead < end) {
-            prefetch(at<S>(a.decay, row, ahead, from + begin), w);
-            prefetch(at<S>(a.drive, row, ahead, from + begin), w);
-            if (!a.stream) prefetch<true>(at<S>(a.output, row, ahead, from + begin), w);
+      const bool ahead = t < prefetched;
+      const auto step = [=, &h](auto fresh) {
+        for_lines<S>(width, [=, &h](int64_t begin, auto count) {
+          if (ahead) {
+            prefetch(decay.later(rows_ahead) + begin);
+            prefetch(drive.later(rows_ahead) + begin);
           }
-          STATEWISE_INDEPENDENT
-          for (int64_t i = begin; i < begin + w; i++) {
-            h[i] = widen(decay[i]) * h[i] + widen(drive[i]);
-            if (narrows || !a.stream) to[i] = narrow<S>(h[i]);
+          alignas(64) S out[line<S>];
+          for (int64_t i = 0; i < count; i++) {
+            const W driven = widen(drive.at[begin + i]);
+            h[begin + i] = fresh ? driven : widen(decay.at[begin + i]) * h[begin + i] + driven;
+            out[i] = narrow<S>(h[begin + i]);
           }
-          if (a.stream) stream(output + begin, to + begin, w * sizeof(S));
+          put<around>(output.at + begin, out, count);
         });
-      }
+      };
+      if (resets(a.mask, row, t)) step(Constant<true>());
+      else step(Constant<false>());
+      decay.next(), drive.next(), output.next();
     }
     memcpy(static_cast<W*>(a.final) + state, h, width * sizeof(W));
     clear<S>(a.output, row, end, a.shape.time, from, width);
   });
-  if (a.stream) end_stream();
+  if (around) end_stream();
 }
 
-// One time of the adjoint. `carry` comes in as what later times send to h_t and leaves as what
-// goes on to h_{t-1}, of which `before` holds the value.
-template <class S, class W, class Before>
-inline void adjoint(const S* decay, const Before* before, const S* grad_output, W* carry,
-                    S* grad_decay, S* grad_drive, int64_t width) {
-  STATEWISE_INDEPENDENT
-  for (int64_t i = 0; i < width; i++) {
-    const W g = carry[i] + widen(grad_output[i]);
-    grad_drive[i] = narrow<S>(g);
-    grad_decay[i] = narrow<S>(g * widen(before[i]));
-    carry[i] = widen(decay[i]) * g;
-  }
-}
-
-template <class S, class W>
+template <class S, class W, bool around>
 void backward(const ScanBackward& a, int part, int parts) {
   for_tiles(a.shape.batch, a.shape.dim, part, parts, [&](int64_t row, int64_t from, int64_t width) {
-    alignas(64) W carry[tile];
-    alignas(64) S decay_line[tile];
-    alignas(64) S drive_line[tile];
+    alignas(64) W carry[tile];  // what later times send to h_t
     const int64_t state = row * a.shape.dim + from;
+    const W* initial = static_cast<const W*>(a.initial) + state;
     memcpy(carry, static_cast<const W*>(a.grad_final) + state, width * sizeof(W));
     const int64_t end = length(a.mask, row, a.shape.time);
     clear<S>(a.grad_decay, row, end, a.shape.time, from, width);
     clear<S>(a.grad_drive, row, end, a.shape.time, from, width);
+    const int64_t prefetched = width < a.shape.dim ? rows_ahead : end;
+    auto decay = walk<S>(a.decay, row, end - 1, from);
+    auto before = walk<S>(a.output, row, end - 2, from);  // h_{t-1}
+    auto grad_output = walk<S>(a.grad_output, row, end - 1, from);
+    auto grad_decay = walk<S>(a.grad_decay, row, end - 1, from);
+    auto grad_drive = walk<S>(a.grad_drive, row, end - 1, from);
     for (int64_t t = end - 1; t >= 0; t--) {
-      const S* decay = at<S>(a.decay, row, t, from);
-      const S* grad_output = at<S>(a.grad_output, row, t, from);
-      S* grad_decay = at<S>(a.grad_decay, row, t, from);
-      S* grad_drive = at<S>(a.grad_drive, row, t, from);
-      S* decay_to = a.stream ? decay_line : grad_decay;
-      S* drive_to = a.stream ? drive_line : grad_drive;
-      const auto write = [&](int64_t i, int64_t w) {
-        if (!a.stream) return;
-        stream(grad_decay + i, decay_line + i, w * sizeof(S));
-        stream(grad_drive + i, drive_line + i, w * sizeof(S));
-      };
-      if (resets(a.mask, row, t)) {
-        STATEWISE_INDEPENDENT
-        for (int64_t i = 0; i < width; i++) {
-          drive_to[i] = narrow<S>(carry[i] + widen(grad_output[i]));
-          decay_to[i] = narrow<S>(W(0));
-          carry[i] = 0;
-        }
-        write(0, width);
-      } else if (t > 0) {
-        const S* before = at<S>(a.output, row, t - 1, from);
-        const int64_t ahead = ahead_backwards(t);
-        for_bursts(width, [&](int64_t i, int64_t w) {
-          if (ahead >= 0) {
-            prefetch(at<S>(a.decay, row, ahead, from + i), w);
-            prefetch(at<S>(a.output, row, ahead, from + i), w);
-            prefetch(at<S>(a.grad_output, row, ahead, from + i), w);
+      const bool ahead = t > prefetched;
+      const auto step = [=, &carry](auto fresh, const auto* h) {
+        for_lines_down<S>(width, [=, &carry](int64_t begin, auto count) {
+          if (ahead) {
+            prefetch(decay.earlier(rows_ahead) + begin);
+            prefetch(before.earlier(rows_ahead) + begin);
+            prefetch(grad_output.earlier(rows_ahead) + begin);
           }
-          adjoint(decay + i, before + i, grad_output + i, carry + i, decay_to + i, drive_to + i, w);
-          write(i, w);
+          alignas(64) S decay_out[line<S>], drive_out[line<S>];
+          for (int64_t i = 0; i < count; i++) {
+            const W g = carry[begin + i] + widen(grad_output.at[begin + i]);
+            drive_out[i] = narrow<S>(g);
+            decay_out[i] = narrow<S>(fresh ? W(0) : g * widen(h[begin + i]));
+            carry[begin + i] = fresh ? W(0) : widen(decay.at[begin + i]) * g;
+          }
+          put<around>(grad_drive.at + begin, drive_out, count);
+          put<around>(grad_decay.at + begin, decay_out, count);
         });
-      } else {
-        adjoint(decay, static_cast<const W*>(a.initial) + state, grad_output, carry, decay_to,
-                drive_to, width);
-        write(0, width);
-      }
+      };
+      if (resets(a.mask, row, t)) step(Constant<true>(), initial);
+      else if (t == 0) step(Constant<false>(), initial);
+      else step(Constant<false>(), before.at);
+      decay.previous(), before.previous(), grad_output.previous();
+      grad_decay.previous(), grad_drive.previous();
     }
     memcpy(static_cast<W*>(a.grad_initial) + state, carry, width * sizeof(W));
   });
-  if (a.stream) end_stream();
+  if (around) end_stream();
+}
+
+template <class S, class W>
+void forward(const Scan& a, int part, int parts) {
+  if (a.stream && lines_whole<S>(a.output)) forward<S, W, true>(a, part, parts);
+  else forward<S, W, false>(a, part, parts);
+}
+
+template <class S, class W>
+void backward(const ScanBackward& a, int part, int parts) {
+  if (a.stream && lines_whole<S>(a.grad_decay) && lines_whole<S>(a.grad_drive))
+    backward<S, W, true>(a, part, parts);
+  else
+    backward<S, W, false>(a, part, parts);
 }
 
 }  // namespace

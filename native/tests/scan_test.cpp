@@ -31,11 +31,17 @@ struct Half {
 };
 
 // Arrays of exactly their size, on the heap, so that a step beyond is seen; NaN until written.
+// They begin with a line of the cache, or no kernel would write around the caches.
+constexpr std::align_val_t line{64};
+
 template <class T>
 struct Exact {
-  std::unique_ptr<T[]> data;
+  struct Delete {
+    void operator()(T* array) const { ::operator delete[](array, line); }
+  };
+  std::unique_ptr<T[], Delete> data;
   int64_t size;
-  explicit Exact(int64_t n) : data(new T[n]), size(n) {
+  explicit Exact(int64_t n) : data(new (line) T[n]), size(n) {
     for (int64_t i = 0; i < n; i++) data[i] = T(NAN);
   }
   T& operator[](int64_t i) { return data[i]; }
@@ -120,7 +126,7 @@ bool test_scan() {
   bool good = true;
   for (int64_t batch : {1, 3})
     for (int64_t time : {0, 1, 5})
-      for (int64_t dim : {1, 17, 64, 1030})
+      for (int64_t dim : {1, 17, 64, 1030, 1088})
         for (bool masks : {false, true})
           for (bool stream : {false, true})
             for (int threads : {1, 3}) {
