@@ -113,8 +113,9 @@ def _demo_options(parser: _Parser) -> None:
 
 def _train_lm_options(parser: _Parser) -> None:
     parser.add_argument("--config", action="config", help="a YAML file of these options")
-    parser.add_class_arguments(LanguageRun, skip={"overwrite", "quiet"})
+    parser.add_class_arguments(LanguageRun, skip={"overwrite", "resume", "quiet"})
     parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--quiet", action="store_true", help="say nothing but the result")
     _json_option(parser)
 
@@ -166,6 +167,14 @@ def _train_lm(chosen: Namespace) -> None:
     config = LanguageRun(**options)
     trained = train_language_model(config)
     outcome = trained.outcome
+    if outcome.signal is not None:
+        # Asked to stop, it did, and whoever asked sees by what; --quiet silences results alone.
+        print(
+            f"statewise: stopped after {outcome.steps} steps, all of them saved; to go on: "
+            f"statewise train lm --config {config.out}/config.yaml --resume",
+            file=sys.stderr,
+        )
+        sys.exit(128 + outcome.signal)
     if as_json:
         result = {"bits_per_byte": trained.bits_per_byte, "folder": config.out}
         print(json.dumps({**result, "steps": outcome.steps, "seconds": outcome.seconds}))
@@ -173,8 +182,7 @@ def _train_lm(chosen: Namespace) -> None:
     rate = outcome.tokens / outcome.seconds
     print(f"{trained.bits_per_byte:.4f} bits per byte on the held-out text")
     if not config.quiet:
-        how = "stopped" if outcome.interrupted else "trained"
-        print(f"{how} after {outcome.steps} steps, {outcome.seconds:.0f} s, {rate:,.0f} tokens/s")
+        print(f"trained for {outcome.steps} steps, {outcome.seconds:.0f} s, {rate:,.0f} tokens/s")
         print(f'saved in {config.out}; next: statewise generate {config.out} --prompt "..."')
 
 

@@ -34,7 +34,7 @@ def write(
             write_tokenizer(path)
     tensors = {name: t.detach().contiguous() for name, t in _tensors(model).items()}
     with _whole(folder / WEIGHTS) as path:
-        save_file(tensors, path, metadata={"format": "pt"})
+        save_tensors(tensors, path, {"format": "pt"})
     description = {
         "format": FORMAT,
         "statewise": __version__,
@@ -44,6 +44,18 @@ def write(
     }
     with _whole(folder / CONFIG) as path:
         path.write_text(json.dumps(description, indent=2) + "\n")
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Write a safetensors file.
+
+    Raises:
+        OSError: if it cannot be written, for want of space or of the folder.
+    """
+    try:
+        save_file(tensors, path, metadata)
+    except safetensors.SafetensorError as error:
+        raise OSError(f"{path} cannot be written: {error}") from None
 
 
 def read_config(folder: str | Path, kind: str) -> dict[str, Any]:

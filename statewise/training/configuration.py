@@ -1,6 +1,6 @@
 """What a run is made of: strict, so that a typo is an error, and written beside the run as YAML."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -49,35 +49,70 @@ class Shape(Strict):
 
 
 class Optimizer(Strict):
-    """AdamW, clipped, warmed up, then lowered along a cosine.
+    """AdamW, clipped, warmed up, then lowered along a schedule.
 
     Args:
         learning_rate: at its highest.
-        final: the share of it that is left at the end.
-        warm_up: steps until it is reached.
+        schedule: "cosine" falls from it to `final` over the whole run; "constant" stays; "infinite"
+            stays until the last `cooldown` of the run and then falls to `final` as one minus a
+            root, so that a longer run may go on from any checkpoint before (Haegele et al., 2024,
+            arXiv:2405.18392, section 3).
+        final: the share of the learning rate that is left at the end.
+        cooldown: the share of the run in which an infinite schedule falls.
+        warm_up: steps until the rate is reached.
         weight_decay: on matrices; never on biases, gains, embeddings.
         betas: of AdamW.
         clip: the largest norm of the gradient.
+        not_finite: what a gradient that is not finite does: "stop" the run, or "skip" the step.
     """
 
     learning_rate: Positive = 8e-3
+    schedule: Literal["cosine", "constant", "infinite"] = "cosine"
     final: Annotated[float, Field(ge=0, le=1)] = 0.02
+    cooldown: Annotated[float, Field(gt=0, le=1)] = 0.2
     warm_up: Annotated[int, Field(ge=0)] = 50
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     betas: tuple[float, float] = (0.9, 0.98)
     clip: Positive = 1.0
+    not_finite: Literal["stop", "skip"] = "stop"
 
 
-class Evaluation(Strict):
+class Often(Strict):
+    """How often something is done while training: by the clock, by steps, or both.
+
+    Args:
+        seconds: between two times; null for never by the clock.
+        steps: between two times.
+    """
+
+    seconds: Positive | None = None
+    steps: Count | None = None
+
+
+class Evaluation(Often):
     """How often the held-out text is read while training.
 
     Args:
-        seconds: between two readings.
+        seconds: between two readings; null for never by the clock.
+        steps: between two readings.
         tokens: of the held-out text, from its beginning, while training; at the end all of it.
+        patience: stop after so many readings without a better one; null for never.
     """
 
-    seconds: Positive = 60.0
+    seconds: Positive | None = 60.0
     tokens: Count = 32768
+    patience: Count | None = None
+
+
+class Checkpoints(Often):
+    """How often all that the run needs to go on is saved, beside every reading of held-out text.
+
+    Args:
+        seconds: between two checkpoints; null for never by the clock.
+        steps: between two checkpoints.
+    """
+
+    seconds: Positive | None = 300.0
 
 
 class LanguageRun(Strict):
@@ -88,16 +123,28 @@ class LanguageRun(Strict):
         mixer: a name, {name: ..., option: value}, or a list of these, repeated over the depth.
         preset: the size of the model: tiny, small, medium or base.
         model: where the size should differ from the preset.
-        streams: parallel streams of text, the rows of a batch.
-        context: tokens a stream reads at each step; gradients reach back that far, the state
-            further.
+        streams: parallel streams of text, over all processes: the rows of a step.
+        context: tokens a stream reads at each step; the state goes on further.
+        truncation: tokens that gradients reach back, at most `context`, which is the default.
+        accumulate: parts into which a process divides its streams, one after another, to hold less
+            at once; each part keeps its own states.
         max_seconds: stop after so long, evaluation included.
         max_steps: stop after so many steps.
+        max_tokens: stop after so many tokens.
         optimizer: how the weights move.
         evaluation: how often the held-out text is read.
+        checkpoints: how often the run is saved.
+        precision: of the arithmetic; weights, states and the optimizer stay in float32.
+        recompute: compute the inside of each block again in the backward pass rather than keep it.
+        compile: hand the model to torch.compile first.
+        distribution: between processes: "ddp" copies the model, "fsdp" shards it.
+        device: "auto" takes the accelerator there is, "cpu" does not.
+        trackers: that receive the measurements too, by the names Accelerate gives them.
+        log_steps: steps between two lines of metrics.jsonl.
         seed: of the initial weights.
         out: the folder of the run.
         overwrite: replace the run that is in it.
+        resume: go on with the run that is in it, bit by bit; begin where there is none.
         quiet: show no bar and say nothing but the result.
     """
 
@@ -107,17 +154,50 @@ class LanguageRun(Strict):
     model: Shape = Shape()
     streams: Count = 8
     context: Count = 256
+    truncation: Count | None = None
+    accumulate: Count = 1
     max_seconds: Positive | None = None
     max_steps: Count | None = None
+    max_tokens: Count | None = None
     optimizer: Optimizer = Optimizer()
     evaluation: Evaluation = Evaluation()
+    checkpoints: Checkpoints = Checkpoints()
+    precision: Literal["float32", "bfloat16"] = "float32"
+    recompute: bool = False
+    compile: bool = False
+    distribution: Literal["ddp", "fsdp"] = "ddp"
+    device: Literal["auto", "cpu"] = "auto"
+    trackers: list[str] = []
+    log_steps: Count = 10
     seed: Annotated[int, Field(ge=0)] = 0
     out: str = "runs/lm"
     overwrite: bool = False
+    resume: bool = False
     quiet: bool = False
 
     @model_validator(mode="after")
-    def _ends(self) -> "LanguageRun":
-        if self.max_seconds is None and self.max_steps is None:
-            raise ValueError("set max_seconds or max_steps: the run has no end")
+    def _consistent(self) -> "LanguageRun":
+        if self.max_seconds is None and self.max_steps is None and self.max_tokens is None:
+            raise ValueError("set max_seconds, max_steps or max_tokens: the run has no end")
+        if self.truncation is not None and self.truncation > self.context:
+            raise ValueError(
+                f"truncation is {self.truncation}, more than the {self.context} tokens of context "
+                "that a stream reads at each step"
+            )
+        if self.streams % self.accumulate:
+            raise ValueError(
+                f"{self.streams} streams cannot be divided into {self.accumulate} equal parts: "
+                "change streams or accumulate"
+            )
+        if self.overwrite and self.resume:
+            raise ValueError("overwrite begins anew and resume goes on: choose one of them")
         return self
+
+
+FREE_TO_CHANGE = frozenset(
+    {
+        *("max_seconds", "max_steps", "max_tokens", "evaluation", "checkpoints", "trackers"),
+        *("log_steps", "out", "overwrite", "resume", "quiet"),
+    }
+)
+"""What a run that goes on may have otherwise than when it began."""

@@ -1,4 +1,14 @@
-"""The loop: streams in, carried state, truncated gradients, a bar, checkpoints, a clean stop."""
+"""The loop: streams in, carried states, truncated gradients, a bar, checkpoints, a clean stop.
+
+One step of a process that accumulates over two parts of its rows, with gradients that reach back
+half of the context:
+
+    part 0   state 0 -> first half  -> loss, backward -> second half -> loss, backward -> state 0
+    part 1   state 1 -> first half  -> loss, backward -> second half -> loss, backward -> state 1
+    then     the sum of all gradients, over all processes, clipped -> one step of AdamW
+
+A state is cut from its graph between two halves and between two steps, and carried on.
+"""
 
 import math
 import signal
@@ -7,15 +17,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 from tqdm import tqdm
 
-from statewise.tasks.language import Streams, carries, loss
-from statewise.training.configuration import LanguageRun, Optimizer
+from statewise.tasks.language import Streams, carries, counted, loss_sum
+from statewise.training import optimization, progress
+from statewise.training.configuration import LanguageRun, Often
+from statewise.training.processes import Processes
+from statewise.training.progress import Progress
 from statewise.training.runs import Run
 
 
@@ -26,29 +40,16 @@ class Outcome(NamedTuple):
     seconds: float
     tokens: int
     best: float
-    interrupted: bool
+    signal: int | None
+    """What interrupted it, such as signal.SIGINT, or None if it came to its end."""
 
 
 class NotFinite(ArithmeticError):
     """A gradient is not finite; the checkpoints are as they were."""
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Return the parameters as AdamW wants them: matrices decay; vectors and embeddings do not."""
-    embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
-    decays = [p for p in model.parameters() if p.ndim >= 2 and id(p) not in embeddings]
-    others = [p for p in model.parameters() if p.ndim < 2 or id(p) in embeddings]
-    return [
-        {"params": decays, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-
-
-def learning_rate(config: Optimizer, step: int, progress: float) -> float:
-    """Return the rate at `step`, where `progress` of the run, from 0 to 1, is done."""
-    warm = min(1.0, (step + 1) / (config.warm_up + 1))
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    return config.learning_rate * warm * (config.final + (1 - config.final) * cosine)
+class Interrupted(OSError):
+    """The run could not go on; the message names the last good checkpoint."""
 
 
 def train(
@@ -57,128 +58,325 @@ def train(
     config: LanguageRun,
     run: Run,
     evaluate: Callable[[], float],
+    *,
+    processes: Processes,
+    about: dict[str, Any],
 ) -> Outcome:
-    """Train a language model until `max_seconds` or `max_steps`, or Ctrl-C.
+    """Train a language model until one of the ends that are set, or Ctrl-C.
 
     The state is carried from step to step, without its gradient, where it stays bounded.
 
     Args:
-        model: called with tokens, state and reset; it has `save_pretrained`.
+        model: called with tokens, state and reset; it has `save_pretrained`, and the weights of the
+            last checkpoint where the run goes on.
         streams: the batches.
         config: how long and how.
         run: where measurements and checkpoints go.
-        evaluate: returns the bits per byte on held-out text; called every `evaluation.seconds` and
-            at the end.
+        evaluate: returns the bits per byte on held-out text.
+        processes: that train together.
+        about: what must be the same when the run goes on.
 
     Raises:
-        NotFinite: if a gradient is not; the checkpoints are kept.
+        NotFinite: if a gradient is not, and the run should stop there; the checkpoints are kept.
+        Interrupted: if the run folder could not be written to.
     """
-    optimizer = torch.optim.AdamW(
-        parameter_groups(model, config.optimizer.weight_decay),
-        lr=config.optimizer.learning_rate,
-        betas=config.optimizer.betas,
-        fused=next(model.parameters()).device.type in ("cpu", "cuda"),
-    )
-    keep = carries(model, config.context)
-    began = time.perf_counter()
-    evaluated, best, state, step, recent = began, math.inf, None, 0, math.nan
+    return _Training(model, streams, config, run, evaluate, processes, about).run_to_its_end()
 
-    def save(bits: float) -> None:
-        nonlocal best
-        run.keep(f"step-{step}", model.save_pretrained, best=bits < best)
-        best = min(best, bits)
-        run.measure(step=step, seconds=round(time.perf_counter() - began, 3), bits_per_byte=bits)
-        run.say(f"step {step}: {bits:.4f} bits per byte on held-out text")
 
-    bar = _Bar(config)
-    with _until_interrupted() as interrupted:
-        while not interrupted():
-            seconds = time.perf_counter() - began
-            shares = (
-                seconds / (config.max_seconds or math.inf),
-                step / (config.max_steps or math.inf),
+class _Training:
+    def __init__(
+        self,
+        model: Any,
+        streams: Streams,
+        config: LanguageRun,
+        run: Run,
+        evaluate: Callable[[], float],
+        processes: Processes,
+        about: dict[str, Any],
+    ):
+        self.streams, self.config, self.run = streams, config, run
+        self.evaluate, self.processes = evaluate, processes
+        self.about = {**about, "processes": processes.count}
+        self.rows = processes.rows(config.streams, config.accumulate)
+        self.model, self.wrapped = processes.distribute(model)
+        self.names = {p: name for name, p in self.model.named_parameters()}
+        self.optimizer = torch.optim.AdamW(
+            optimization.parameter_groups(self.model, config.optimizer.weight_decay),
+            lr=config.optimizer.learning_rate,
+            betas=config.optimizer.betas,
+            fused=processes.device.type in ("cpu", "cuda"),
+        )
+        self.carries = carries(model, config.context)
+        self.states: list[Any] = [None] * len(self.rows)
+        self.progress = Progress()
+        if last := run.named().get("last"):
+            self._go_on(run.checkpoints / last)
+
+    def _go_on(self, folder: Path) -> None:
+        like = [
+            self.model.initial_state(rows.stop - rows.start, device=self.processes.device)
+            for rows in self.rows
+        ]
+        self.progress, self.states = progress.load(
+            folder,
+            model=self.model,
+            optimizer=self.optimizer,
+            like=like if self.carries else [()] * len(like),
+            about=self.about,
+            rank=self.processes.rank,
+            replicated=self.processes.replicated,
+        )
+        self.run.forget_after(self.progress.step)
+        self._event("resumed", f"from {folder.name}")
+
+    def run_to_its_end(self) -> Outcome:
+        try:
+            with _interruption() as came:
+                return self._loop(came)
+        except NotFinite:
+            raise
+        except OSError as error:
+            if not self.run.folder.exists():
+                # Somebody deleted it: what was learned is not lost with it.
+                self.progress.saved = -1
+                self._save(best=True)
+            raise Interrupted(f"{error}{self._where_to_go_on()}") from error
+
+    def _loop(self, came: Callable[[], int]) -> Outcome:
+        config, done = self.config, self.progress
+        self.began = time.perf_counter() - done.seconds
+        evaluations, checkpoints = _Due(config.evaluation, done), _Due(config.checkpoints, done)
+        measured = (time.perf_counter(), done.tokens)
+        bar = _Bar(config, done, shown=self.processes.main)
+        try:
+            while True:
+                done.seconds = time.perf_counter() - self.began
+                share = self._share()
+                stop = done.worse >= (config.evaluation.patience or math.inf)
+                number, over, evaluation, checkpoint = self.processes.agree(
+                    came(), share >= 1 or stop, evaluations(done), checkpoints(done)
+                )
+                if number or over:
+                    break
+                # Not when the end is so near that the last evaluation says the same.
+                if evaluation and share * (1 + 0.5 * evaluations.share(done)) < 1:
+                    self._score()
+                elif checkpoint and done.saved != done.step:
+                    self._save(best=False)
+                cost, norm = self._step(share)
+                bar.update(done, cost)
+                if done.step % config.log_steps == 0:
+                    now = (time.perf_counter(), done.tokens)
+                    rate = (now[1] - measured[1]) / (now[0] - measured[0])
+                    measured = now
+                    self._measure(cost, norm, rate)
+        finally:
+            bar.close()
+        if number:
+            self._event("interrupted", signal.Signals(number).name)
+            if done.saved != done.step:
+                self._save(best=False)
+        else:
+            if stop:
+                self._event("stopped early", f"no better score in {done.worse} readings")
+            self._score()
+        rate = done.tokens / max(done.seconds, 1e-9)
+        self.run.say(
+            f"{done.step} steps, {done.tokens} tokens, {done.seconds:.1f} s, {rate:.0f} tokens/s"
+        )
+        return Outcome(done.step, done.seconds, done.tokens, done.best, number or None)
+
+    def _share(self) -> float:
+        """Return how much of the run is done, from 0 to 1."""
+        config, done = self.config, self.progress
+        return max(
+            done.seconds / (config.max_seconds or math.inf),
+            done.step / (config.max_steps or math.inf),
+            done.tokens / (config.max_tokens or math.inf),
+        )
+
+    def _step(self, share: float) -> tuple[float, float]:
+        """Take one step; return the mean cost of a token in bits, and the gradient's norm."""
+        config, done, processes = self.config, self.progress, self.processes
+        for group in self.optimizer.param_groups:
+            group["lr"] = optimization.learning_rate(config.optimizer, done.step, share)
+        self.wrapped.train()
+        nats, targets = 0.0, 0
+        for part, rows in enumerate(self.rows):
+            batch = self.streams.batch(done.step, rows)
+            state = self.states[part]
+            for at in range(0, config.context, config.truncation or config.context):
+                piece = [x[:, at : at + (config.truncation or config.context)] for x in batch]
+                inputs, answers, reset = (x.to(processes.device) for x in piece)
+                last = part == len(self.rows) - 1 and at + inputs.shape[1] >= config.context
+                with processes.sync(self.wrapped, last):
+                    with processes.precision():
+                        # Most steps have no reset, and a mixer told so has less to do.
+                        given = reset if reset.any() else None
+                        logits, state = self.wrapped(inputs, state, reset=given)
+                        cost = loss_sum(logits, answers)
+                    # By all positions and not by those that count: however the rows are divided
+                    # among parts and processes, the sum is the same. Processes are averaged.
+                    (cost * (processes.count / (config.streams * config.context))).backward()
+                state = tree_map(Tensor.detach, state) if self.carries else None
+                nats += cost.item()
+                targets += counted(answers)
+            self.states[part] = state
+        norm = processes.norm(
+            nn.utils.clip_grad_norm_(self.model.parameters(), config.optimizer.clip)
+        )
+        if math.isfinite(norm):
+            self.optimizer.step()
+        else:
+            self._not_finite()
+        self.optimizer.zero_grad(set_to_none=True)
+        done.step += 1
+        done.tokens += config.streams * config.context
+        self.cost = (nats, targets)
+        return nats / max(targets, 1) / math.log(2), norm
+
+    def _not_finite(self) -> None:
+        done = self.progress
+        blamed = optimization.not_finite(self.optimizer.param_groups, self.names)
+        sentence = f"the gradient of step {done.step} is not finite {blamed}"
+        if self.config.optimizer.not_finite == "stop":
+            raise NotFinite(
+                f"{sentence} so the run stopped; lower --optimizer.learning_rate, or skip such steps "
+                f"with --optimizer.not_finite skip{self._where_to_go_on()}"
             )
-            progress = max(shares)
-            if progress >= 1:
-                break
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(config.optimizer, step, progress)
-            batch = streams.batch(step)
-            model.train()
-            # Most steps have no reset, and a mixer told so has less to do.
-            reset = batch.reset if batch.reset.any() else None
-            logits, state = model(batch.inputs, state if keep else None, reset=reset)
-            cost = loss(logits, batch.targets)
-            state = tree_map(Tensor.detach, state)
-            optimizer.zero_grad(set_to_none=True)
-            cost.backward()
-            norm = nn.utils.clip_grad_norm_(model.parameters(), config.optimizer.clip)
-            if not torch.isfinite(norm):
-                raise NotFinite(
-                    f"the gradient of step {step} is not finite; lower --optimizer.learning_rate "
-                    f"(the checkpoints in {run.checkpoints} are whole)"
+        done.skipped += 1
+        self._event("skipped", sentence)
+        # A state that is not finite would make every later step like this one.
+        sick = [not all(x.isfinite().all() for x in tree_leaves(s)) for s in self.states]
+        self.states = [None if s else state for s, state in zip(sick, self.states, strict=True)]
+
+    def _score(self) -> None:
+        """Read the held-out text, and save the run."""
+        done = self.progress
+        bits = self.evaluate()
+        best = bits < done.best
+        done.best, done.worse = min(bits, done.best), 0 if best else done.worse + 1
+        self._record(bits_per_byte=bits)
+        self.run.say(f"step {done.step}: {bits:.4f} bits per byte on held-out text")
+        self._save(best=best)
+
+    def _save(self, *, best: bool) -> None:
+        done, processes = self.progress, self.processes
+        name = f"step-{done.step}"
+        if done.saved != done.step:
+            processes.wait()
+            with self.run.begin(name) as folder:
+                processes.wait()
+                processes.save_model(self.model, folder)
+                progress.save(
+                    folder,
+                    done,
+                    model=self.model,
+                    optimizer=self.optimizer,
+                    states_of_parts=self.states,
+                    about=self.about,
+                    rank=processes.rank,
+                    replicated=processes.replicated,
                 )
-            optimizer.step()
-            step += 1
-            recent = cost.item() / math.log(2)
-            bar.update(step, time.perf_counter() - began, recent, best)
-            if step % 10 == 0:
-                run.measure(
-                    step=step,
-                    seconds=round(time.perf_counter() - began, 3),
-                    loss_bits=recent,
-                    learning_rate=optimizer.param_groups[0]["lr"],
-                    gradient_norm=norm.item(),
-                )
-            # Not when the end is so near that the last evaluation says the same.
-            left = (config.max_seconds or math.inf) - (time.perf_counter() - began)
-            due = time.perf_counter() - evaluated >= config.evaluation.seconds
-            if due and left > config.evaluation.seconds / 2:
-                save(evaluate())
-                evaluated = time.perf_counter()
-    seconds = time.perf_counter() - began
-    bar.close()
-    save(evaluate())
-    tokens = step * config.streams * config.context
-    rate = tokens / max(seconds, 1e-9)
-    run.say(f"{step} steps, {tokens} tokens, {seconds:.1f} s, {rate:.0f} tokens/s")
-    return Outcome(step, seconds, tokens, best, interrupted())
+                processes.wait()
+        self.run.point(name, best=best)
+        done.saved = done.step
+
+    def _measure(self, cost: float, norm: float, rate: float) -> None:
+        if self.processes.count > 1:
+            nats, targets = self.processes.total(*self.cost)
+            cost = nats / max(targets, 1) / math.log(2)
+        self._record(
+            loss_bits=cost,
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+            gradient_norm=norm,
+            tokens_per_second=round(rate, 1),
+        )
+
+    def _event(self, event: str, why: str) -> None:
+        self._record(event=event, why=why)
+        self.run.say(f"step {self.progress.step}: {event}: {why}")
+
+    def _record(self, **values: Any) -> None:
+        done = self.progress
+        at = {"step": done.step, "seconds": round(done.seconds, 3), "tokens": done.tokens}
+        self.run.measure(**at, **values)
+        self.processes.track({k: v for k, v in values.items() if not isinstance(v, str)}, done.step)
+
+    def _where_to_go_on(self) -> str:
+        last = self.run.named().get("last")
+        if last is None:
+            return "; there is no checkpoint yet"
+        return f"; the checkpoint {self.run.checkpoints / last} is whole, and --resume goes on from it"
+
+
+class _Due:
+    """Whether something is to be done again; asking starts the time anew when it is."""
+
+    def __init__(self, often: Often, progress: Progress):
+        self.often, self.at = often, (progress.step, progress.seconds)
+
+    def __call__(self, progress: Progress) -> bool:
+        steps, seconds = progress.step - self.at[0], progress.seconds - self.at[1]
+        due = steps >= (self.often.steps or math.inf) or seconds >= (self.often.seconds or math.inf)
+        if due:
+            self.at = (progress.step, progress.seconds)
+        return due
+
+    def share(self, progress: Progress) -> float:
+        """Return the length of one interval relative to what is done."""
+        return min(
+            (self.often.steps or math.inf) / max(progress.step, 1),
+            (self.often.seconds or math.inf) / max(progress.seconds, 1e-9),
+        )
 
 
 class _Bar:
-    """Steps or seconds done, the loss, the best evaluation, tokens per second."""
+    """Seconds, steps or tokens done, the loss, the best evaluation, tokens per second."""
 
-    def __init__(self, config: LanguageRun):
-        self.per_step = config.streams * config.context
-        self.by_steps = config.max_seconds is None
-        total = config.max_steps if self.by_steps else config.max_seconds
-        form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+    def __init__(self, config: LanguageRun, progress: Progress, *, shown: bool):
+        ends = {
+            "seconds": config.max_seconds,
+            "step": config.max_steps,
+            "tokens": config.max_tokens,
+        }
+        self.counts = next(name for name, end in ends.items() if end is not None)
+        self.before = (progress.tokens, progress.seconds)
         # In a file every state of the bar is a line of its own, so that few are enough.
         pause = 0.1 if sys.stderr.isatty() else 10.0
         self.bar = tqdm(
-            total=total,
+            total=ends[self.counts],
+            initial=getattr(progress, self.counts),
             desc="training",
-            bar_format=form,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
             mininterval=pause,
             maxinterval=pause,
-            disable=config.quiet,
+            disable=config.quiet or not shown,
         )
 
-    def update(self, step: int, seconds: float, loss_bits: float, best: float) -> None:
-        figures = f" {loss_bits:.3f} bits/token, {step * self.per_step / seconds:,.0f} tokens/s"
-        if math.isfinite(best):
-            figures += f", held out {best:.3f} bits/byte"
-        self.bar.set_postfix_str(figures, refresh=False)
-        done = step if self.by_steps else min(seconds, self.bar.total)
-        self.bar.update(done - self.bar.n)
+    def update(self, progress: Progress, loss_bits: float) -> None:
+        if self.bar.disable:
+            return
+        tokens, seconds = progress.tokens - self.before[0], progress.seconds - self.before[1]
+        figures = f" {loss_bits:.3f} bits/token, {tokens / max(seconds, 1e-9):,.0f} tokens/s"
+        if math.isfinite(progress.best):
+            figures += f", held out {progress.best:.3f} bits/byte"
+        done = min(getattr(progress, self.counts), self.bar.total)
+        try:
+            self.bar.set_postfix_str(figures, refresh=False)
+            self.bar.update(done - self.bar.n)
+        except OSError:
+            # Whoever watched has closed the terminal or the pipe; the run is not theirs to end.
+            self.bar.disable = True
 
     def close(self) -> None:
-        self.bar.close()
+        if not self.bar.disable:
+            self.bar.close()
 
 
 @contextmanager
-def _until_interrupted() -> Iterator[Callable[[], bool]]:
-    """Give a function that says whether Ctrl-C or SIGTERM came; a second Ctrl-C stops at once."""
+def _interruption() -> Iterator[Callable[[], int]]:
+    """Give a function that says which signal came, 0 for none; a second Ctrl-C stops at once."""
     came: list[int] = []
 
     def note(number: int, frame: object) -> None:
@@ -187,11 +385,11 @@ def _until_interrupted() -> Iterator[Callable[[], bool]]:
         came.append(number)
 
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: False  # signals reach the main thread alone
+        yield lambda: 0  # signals reach the main thread alone
         return
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(came)
+        yield lambda: came[0] if came else 0
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -13,76 +13,151 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 POINTER = "pointer.json"
+CONFIGURATION, METRICS, LOG, CHECKPOINTS = "config.yaml", "metrics.jsonl", "train.log", "checkpoints"
 
 
 class Run:
-    """A new run folder.
+    """A run folder to write to.
 
     Args:
         folder: made if absent.
         configuration: written as config.yaml.
         overwrite: whether a run that is there is removed first.
+        resume: whether a run that is there goes on, with the configuration given.
+        writes: false for all processes but one, whose other methods then do nothing.
 
     Raises:
-        FileExistsError: if a run is there and `overwrite` is false, or something else is there.
+        FileExistsError: if a run is there and it should neither be replaced nor go on, or something
+            else is there.
     """
 
-    def __init__(self, folder: str | Path, configuration: dict[str, Any], *, overwrite: bool):
-        self.folder = Path(folder)
-        if self.folder.exists():
-            if not self.folder.is_dir():
-                raise FileExistsError(f"{folder}: this is a file, so no run can be put there")
-            if not (self.folder / "config.yaml").exists() and any(self.folder.iterdir()):
-                raise FileExistsError(f"{folder}: this folder holds other files than a run")
-            if any(self.folder.iterdir()) and not overwrite:
-                raise FileExistsError(
-                    f"{folder}: a run is there already; choose another --out, or --overwrite"
-                )
-            shutil.rmtree(self.folder)
-        self.checkpoints = self.folder / "checkpoints"
-        self.checkpoints.mkdir(parents=True)
-        (self.folder / "config.yaml").write_text(yaml.safe_dump(configuration, sort_keys=False))
+    def __init__(
+        self,
+        folder: str | Path,
+        configuration: dict[str, Any],
+        *,
+        overwrite: bool = False,
+        resume: bool = False,
+        writes: bool = True,
+    ):
+        self.folder, self.writes = Path(folder), writes
+        self.checkpoints = self.folder / CHECKPOINTS
+        self.configuration = configuration
         self._began = time.time()
+        if not writes:
+            return
+        if self.folder.exists() and not self.folder.is_dir():
+            raise FileExistsError(f"{folder}: this is a file, so no run can be put there")
+        holds = {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
+        if holds - {CONFIGURATION, CHECKPOINTS} and CONFIGURATION not in holds:
+            raise FileExistsError(f"{folder}: this folder holds other files than a run")
+        if holds and not (overwrite or resume):
+            raise FileExistsError(
+                f"{folder}: a run is there already; choose another --out, or --overwrite it, or "
+                "--resume it"
+            )
+        if holds and overwrite:
+            shutil.rmtree(self.folder)
+        self._make()
+
+    def _make(self) -> None:
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(self.configuration, sort_keys=False)
+        _replace(self.folder / CONFIGURATION, text)
+
+    def forget_after(self, step: int) -> None:
+        """Drop the measurements of steps that the run is about to do again."""
+        path = self.folder / METRICS
+        if not self.writes or not path.exists():
+            return
+        kept = []
+        for line in path.read_text().splitlines():
+            try:
+                values = json.loads(line)
+            except json.JSONDecodeError:
+                continue  # cut short when the run was
+            if values.get("step", 0) <= step and "held_out_bits_per_byte" not in values:
+                kept.append(line + "\n")
+        _replace(path, "".join(kept))
 
     def measure(self, **values: Any) -> None:
         """Append one line to metrics.jsonl."""
-        with (self.folder / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(values) + "\n")
+        if self.writes:
+            with (self.folder / METRICS).open("a") as file:
+                file.write(json.dumps(values) + "\n")
 
     def say(self, text: str) -> None:
-        """Append a line to train.log, with the seconds since the run began."""
-        with (self.folder / "train.log").open("a") as file:
-            file.write(f"{time.time() - self._began:9.1f}  {text}\n")
+        """Append a line to train.log, with the seconds since the run began or went on."""
+        if self.writes:
+            with (self.folder / LOG).open("a") as file:
+                file.write(f"{time.time() - self._began:9.1f}  {text}\n")
 
-    def keep(self, name: str, write: Callable[[Path], object], *, best: bool) -> None:
-        """Write a checkpoint with `write(folder)`, and name it last, and best if it is.
+    @contextmanager
+    def begin(self, name: str) -> Iterator[Path]:
+        """Give an empty folder for a checkpoint; one that is left unfinished is removed.
+
+        A run folder that somebody has deleted is made again: what was learned is not lost with it.
+        """
+        folder = self.checkpoints / name
+        if not self.writes:
+            yield folder
+            return
+        if not self.folder.exists():
+            self._make()
+        shutil.rmtree(folder, ignore_errors=True)  # as a run that was killed may have left it
+        folder.mkdir()
+        try:
+            yield folder
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def point(self, name: str, *, best: bool) -> None:
+        """Name a checkpoint that is written as the last, and as the best if it is.
 
         Checkpoints that are neither are removed, after the pointer has moved on.
         """
+        if not self.writes:
+            return
         folder = self.checkpoints / name
-        write(folder)
         for path in (*folder.iterdir(), folder):
             _sync(path)
-        pointer = self.checkpoints / POINTER
-        named = json.loads(pointer.read_text()) if pointer.exists() else {}
-        named["last"] = name
-        if best:
-            named["best"] = name
-        temporary = pointer.with_suffix(".tmp")
-        temporary.write_text(json.dumps(named))
-        _sync(temporary)
-        os.replace(temporary, pointer)
-        _sync(self.checkpoints)
+        named = self.named() | {"last": name} | ({"best": name} if best else {})
+        _replace(self.checkpoints / POINTER, json.dumps(named))
         for old in self.checkpoints.iterdir():
             if old.is_dir() and old.name not in named.values():
                 shutil.rmtree(old)
+
+    def named(self) -> dict[str, str]:
+        """Return the names of the last and the best checkpoint, where there are any."""
+        pointer = self.checkpoints / POINTER
+        return _read(pointer) if pointer.exists() else {}
+
+
+def stored_configuration(folder: str | Path) -> dict[str, Any] | None:
+    """Return the configuration of the run in `folder`, or None if there is no run.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    path = Path(folder) / CONFIGURATION
+    if not path.exists():
+        return None
+    try:
+        stored = yaml.safe_load(path.read_text())
+    except yaml.YAMLError:
+        stored = None
+    if not isinstance(stored, dict):
+        raise ValueError(f"{path}: the file is damaged")
+    return stored
 
 
 def checkpoint(folder: str | Path, which: str = "best") -> Path:
@@ -104,11 +179,27 @@ def checkpoint(folder: str | Path, which: str = "best") -> Path:
     pointer = folder / "checkpoints" / POINTER
     if not pointer.exists():
         raise FileNotFoundError(f"{folder}: this is neither a run with a checkpoint nor a model")
+    named = _read(pointer)
+    # A run that was stopped before it ever read the held-out text has a last one alone.
+    return pointer.parent / named.get(which, named["last"])
+
+
+def _read(pointer: Path) -> dict[str, str]:
     try:
-        name = json.loads(pointer.read_text())[which]
-    except (json.JSONDecodeError, KeyError):
-        raise ValueError(f"{pointer}: the file is damaged") from None
-    return pointer.parent / name
+        named = json.loads(pointer.read_text())
+    except json.JSONDecodeError:
+        named = None
+    if not isinstance(named, dict) or "last" not in named:
+        raise ValueError(f"{pointer}: the file is damaged")
+    return named
+
+
+def _replace(path: Path, text: str) -> None:
+    draft = path.with_name(f".{path.name}.tmp")
+    draft.write_text(text)
+    _sync(draft)
+    os.replace(draft, path)
+    _sync(path.parent)
 
 
 def _sync(path: Path) -> None:

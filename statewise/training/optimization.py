@@ -1,0 +1,48 @@
+"""Which parameters decay, how the learning rate moves, and whose gradient is not finite."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from statewise.training.configuration import Optimizer
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Return the parameters as AdamW wants them: matrices decay; vectors and embeddings do not."""
+    embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    decays = [p for p in model.parameters() if p.ndim >= 2 and id(p) not in embeddings]
+    others = [p for p in model.parameters() if p.ndim < 2 or id(p) in embeddings]
+    return [
+        {"name": "matrices", "params": decays, "weight_decay": weight_decay},
+        {"name": "vectors and embeddings", "params": others, "weight_decay": 0.0},
+    ]
+
+
+def learning_rate(config: Optimizer, step: int, progress: float) -> float:
+    """Return the rate at `step`, where `progress` of the run, from 0 to 1, is done."""
+    progress = min(1.0, progress)
+    if config.schedule == "cosine":
+        left = 0.5 * (1 + math.cos(math.pi * progress))
+    elif config.schedule == "infinite":
+        left = 1 - math.sqrt(max(0.0, 1 - (1 - progress) / config.cooldown))
+    else:
+        left = 1.0
+    warm = min(1.0, (step + 1) / (config.warm_up + 1))
+    return config.learning_rate * warm * (config.final + (1 - config.final) * left)
+
+
+def not_finite(groups: Iterable[dict[str, Any]], names: dict[Tensor, str]) -> str:
+    """Return in words which gradient is not finite, the first there is.
+
+    Args:
+        groups: of the optimizer.
+        names: of its parameters.
+    """
+    for group in groups:
+        for p in group["params"]:
+            if p.grad is not None and not torch.isfinite(p.grad).all():
+                return f"of {names[p]}, in the group of {group['name']},"
+    return "in the norm over all parameters"

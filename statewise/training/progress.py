@@ -1,0 +1,187 @@
+"""How far a run is, and all it needs to go on as if it had never stopped.
+
+Beside the model, a checkpoint holds
+
+    training.json               steps, seconds, tokens, the best score, the text's fingerprint
+    training-00000.safetensors  one for each process: its moments of the optimizer, its random state
+                                and the recurrent states of its rows
+
+Whatever else a step depends on is a pure function of its number: the batch, the learning rate.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from statewise import state as states
+from statewise.models import pretrained
+
+FORMAT = 1
+"""Raised when an older reader would misunderstand the files."""
+
+DESCRIPTION = "training.json"
+
+
+@dataclass
+class Progress:
+    """What a run has done so far."""
+
+    step: int = 0
+    seconds: float = 0.0
+    tokens: int = 0
+    skipped: int = 0
+    best: float = math.inf
+    worse: int = 0
+    """Evaluations since the best."""
+    saved: int = -1
+    """The step of the last checkpoint."""
+
+
+def save(
+    folder: Path,
+    progress: Progress,
+    *,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    states_of_parts: list[Any],
+    about: dict[str, Any],
+    rank: int,
+    replicated: bool,
+) -> None:
+    """Write what one process needs to go on.
+
+    Args:
+        folder: of the checkpoint.
+        progress: how far the run is.
+        model: whose parameters the optimizer moves.
+        optimizer: its moments are kept.
+        states_of_parts: the recurrent state after the last step of each part of the rows, or None.
+        about: what must be the same when the run goes on; process 0 writes it.
+        rank: of this process.
+        replicated: whether every process has the same moments, so that process 0's serve all.
+    """
+    tensors = {f"random/{name}": value for name, value in _random().items()}
+    if rank == 0 or not replicated:
+        for name, parameter in model.named_parameters():
+            for key, value in optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer/{name}/{key}"] = torch.as_tensor(_local(value))
+    for part, state in enumerate(states_of_parts):
+        for name, leaf in states.leaves(state).items() if state is not None else ():
+            tensors[f"state/{part}/{name}"] = leaf
+    kept = {k: t.detach().cpu().clone() for k, t in tensors.items()}
+    pretrained.save_tensors(kept, _file(folder, rank), {})
+    if rank == 0:
+        done = {k: v for k, v in asdict(progress).items() if k != "saved"}
+        text = json.dumps({"format": FORMAT, **about, "progress": done}, indent=2)
+        (folder / DESCRIPTION).write_text(text + "\n")
+
+
+def load(
+    folder: Path,
+    *,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    like: list[Any],
+    about: dict[str, Any],
+    rank: int,
+    replicated: bool,
+) -> tuple[Progress, list[Any]]:
+    """Put what `save` wrote into the optimizer and the random state; return the rest.
+
+    Args:
+        folder: of the checkpoint.
+        model: with the checkpoint's weights.
+        optimizer: of this model, fresh.
+        like: an example of the recurrent state of each part of the rows.
+        about: as when it was saved.
+        rank: of this process.
+        replicated: as when it was saved.
+
+    Raises:
+        ValueError: if a file is missing or damaged, or the run was another one, naming what differs.
+    """
+    path = folder / DESCRIPTION
+    try:
+        described = json.loads(path.read_text())
+        progress = Progress(**described["progress"])
+    except FileNotFoundError:
+        raise ValueError(f"{folder}: this checkpoint holds a model, but no run to go on with") from None
+    except (json.JSONDecodeError, KeyError, TypeError):
+        raise ValueError(f"{path}: the file is damaged") from None
+    for key, value in {"format": FORMAT, **about}.items():
+        if described.get(key) != value:
+            raise ValueError(
+                f"{path}: the run cannot go on: its {key} was {described.get(key)} and is {value}"
+            )
+    own = _read(_file(folder, rank))
+    moments = own if rank == 0 or not replicated else _read(_file(folder, 0))
+    for name, parameter in model.named_parameters():
+        prefix = f"optimizer/{name}/"
+        entries = {k.removeprefix(prefix): t for k, t in moments.items() if k.startswith(prefix)}
+        if entries:
+            optimizer.state[parameter] = {k: _like(t, parameter) for k, t in entries.items()}
+    parts = []
+    for part, example in enumerate(like):
+        prefix = f"state/{part}/"
+        found = [own.get(prefix + name) for name in states.leaves(example)]
+        flat, structure = tree_flatten(example)
+        if any(t is None for t in found):
+            parts.append(None)
+        else:
+            parts.append(
+                tree_unflatten([t.to(x.device) for t, x in zip(found, flat, strict=True)], structure)
+            )
+    _set_random({k.removeprefix("random/"): t for k, t in own.items() if k.startswith("random/")})
+    progress.saved = progress.step
+    return progress, parts
+
+
+def _file(folder: Path, rank: int) -> Path:
+    return folder / f"training-{rank:05}.safetensors"
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (FileNotFoundError, safetensors.SafetensorError) as error:
+        raise ValueError(f"{path}: the file is missing or damaged ({error})") from None
+
+
+def _random() -> dict[str, Tensor]:
+    found = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        found["cuda"] = torch.cuda.get_rng_state()
+    return found
+
+
+def _set_random(found: dict[str, Tensor]) -> None:
+    torch.set_rng_state(found["cpu"])
+    if "cuda" in found and torch.cuda.is_available():
+        torch.cuda.set_rng_state(found["cuda"])
+
+
+def _local(value: Any) -> Any:
+    return value.to_local() if isinstance(value, DTensor) else value
+
+
+def _like(value: Tensor, parameter: Tensor) -> Tensor:
+    """Return a moment as the optimizer holds it: on the parameter's device, sharded as it is."""
+    if not isinstance(parameter, DTensor) or value.ndim == 0:
+        return value.to(parameter.device) if value.ndim else value
+    return DTensor.from_local(
+        value.to(parameter.to_local().device),
+        parameter.device_mesh,
+        parameter.placements,
+        shape=parameter.shape,
+        stride=parameter.stride(),
+        run_check=False,
+    )
