@@ -89,6 +89,22 @@ def test_evaluate_repeats_the_figure_of_the_training(run, capsys):
     assert "bits per byte over 3,180 bytes" in capsys.readouterr().out
 
 
+def test_documents_are_held_out_and_evaluated_whole(tmp_path, capsys):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    lines = [json.dumps({"body": f"naïve {number}"}) for number in range(10)]
+    (folder / "a.jsonl").write_text("\n".join(lines))
+    train(folder, tmp_path / "run", "--data.field", "body")
+    cli.main(["evaluate", str(tmp_path / "run")])
+    assert "over 8 bytes" in capsys.readouterr().out.splitlines()[-1]
+    path = str(folder / "a.jsonl")
+    cli.main(["evaluate", str(tmp_path / "run"), "--data.path", path, "--data.field", "body"])
+    assert "over 80 bytes" in capsys.readouterr().out
+    assert f"{path}, line 1: " in refused(
+        capsys, "evaluate", str(tmp_path / "run"), "--data.path", path
+    )
+
+
 def test_generate_streams_and_goes_on_from_a_state(run, tmp_path, capsys):
     def say(*options):
         cli.main(["generate", str(run), "--seed", "3", *options])
