@@ -15,7 +15,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 from pydantic import ValidationError
 
 import statewise
-from statewise.training.configuration import LanguageRun
+from statewise.training.configuration import Data, LanguageRun
 
 
 class _Help(DefaultHelpFormatter):
@@ -126,6 +126,10 @@ def _evaluate_options(parser: _Parser) -> None:
         "--data.path", type=str | None, default=None, help="a text; else the run's held-out part"
     )
     parser.add_argument("--data.encoding", type=str, default="utf-8", help="of that text")
+    parser.add_argument(
+        "--data.separator", type=str | None, default=None, help="between its documents"
+    )
+    parser.add_argument("--data.field", type=str, default="text", help="of a .jsonl's lines")
     _json_option(parser)
 
 
@@ -190,21 +194,21 @@ def _evaluate(chosen: Namespace) -> None:
     import yaml
 
     from statewise.models.language_model import LanguageModel
-    from statewise.tasks.language import read_text, split
-    from statewise.training.language import evaluate_language_model
+    from statewise.tasks.documents import split
+    from statewise.training.language import evaluate_language_model, read
     from statewise.training.runs import checkpoint
 
     model = LanguageModel.from_pretrained(checkpoint(chosen.folder))
     if chosen.data.path is not None:
-        text = read_text(chosen.data.path, chosen.data.encoding)
+        texts = read(Data(**chosen.data.as_dict()))
     else:
         kept = Path(chosen.folder) / "config.yaml"
         if not kept.exists():
             raise ValueError(f"{chosen.folder} is no run: name a text with --data.path")
         data = LanguageRun(**yaml.safe_load(kept.read_text())).data
-        text = split(read_text(data.path, data.encoding), data.held_out)[1]
-    bits = evaluate_language_model(model, text)
-    size = len(text.encode())
+        texts = split(read(data), data.held_out)[1]
+    bits = evaluate_language_model(model, texts)
+    size = sum(len(text.encode()) for text in texts)
     if chosen.json:
         print(json.dumps({"bits_per_byte": bits, "bytes": size}))
     else:

@@ -6,7 +6,7 @@ from pydoc_data import topics
 
 from statewise import state as states
 from statewise.tasks import baselines
-from statewise.tasks.language import split
+from statewise.tasks.documents import split
 from statewise.training.configuration import Data, Evaluation, LanguageRun
 from statewise.training.language import train_language_model
 
@@ -48,7 +48,7 @@ def run(*, seconds: float, out: str) -> None:
         out=out,
         overwrite=out == OUT,
     )
-    seen, held_out = (part.encode() for part in split(manual, config.data.held_out))
+    seen, held_out = (part.encode() for [part] in split([manual], config.data.held_out))
     print(
         f"{file}: Python's own manual, {len(manual.encode()):,} bytes; the last tenth is held out."
     )

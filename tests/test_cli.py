@@ -1,10 +1,7 @@
 import gzip
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -87,6 +84,22 @@ def test_evaluate_repeats_the_figure_of_the_training(run, capsys):
     assert found["bits_per_byte"] == pytest.approx(last["held_out_bits_per_byte"])
     cli.main(["evaluate", str(run), "--data.path", str(run.parent / "text.txt.gz")])
     assert "bits per byte over 3,180 bytes" in capsys.readouterr().out
+
+
+def test_documents_are_held_out_and_evaluated_whole(tmp_path, capsys):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    lines = [json.dumps({"body": f"naïve {number}"}) for number in range(10)]
+    (folder / "a.jsonl").write_text("\n".join(lines))
+    train(folder, tmp_path / "run", "--data.field", "body")
+    cli.main(["evaluate", str(tmp_path / "run")])
+    assert "over 8 bytes" in capsys.readouterr().out.splitlines()[-1]
+    path = str(folder / "a.jsonl")
+    cli.main(["evaluate", str(tmp_path / "run"), "--data.path", path, "--data.field", "body"])
+    assert "over 80 bytes" in capsys.readouterr().out
+    assert f"{path}, line 1: " in refused(
+        capsys, "evaluate", str(tmp_path / "run"), "--data.path", path
+    )
 
 
 def test_generate_streams_and_goes_on_from_a_state(run, tmp_path, capsys):
@@ -180,26 +193,6 @@ def test_a_damaged_checkpoint_is_said_in_one_sentence(run, tmp_path, capsys):
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     assert "model.safetensors" in refused(capsys, "generate", str(folder))
-
-
-def test_control_c_keeps_what_was_learned(run, tmp_path):
-    out = tmp_path / "run"
-    command = f"train lm --data.path {run.parent}/text.txt.gz --preset tiny --max_seconds 60"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "statewise", *command.split(), "--out", str(out), "--context", "32"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    while not (out / "metrics.jsonl").exists() and process.poll() is None:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    said, error = process.communicate(timeout=60)
-    assert process.returncode == 0, error
-    assert "bits per byte" in said
-    assert "stopped after" in said
-    assert (out / "checkpoints/pointer.json").exists()
 
 
 def test_a_reader_that_leaves_is_no_error(run):

@@ -159,7 +159,8 @@ def zeros(
     """Return a leaf of a module's initial state: where and as wide as `initial_state` promises."""
     parameter = next(module.parameters())
     dtype = state_dtype(dtype or parameter.dtype)
-    return parameter.new_zeros(shape, device=device, dtype=dtype)
+    # Not `new_zeros`: of a parameter that is sharded over processes it would be sharded as well.
+    return torch.zeros(shape, device=device or parameter.device, dtype=dtype)
 
 
 def within(lengths: Int[Tensor, " batch"], time: int) -> Bool[Tensor, "batch time"]:

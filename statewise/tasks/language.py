@@ -1,30 +1,37 @@
-"""Language modelling: text in, the next token out, scored in bits per byte.
+"""Language modelling: documents in, the next token out, scored in bits per byte.
 
 One example, with bytes as tokens, two streams and a context of four:
 
-    text       "to be or not to be"
-    streams    "to be or " and "not to be"         each read from left to right, step by step
+    documents  "to be" "or" "not to be"            one circle of 16 tokens
+    streams    begin at "to be" and "not to be"    evenly spread, then at the nearest beginning
     step 1     inputs  "to b"  "not "
-               targets "o be"  "ot t"              the loss counts every position
-    step 2     inputs  "e or"  "to b"              the state goes on where step 1 ended
-               targets " or "  "o be"
-    step 4     ...     the streams are a circle; where the text begins again, a reset
+               targets "o be"  "ot t"
+    step 2     inputs  "eorn"  "to b"              the state goes on where step 1 ended, but for
+               targets ".r.o"  "o be"              a reset at the o and the n: they begin documents
+    step 3     inputs  "ot t"  "eto "              a document never tells what the next begins with:
+               targets "t to"  ".o b"              "." is a target that does not count
 
-Bits per byte is the code length of the held-out text in bits, divided by its bytes: whatever the
-tokenizer, the number compares. The first token has no past and costs log2(vocab) bits.
+So every stream meets every document, whole and in order, on each lap, and only its first may be one
+that it enters in the middle: where documents are longer than a stream's share of the circle.
+
+Bits per byte is the code length of the held-out documents in bits, divided by their bytes: whatever
+the tokenizer, the number compares. A first token has no past and costs log2(vocab) bits.
 """
 
-import gzip
 import math
-import zlib
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
+
+IGNORED = -100
+"""A target that does not count; torch's own choice in `cross_entropy`."""
 
 
 class Batch(NamedTuple):
@@ -54,85 +61,43 @@ class Predictor(Protocol):
         ...
 
 
-def read_text(path: str | Path, encoding: str = "utf-8") -> str:
-    """Return the text of a file, unpacked first where it is gzip, whatever its name.
-
-    Raises:
-        ValueError: for a folder, an empty, binary or wrongly encoded file, or a damaged gzip.
-        FileNotFoundError: if there is no such file.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: there is no such file")
-    if path.is_dir():
-        raise ValueError(f"{path}: this is a folder; name a text file")
-    data = path.read_bytes()
-    if data[:2] == b"\x1f\x8b":
-        try:
-            data = gzip.decompress(data)
-        except (EOFError, OSError, zlib.error) as error:
-            raise ValueError(f"{path}: the gzip file is damaged ({error})") from None
-    if not data:
-        raise ValueError(f"{path}: the file is empty")
-    if b"\0" in data and not encoding.lower().startswith(("utf-16", "utf-32", "utf_16", "utf_32")):
-        raise ValueError(
-            f"{path}: this is a binary file, not text (a zero byte at offset {data.index(0)})"
-        )
-    try:
-        return data.decode(encoding)
-    except LookupError:
-        raise ValueError(f"data.encoding: Python knows no encoding {encoding!r}") from None
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(
-            f"{path}, line {line}: byte 0x{data[error.start]:02x} is not {encoding}; "
-            "name the right one with --data.encoding, such as latin-1"
-        ) from None
-
-
-def split(text: str, held_out: float) -> tuple[str, str]:
-    """Return the text without its last part, and that part.
-
-    Args:
-        text: at least a few hundred characters.
-        held_out: the share kept for evaluation, between 0 and 1, such as 0.1.
-
-    Raises:
-        ValueError: if one of the parts would hold fewer than two characters.
-    """
-    if not 0 < held_out < 1:
-        raise ValueError(f"data.held_out is {held_out}; it should be between 0 and 1")
-    cut = len(text) - round(len(text) * held_out)
-    if cut < 2 or len(text) - cut < 2:
-        raise ValueError(f"a text of {len(text)} characters is too short to hold out {held_out:g}")
-    return text[:cut], text[cut:]
-
-
 class Streams:
-    """Endless batches from one text, read by several streams at once, each where it left off.
+    """Endless batches from a circle of documents, read by several streams, each where it left off.
 
     Args:
-        tokens: the text, (time,).
-        streams: rows of a batch; they start evenly spread over the text.
+        documents: the tokens of each, (time,).
+        streams: rows of a batch. They begin evenly spread over the circle, each at the nearest
+            beginning of a document within half a share of it, where there is one.
         context: tokens a row reads at each step.
 
     Raises:
-        ValueError: if the text is shorter than one step.
+        ValueError: if the documents together are no longer than one step.
     """
 
-    def __init__(self, tokens: Int[Tensor, " time"], *, streams: int, context: int):
-        if len(tokens) <= context:
+    def __init__(self, documents: Sequence[Int[Tensor, " _"]], *, streams: int, context: int):
+        documents = [document for document in documents if len(document)]
+        *firsts, total = accumulate(map(len, documents), initial=0)
+        if total <= context:
             raise ValueError(
-                f"the training text has {len(tokens)} tokens; a context of {context} needs more"
+                f"the training text has {total} tokens; a context of {context} needs more"
             )
-        self.tokens, self.context = tokens, context
-        self.starts = torch.arange(streams) * len(tokens) // streams
+        self.tokens, self.context = torch.cat(documents), context
+        self.first = torch.zeros(total, dtype=torch.bool)
+        self.first[firsts] = True
+        self.starts = torch.tensor(_starts(firsts, total, streams))
 
-    def batch(self, step: int) -> Batch:
-        """Return the batch of one step, counted from 0: a pure function of the step."""
+    def batch(self, step: int, rows: slice = slice(None)) -> Batch:
+        """Return the batch of one step, counted from 0: a pure function of the step.
+
+        Args:
+            step: which one.
+            rows: of the whole batch, for a process or a part of a step that reads only these.
+        """
         size = len(self.tokens)
-        at = (self.starts[:, None] + step * self.context + torch.arange(self.context)) % size
-        return Batch(self.tokens[at], self.tokens[(at + 1) % size], at == 0)
+        at = (self.starts[rows, None] + step * self.context + torch.arange(self.context)) % size
+        after = (at + 1) % size
+        targets = self.tokens[after].masked_fill(self.first[after], IGNORED)
+        return Batch(self.tokens[at], targets, self.first[at])
 
     def __iter__(self) -> Iterator[Batch]:
         step = 0
@@ -141,11 +106,45 @@ class Streams:
             step += 1
 
 
+def _starts(firsts: list[int], total: int, streams: int) -> list[int]:
+    """Return where on the circle each stream begins.
+
+    The shares are half-open, so that no beginning is in two of them and no two streams meet; and as
+    each share is total / streams long, documents no longer than that are never entered midway.
+    """
+    starts = []
+    for stream in range(streams):
+        # Positions times `streams`: whole numbers, so that what is nearest never hangs on rounding.
+        even = stream * total
+        after = bisect_left(firsts, -(-even // streams))
+        near = [
+            (abs(first * streams - even), first)
+            for first in firsts[max(after - 1, 0) : after + 1]
+            if -total <= 2 * (first * streams - even) < total
+        ]
+        starts.append(min(near)[1] if near else even // streams)
+    return starts
+
+
+def counted(targets: Int[Tensor, "*axes"]) -> Int[Tensor, ""]:
+    """Return how many targets count."""
+    return (targets != IGNORED).sum()
+
+
+def loss_sum(
+    logits: Float[Tensor, "batch time vocab"], targets: Int[Tensor, "batch time"]
+) -> Float[Tensor, ""]:
+    """Return the cost of the targets that count, in nats."""
+    return functional.cross_entropy(
+        logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+
+
 def loss(
     logits: Float[Tensor, "batch time vocab"], targets: Int[Tensor, "batch time"]
 ) -> Float[Tensor, ""]:
-    """Return the mean cost of the targets in nats per token."""
-    return functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    """Return the mean cost of the targets that count, in nats per token; 0 if none does."""
+    return loss_sum(logits, targets) / counted(targets).clamp(min=1)
 
 
 def carries(model: Predictor, context: int) -> bool:
@@ -156,36 +155,54 @@ def carries(model: Predictor, context: int) -> bool:
 @torch.no_grad()
 def bits_per_byte(
     model: Predictor,
-    tokens: Int[Tensor, " time"],
+    documents: Sequence[Int[Tensor, " _"]],
     size: int,
     *,
     context: int = 4096,
     watch: Callable[[int], object] = lambda tokens: None,
 ) -> float:
-    """Return the code length of a text under the model, in bits per byte of its UTF-8 form.
+    """Return the code length of documents under the model, in bits per byte of their UTF-8 form.
 
-    The text is read once, from the initial state, in pieces of `context` tokens with the state
+    Each is read from the initial state: a long one in pieces of `context` tokens with the state
     carried, or, where the state grows with what is read, each piece from the initial state.
 
     Args:
-        model: in eval mode.
-        tokens: the text, (time,), at least one token.
-        size: its bytes.
-        context: tokens read at once.
+        model: in eval mode; its answers depend on nothing to their right.
+        documents: the tokens of each, (time,).
+        size: the bytes of all.
+        context: tokens read at once, by one document or by several short ones side by side.
         watch: called with the number of tokens after each piece.
     """
     keep = carries(model, context)
-    nats, state, before = 0.0, None, None
-    for start in range(0, len(tokens), context):
-        piece = tokens[start : start + context]
-        logits, state = model(piece[None], state)
-        if before is None:
-            nats += math.log(logits.shape[-1])  # a first token is predicted from nothing
-        else:
-            nats += functional.cross_entropy(before, piece[:1]).item()
-        nats += functional.cross_entropy(logits[0, :-1], piece[1:], reduction="sum").item()
-        before = logits[0, -1:].clone()
-        if not keep:
-            state = before = None
-        watch(len(piece))
+    nats = 0.0
+    for group in _groups(documents, context):
+        padded = pad_sequence(group, batch_first=True, padding_value=IGNORED)
+        state = before = None
+        for piece in padded.split(context, dim=1):
+            # What is read behind a document's end is read after all its answers.
+            logits, state = model(piece.clamp(min=0), state)
+            if before is None:
+                # First tokens are predicted from nothing.
+                nats += len(group) * math.log(logits.shape[-1])
+            else:
+                nats += loss_sum(before, piece[:, :1]).item()
+            nats += loss_sum(logits[:, :-1], piece[:, 1:]).item()
+            before = logits[:, -1:].clone()
+            if not keep:
+                state = before = None
+            watch(int(counted(piece)))
     return nats / math.log(2) / size
+
+
+def _groups(
+    documents: Sequence[Int[Tensor, " _"]], context: int
+) -> Iterator[list[Int[Tensor, " _"]]]:
+    """Yield the documents, the short ones in groups that hold `context` tokens when padded."""
+    group: list[Tensor] = []
+    for document in sorted(filter(len, documents), key=len):
+        if group and (len(group) + 1) * len(document) > context:
+            yield group
+            group = []
+        group.append(document)
+    if group:
+        yield group

@@ -18,15 +18,22 @@ class Data(Strict):
     """Where the text comes from.
 
     Args:
-        path: a text file, gzip or not.
-        held_out: the share at its end that is kept for evaluation, between 0 and 1.
+        path: a text file, or a .jsonl of one document a line, gzip or not, or a folder of such.
+        held_out: the share at its end that is kept for evaluation, between 0 and 1; of several
+            documents, whole ones.
         encoding: how its characters are written.
+        separator: what stands between two documents of a text file; it is one if absent.
+        field: the key of the text in a line of a .jsonl file.
+        shuffle: whether several documents to train on change places first, by the seed.
         tokenizer: a tokenizer.json; bytes are the tokens if absent.
     """
 
     path: str
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
     encoding: str = "utf-8"
+    separator: str | None = None
+    field: str = "text"
+    shuffle: bool = True
     tokenizer: str | None = None
 
 

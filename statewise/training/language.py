@@ -1,4 +1,4 @@
-"""Training a language model on a text file, from a configuration to a saved model and its score."""
+"""Training a language model on text, from a configuration to a saved model and its score."""
 
 import zlib
 from pathlib import Path
@@ -9,8 +9,8 @@ from tqdm import tqdm
 
 from statewise.models.language_model import LanguageModel, LanguageModelConfig
 from statewise.models.tokenizers import ByteTokenizer, FileTokenizer, Tokenizer
-from statewise.tasks import language
-from statewise.training.configuration import FREE_TO_CHANGE, LanguageRun
+from statewise.tasks import documents, language
+from statewise.training.configuration import FREE_TO_CHANGE, Data, LanguageRun
 from statewise.training.loop import Outcome, train
 from statewise.training.memory import keep_memory
 from statewise.training.processes import Processes
@@ -37,10 +37,13 @@ def train_language_model(config: LanguageRun) -> Trained:
     keep_memory()
     processes = Processes(config)
     tokenizer = FileTokenizer(config.data.tokenizer) if config.data.tokenizer else ByteTokenizer()
-    text = language.read_text(config.data.path, config.data.encoding)
-    seen, held_out = language.split(text, config.data.held_out)
+    seen, held_out = documents.split(read(config.data), config.data.held_out)
+    if config.data.shuffle:
+        seen = documents.shuffle(seen, config.seed)
     streams = language.Streams(
-        tokens_of(seen, tokenizer), streams=config.streams, context=config.context
+        [tokens_of(text, tokenizer) for text in seen],
+        streams=config.streams,
+        context=config.context,
     )
     torch.manual_seed(config.seed)
     shape = {k: v for k, v in config.model.model_dump().items() if v is not None}
@@ -54,10 +57,13 @@ def train_language_model(config: LanguageRun) -> Trained:
     if last := run.named().get("last"):
         model = LanguageModel.from_pretrained(run.checkpoints / last)
     parameters = sum(p.numel() for p in model.parameters())
-    run.say(f"{parameters} parameters, {len(streams.tokens)} tokens to train on")
+    run.say(
+        f"{parameters} parameters; to train on: {len(streams.tokens)} tokens in {len(seen)} "
+        f"document{'s' * (len(seen) > 1)}"
+    )
 
-    beginning = tokens_of(held_out, tokenizer)[: config.evaluation.tokens]
-    size = sum(len(tokenizer.bytes_of(token)) for token in beginning.tolist())
+    beginning = _beginning([tokens_of(text, tokenizer) for text in held_out], config)
+    size = sum(len(tokenizer.bytes_of(token)) for text in beginning for token in text.tolist())
     outcome = train(
         model,
         streams,
@@ -67,12 +73,16 @@ def train_language_model(config: LanguageRun) -> Trained:
         processes=processes,
         about={"text": zlib.crc32(streams.tokens.numpy().tobytes())},
     )
+    processes.wait()
     model = LanguageModel.from_pretrained(checkpoint(config.out))
-    if outcome.signal is not None:
-        return Trained(model, None, outcome, run.folder)
-    bits = evaluate_language_model(model, held_out, quiet=config.quiet or not processes.main)
-    run.measure(step=outcome.steps, held_out_bits_per_byte=bits)
-    run.say(f"{bits:.4f} bits per byte on all of the held-out text, with the best checkpoint")
+    bits = None
+    if outcome.signal is None:
+        bits = 0.0
+        if processes.main:
+            bits = evaluate_language_model(model, held_out, quiet=config.quiet)
+        (bits,) = processes.total(bits)
+        run.measure(step=outcome.steps, held_out_bits_per_byte=bits)
+        run.say(f"{bits:.4f} bits per byte on all of the held-out text, with the best checkpoint")
     processes.close()
     return Trained(model, bits, outcome, run.folder)
 
@@ -98,17 +108,27 @@ def _run(config: LanguageRun, processes: Processes) -> Run:
         )
 
 
-def evaluate_language_model(model: LanguageModel, text: str, *, quiet: bool = False) -> float:
-    """Return the bits per byte of `text` under the model, read from the initial state.
+def read(data: Data) -> list[str]:
+    """Return the documents that a configuration names."""
+    return documents.read_documents(
+        data.path, encoding=data.encoding, separator=data.separator, field=data.field
+    )
+
+
+def evaluate_language_model(
+    model: LanguageModel, texts: list[str], *, quiet: bool = False
+) -> float:
+    """Return the bits per byte of documents under the model, each read from the initial state.
 
     Raises:
         ValueError: if the model has no tokenizer, or one that cannot spell the text.
     """
     if model.tokenizer is None:
         raise ValueError("this model has no tokenizer: give it one to read text")
-    tokens = tokens_of(text, model.tokenizer)
-    with tqdm(total=len(tokens), desc="evaluating", unit=" tokens", delay=2, disable=quiet) as bar:
-        return _score(model, tokens, len(text.encode()), bar.update)
+    tokens = [tokens_of(text, model.tokenizer) for text in texts]
+    size, total = sum(len(text.encode()) for text in texts), sum(map(len, tokens))
+    with tqdm(total=total, desc="evaluating", unit=" tokens", delay=2, disable=quiet) as bar:
+        return _score(model, tokens, size, bar.update)
 
 
 def tokens_of(text: str, tokenizer: Tokenizer) -> torch.Tensor:
@@ -116,6 +136,18 @@ def tokens_of(text: str, tokenizer: Tokenizer) -> torch.Tensor:
     return torch.tensor(tokenizer.encode(text), dtype=torch.int64)
 
 
-def _score(model: LanguageModel, tokens: torch.Tensor, size: int, watch=lambda n: None) -> float:
+def _beginning(tokens: list[torch.Tensor], config: LanguageRun) -> list[torch.Tensor]:
+    beginning, left = [], config.evaluation.tokens
+    for document in tokens:
+        beginning.append(document[:left])
+        left -= len(beginning[-1])
+        if left == 0:
+            break
+    return beginning
+
+
+def _score(
+    model: LanguageModel, tokens: list[torch.Tensor], size: int, watch=lambda n: None
+) -> float:
     model.eval()
     return language.bits_per_byte(model, tokens, size, watch=watch)

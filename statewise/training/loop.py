@@ -113,18 +113,21 @@ class _Training:
             self._go_on(run.checkpoints / last)
 
     def _go_on(self, folder: Path) -> None:
+        device = self.processes.device
         like = [
-            self.model.initial_state(rows.stop - rows.start, device=self.processes.device)
+            self.model.initial_state(rows.stop - rows.start, device=device)
+            if self.carries
+            else None
             for rows in self.rows
         ]
         self.progress, self.states = progress.load(
             folder,
             model=self.model,
             optimizer=self.optimizer,
-            like=like if self.carries else [()] * len(like),
+            like=like,
             about=self.about,
             rank=self.processes.rank,
-            replicated=self.processes.replicated,
+            replicated=not self.processes.sharded,
         )
         self.run.forget_after(self.progress.step)
         self._event("resumed", f"from {folder.name}")
@@ -220,7 +223,7 @@ class _Training:
                     (cost * (processes.count / (config.streams * config.context))).backward()
                 state = tree_map(Tensor.detach, state) if self.carries else None
                 nats += cost.item()
-                targets += counted(answers)
+                targets += int(counted(answers))
             self.states[part] = state
         norm = processes.norm(
             nn.utils.clip_grad_norm_(self.model.parameters(), config.optimizer.clip)
@@ -254,6 +257,7 @@ class _Training:
         """Read the held-out text, and save the run."""
         done = self.progress
         bits = self.evaluate()
+        self.processes.scored(self.model)
         best = bits < done.best
         done.best, done.worse = min(bits, done.best), 0 if best else done.worse + 1
         self._record(bits_per_byte=bits)
@@ -276,7 +280,7 @@ class _Training:
                     states_of_parts=self.states,
                     about=self.about,
                     rank=processes.rank,
-                    replicated=processes.replicated,
+                    replicated=not processes.sharded,
                 )
                 processes.wait()
         self.run.point(name, best=best)

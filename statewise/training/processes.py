@@ -1,11 +1,14 @@
 """The processes that train together, by way of Accelerate; one alone is the usual case.
 
-    torchrun --nproc_per_node 2 -m statewise train lm ...        or  accelerate launch ...
+    torchrun --nproc_per_node 2 -m statewise train lm ...
 
 Rows are divided in order: process 0 reads the first, and within a process so does its first part.
 Two processes with one part each therefore read what one process reads in two parts.
 """
 
+import copy
+import json
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -42,15 +45,23 @@ class Processes:
                 )
         self.config = config
         self.accelerator = Accelerator(
-            cpu=config.device == "cpu",
-            mixed_precision="bf16" if config.precision == "bfloat16" else "no",
+            # Accelerate joins processes without an accelerator only where it is told to.
+            cpu=config.device == "cpu" or not torch.accelerator.is_available(),
             log_with=list(config.trackers) or None,
             project_dir=config.out,
         )
         self.rank, self.count = self.accelerator.process_index, self.accelerator.num_processes
+        if self.count != int(os.environ.get("WORLD_SIZE", 1)):
+            raise ValueError(
+                f"{os.environ['WORLD_SIZE']} processes were launched, but each would train alone: "
+                "set device to cpu"
+            )
         self.main = self.rank == 0
         self.device = self.accelerator.device
-        self.replicated = self.count == 1 or config.distribution == "ddp"
+        self.sharded = self.count > 1 and config.distribution == "fsdp"
+        if config.trackers:
+            plain = {k: json.dumps(v) for k, v in config.model_dump(mode="json").items()}
+            self.accelerator.init_trackers("statewise", config=plain)
 
     def rows(self, streams: int, parts: int) -> list[slice]:
         """Return the rows of each part that this process reads.
@@ -73,9 +84,12 @@ class Processes:
         if self.config.recompute:
             recompute(model)
         wrapped = model
-        if self.count > 1 and self.config.distribution == "fsdp":
+        if self.sharded:
             from torch.distributed.fsdp import fully_shard
 
+            # Without weights: what a gathered model is written through.
+            self.hollow = copy.deepcopy(model).to("meta")
+            # By hand: on a CPU Accelerate's own plugin silently copies instead (1.15).
             for block in model.stack.parts:
                 fully_shard(block)
             fully_shard(model)
@@ -88,7 +102,7 @@ class Processes:
         """Add up gradients between processes after the last backward pass of a step alone."""
         if self.count == 1:
             yield
-        elif self.config.distribution == "fsdp":
+        elif self.sharded:
             wrapped.set_requires_gradient_sync(last)
             yield
         else:
@@ -97,24 +111,26 @@ class Processes:
 
     def precision(self) -> AbstractContextManager[None]:
         """Return the context in which the arithmetic has the precision that was asked for."""
-        return self.accelerator.autocast()
+        # Not Accelerate's: its precision is one for the whole life of a Python process.
+        half = self.config.precision == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext()
 
     def norm(self, norm: Tensor) -> float:
         """Return a norm that may be sharded as a number."""
         full = getattr(norm, "full_tensor", None)
         return float(norm if full is None else full())
 
-    def agree(self, *values: float) -> list[int]:
+    def agree(self, *values: int) -> list[int]:
         """Return the largest of each value over all processes, so that all do the same."""
         return [int(x) for x in self._reduce(values, torch.distributed.ReduceOp.MAX)]
 
-    def total(self, *values: float) -> list[float]:
+    def total(self, *values: float | int) -> list[float]:
         """Return the sum of each value over all processes."""
         return self._reduce(values, torch.distributed.ReduceOp.SUM)
 
-    def _reduce(self, values: tuple[float, ...], how: Any) -> list[float]:
+    def _reduce(self, values: tuple[float | int, ...], how: Any) -> list[float]:
         if self.count == 1:
-            return list(values)
+            return [float(x) for x in values]
         tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
         torch.distributed.all_reduce(tensor, how)
         return tensor.tolist()
@@ -128,9 +144,27 @@ class Processes:
         return self.accelerator.main_process_first()
 
     def save_model(self, model: Any, folder: Path) -> None:
-        """Write the whole model, however it is distributed."""
+        """Write the whole model, however it is distributed; all processes must call it."""
+        if self.sharded:
+            # Tensor by tensor, so that only process 0 ever holds the whole.
+            whole = {}
+            for name, tensor in model.state_dict().items():
+                full = tensor.full_tensor().cpu()
+                if self.main:
+                    whole[name] = full
+            if not self.main:
+                return
+            model = self.hollow
+            model.load_state_dict(whole, assign=True)
         if self.main:
             model.save_pretrained(folder)
+        if self.sharded:
+            model.to("meta")
+
+    def scored(self, model: Any) -> None:
+        """Let go of the weights that reading held-out text has gathered."""
+        if self.sharded:
+            model.reshard()
 
     def track(self, values: dict[str, Any], step: int) -> None:
         """Hand measurements to the trackers."""
@@ -138,6 +172,6 @@ class Processes:
             self.accelerator.log(values, step=step)
 
     def close(self) -> None:
-        """End the trackers."""
-        if self.config.trackers:
-            self.accelerator.end_training()
+        """Part from the other processes, and end the trackers."""
+        self.wait()
+        self.accelerator.end_training()

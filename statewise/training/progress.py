@@ -90,7 +90,7 @@ def load(
     *,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    like: list[Any],
+    like: list[Any | None],
     about: dict[str, Any],
     rank: int,
     replicated: bool,
@@ -101,7 +101,7 @@ def load(
         folder: of the checkpoint.
         model: with the checkpoint's weights.
         optimizer: of this model, fresh.
-        like: an example of the recurrent state of each part of the rows.
+        like: an example of the recurrent state of each part of the rows, None where none is kept.
         about: as when it was saved.
         rank: of this process.
         replicated: as when it was saved.
@@ -131,15 +131,13 @@ def load(
             optimizer.state[parameter] = {k: _like(t, parameter) for k, t in entries.items()}
     parts = []
     for part, example in enumerate(like):
-        prefix = f"state/{part}/"
-        found = [own.get(prefix + name) for name in states.leaves(example)]
-        flat, structure = tree_flatten(example)
-        if any(t is None for t in found):
-            parts.append(None)
+        names = [f"state/{part}/{name}" for name in states.leaves(example)] if example else []
+        if all(name in own for name in names) and example is not None:
+            flat, structure = tree_flatten(example)
+            found = [own[name].to(x.device) for name, x in zip(names, flat, strict=True)]
+            parts.append(tree_unflatten(found, structure))
         else:
-            parts.append(
-                tree_unflatten([t.to(x.device) for t, x in zip(found, flat, strict=True)], structure)
-            )
+            parts.append(None)
     _set_random({k.removeprefix("random/"): t for k, t in own.items() if k.startswith("random/")})
     progress.saved = progress.step
     return progress, parts

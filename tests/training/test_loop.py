@@ -6,8 +6,10 @@ import torch
 
 from statewise.tasks.language import Streams
 from statewise.training.configuration import Data, LanguageRun, Optimizer
-from statewise.training.language import train_language_model
-from statewise.training.loop import NotFinite, learning_rate, parameter_groups, train
+from statewise.training.language import evaluate_language_model, train_language_model
+from statewise.training.loop import NotFinite, train
+from statewise.training.optimization import learning_rate, parameter_groups
+from statewise.training.processes import Processes
 from statewise.training.runs import Run, checkpoint
 
 PROSE = "It was the best of times, it was the worst of times. " * 60
@@ -37,16 +39,24 @@ class Recorder(torch.nn.Module):
         return time if self.grows else 1
 
     def save_pretrained(self, folder):
-        folder.mkdir()
         (folder / "config.json").write_text("{}")
 
 
 def run_loop(tmp_path, model, scores=(1.0, 1.0), **options):
     config = configuration(tmp_path, **options)
-    streams = Streams(torch.tensor(list(PROSE.encode())), streams=2, context=32)
+    streams = Streams([torch.tensor(list(PROSE.encode()))], streams=2, context=32)
     run = Run(config.out, {}, overwrite=False)
     figures = iter(scores)
-    return train(model, streams, config, run, lambda: next(figures)), run
+    outcome = train(
+        model,
+        streams,
+        config,
+        run,
+        lambda: next(figures),
+        processes=Processes(config),
+        about={},
+    )
+    return outcome, run
 
 
 @pytest.mark.parametrize("mixer", ["min_gru", "lstm", {"name": "attention", "window": 16}])
@@ -63,6 +73,26 @@ def test_the_same_seed_gives_the_same_weights(tmp_path):
         trained = train_language_model(configuration(tmp_path / name, max_steps=5))
         weights.append(trained.model.state_dict())
     assert all(torch.equal(weights[0][k], weights[1][k]) for k in weights[0])
+
+
+def test_the_score_while_training_is_that_of_the_held_out_documents(tmp_path):
+    config = configuration(tmp_path, max_steps=2)
+    config.data.separator = "times, "
+    trained = train_language_model(config)
+    # The same number two ways: bytes counted from tokens and, at the end, from the text.
+    assert trained.bits_per_byte == pytest.approx(trained.outcome.best)
+    assert "in 55 documents" in (trained.folder / "train.log").read_text()
+
+
+def test_the_score_while_training_is_that_of_the_first_tokens(tmp_path):
+    texts = ["a" * 40, "b" * 300, "ab", "ba" * 5]
+    config = configuration(tmp_path, max_steps=2)
+    config.data.separator, config.data.held_out = "|", 0.04
+    config.evaluation.tokens = 7
+    (tmp_path / "text").write_text("|".join(texts))
+    trained = train_language_model(config)
+    beginning = evaluate_language_model(trained.model, ["ab", "babab"], quiet=True)
+    assert beginning == pytest.approx(trained.outcome.best)
 
 
 def test_the_state_is_carried_without_its_gradient(tmp_path):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -50,7 +51,8 @@ def test_a_run_in_two_halves_is_the_run_in_one(tmp_path, options):
     train_language_model(halves.model_copy(update={"resume": True}))
     assert same(contents(whole.out), contents(halves.out))
     # and what it wrote down reads as one run
-    steps = [json.loads(line)["step"] for line in open(f"{halves.out}/metrics.jsonl")]
+    lines = Path(halves.out, "metrics.jsonl").read_text().splitlines()
+    steps = [json.loads(line)["step"] for line in lines]
     assert steps == sorted(steps)
 
 

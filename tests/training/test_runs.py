@@ -6,18 +6,16 @@ import yaml
 from statewise.training.runs import Run, checkpoint
 
 
-def write(content):
-    def to(folder):
-        folder.mkdir()
+def keep(run, name, content, *, best):
+    with run.begin(name) as folder:
         (folder / "config.json").write_text(content)
-
-    return to
+    run.point(name, best=best)
 
 
 def test_the_last_and_the_best_are_kept_and_no_others(tmp_path):
     run = Run(tmp_path / "run", {"seed": 1}, overwrite=False)
     for step, best in ((1, True), (2, True), (3, False), (4, False)):
-        run.keep(f"step-{step}", write(str(step)), best=best)
+        keep(run, f"step-{step}", str(step), best=best)
     assert checkpoint(tmp_path / "run").name == "step-2"
     assert checkpoint(tmp_path / "run", "last").name == "step-4"
     left = sorted(p.name for p in run.checkpoints.iterdir())
@@ -27,15 +25,12 @@ def test_the_last_and_the_best_are_kept_and_no_others(tmp_path):
 
 def test_a_checkpoint_that_fails_leaves_the_one_before(tmp_path):
     run = Run(tmp_path / "run", {}, overwrite=False)
-    run.keep("step-1", write("1"), best=True)
-
-    def fail(folder):
-        folder.mkdir()
+    keep(run, "step-1", "1", best=True)
+    with pytest.raises(OSError, match="no space"), run.begin("step-2") as folder:
+        (folder / "half").write_text("of it")
         raise OSError("no space left on device")
-
-    with pytest.raises(OSError, match="no space"):
-        run.keep("step-2", fail, best=True)
     assert checkpoint(tmp_path / "run").name == "step-1"
+    assert not (run.checkpoints / "step-2").exists()
 
 
 def test_a_run_is_not_overwritten_unasked(tmp_path):

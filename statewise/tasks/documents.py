@@ -1,0 +1,161 @@
+"""Text as documents: read from files and folders, split by position, shuffled by a seed.
+
+    poem.txt          one document, or several with a separator such as "\\n\\n\\n"
+    poems.jsonl       one document a line: {"text": "to be or not to be", "author": "..."}
+    poems/            every *.txt, *.txt.gz, *.jsonl and *.jsonl.gz in it and below, sorted by path
+
+A document is what is read from the initial state: nothing of one tells anything of another.
+"""
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from itertools import accumulate
+from pathlib import Path
+
+import torch
+
+ENDINGS = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz")
+"""The files of a folder that are read. A file that is named itself may end otherwise."""
+
+
+def read_text(path: str | Path, encoding: str = "utf-8") -> str:
+    """Return the text of a file, unpacked first where it is gzip, whatever its name.
+
+    Raises:
+        ValueError: for a folder, an empty, binary or wrongly encoded file, or a damaged gzip.
+        FileNotFoundError: if there is no such file.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: there is no such file")
+    if path.is_dir():
+        raise ValueError(f"{path}: this is a folder; name a text file")
+    data = path.read_bytes()
+    if data[:2] == b"\x1f\x8b":
+        try:
+            data = gzip.decompress(data)
+        except (EOFError, OSError, zlib.error) as error:
+            raise ValueError(f"{path}: the gzip file is damaged ({error})") from None
+    if not data:
+        raise ValueError(f"{path}: the file is empty")
+    if b"\0" in data and not encoding.lower().startswith(("utf-16", "utf-32", "utf_16", "utf_32")):
+        raise ValueError(
+            f"{path}: this is a binary file, not text (a zero byte at offset {data.index(0)})"
+        )
+    try:
+        return data.decode(encoding)
+    except LookupError:
+        raise ValueError(f"data.encoding: Python knows no encoding {encoding!r}") from None
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path}, line {line}: byte 0x{data[error.start]:02x} is not {encoding}; "
+            "name the right one with --data.encoding, such as latin-1"
+        ) from None
+
+
+def read_documents(
+    path: str | Path,
+    *,
+    encoding: str = "utf-8",
+    separator: str | None = None,
+    field: str = "text",
+) -> list[str]:
+    """Return the documents of a file or a folder, in their order, at least one; none is empty.
+
+    Args:
+        path: a text file, a file of JSON lines (`.jsonl`), either of them gzip or not, or a folder
+            of files that end in `ENDINGS`.
+        encoding: how the characters are written.
+        separator: what stands between two documents of a text file, and belongs to neither; the
+            file is one document if absent.
+        field: the key of the text in a line of a `.jsonl` file.
+
+    Raises:
+        ValueError: for what `read_text` refuses, a line that is no object with a text, a file
+            without any text, a folder without such files, or an empty separator.
+        FileNotFoundError: if there is no such file.
+    """
+    if separator == "":
+        raise ValueError("data.separator is empty; leave it out, or name what is between documents")
+    path = Path(path)
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.name.endswith(ENDINGS) and p.is_file())
+        if not files:
+            looked = ", ".join(f"*{ending}" for ending in ENDINGS)
+            raise ValueError(f"{path}: nothing to read in this folder or below it ({looked})")
+    else:
+        files = [path]
+    documents = []
+    for file in files:
+        text = read_text(file, encoding)
+        if file.name.endswith((".jsonl", ".jsonl.gz")):
+            pieces = list(_lines(file, text, field))
+        else:
+            pieces = [text] if separator is None else text.split(separator)
+        if not any(pieces):
+            raise ValueError(f"{file}: there is no document in it, or only empty ones")
+        documents += filter(None, pieces)
+    return documents
+
+
+def _lines(path: Path, text: str, field: str) -> Iterator[str]:
+    # Not `splitlines`: inside a JSON string U+2028 and its like may stand as they are.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            read = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            why = getattr(error, "msg", error)  # without its "line 1", which is that of the string
+            raise ValueError(f"{path}, line {number}: this is not JSON ({why})") from None
+        document = read.get(field) if isinstance(read, dict) else None
+        if not isinstance(document, str):
+            raise ValueError(
+                f"{path}, line {number}: this is no object with a string {field!r}; "
+                "name its text with --data.field"
+            )
+        try:
+            document.encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                f"{path}, line {number}: the text has half a surrogate pair, not a character"
+            ) from None
+        yield document
+
+
+def split(documents: list[str], held_out: float) -> tuple[list[str], list[str]]:
+    """Return the documents without the last part of the text, and that part.
+
+    One document is cut; of several each stays whole: the border nearest to the share is taken, with
+    at least one document on either side.
+
+    Args:
+        documents: at least one; if only one, of at least a few hundred characters.
+        held_out: the share of the characters kept for evaluation, between 0 and 1, such as 0.1.
+
+    Raises:
+        ValueError: if a part of the only document would hold fewer than two characters.
+    """
+    if not 0 < held_out < 1:
+        raise ValueError(f"data.held_out is {held_out}; it should be between 0 and 1")
+    if len(documents) == 1:
+        [text] = documents
+        cut = len(text) - round(len(text) * held_out)
+        if cut < 2 or len(text) - cut < 2:
+            raise ValueError(
+                f"a text of {len(text)} characters is too short to hold out {held_out:g}"
+            )
+        return [text[:cut]], [text[cut:]]
+    *borders, total = accumulate(map(len, documents))
+    wanted = total * (1 - held_out)
+    border = min(range(len(borders)), key=lambda at: abs(borders[at] - wanted)) + 1
+    return documents[:border], documents[border:]
+
+
+def shuffle(documents: list[str], seed: int) -> list[str]:
+    """Return the documents in an order that the seed alone decides."""
+    order = torch.randperm(len(documents), generator=torch.Generator().manual_seed(seed))
+    return [documents[at] for at in order.tolist()]
