@@ -289,9 +289,11 @@ class _Markup(str):
     """Text that is HTML already."""
 
 
-def _tag(name: str, *parts: object, **attributes: str) -> _Markup:
-    given = "".join(f' {key}="{html.escape(value)}"' for key, value in attributes.items())
+def _tag(name: str, *parts: object) -> _Markup:
+    """Return an element, escaped inside; `name` may bring a class, as in p.quiet."""
+    name, _, kind = name.partition(".")
     inside = "".join(p if isinstance(p, _Markup) else html.escape(str(p)) for p in parts)
+    given = f' class="{kind}"' if kind else ""
     return _Markup(f"<{name}{given}>{inside}</{name}>\n")
 
 
@@ -356,7 +358,7 @@ def _page(
         _tag("pre", "\n".join(log_text.splitlines()[-LOG_LINES:]) or "There are none."),
         _tag("h2", "The configuration, config.yaml"),
         _tag("pre", config_text),
-        _tag("p", f"Written by statewise {__version__}.", **{"class": "quiet"}),
+        _tag("p.quiet", f"Written by statewise {__version__}."),
     ]
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
@@ -424,7 +426,7 @@ def _how_it_ended(history: History) -> str:
 def _events(events: list[dict[str, Any]]) -> list[str]:
     if not events:
         quiet = "None: no step was skipped, and nothing interrupted the run."
-        return [_tag("p", quiet, **{"class": "quiet"})]
+        return [_tag("p.quiet", quiet)]
     kinds = [str(event["event"]) for event in events]
     counts = ", ".join(f"{kind} {kinds.count(kind):,}" for kind in dict.fromkeys(kinds))
     shown = events[-EVENT_LINES:]
@@ -435,20 +437,21 @@ def _events(events: list[dict[str, Any]]) -> list[str]:
         for event in shown
     ]
     head = [_tag("th", name) for name in ("step", "seconds", "what", "why")]
+    counts += "."
+    if "skipped" in kinds:
+        counts += (
+            " A skipped step changed nothing, because its gradient was not finite: a few are "
+            "harmless, many ask for a lower learning rate."
+        )
     return [
-        _tag(
-            "p",
-            f"{counts}. A skipped step changed nothing, because its gradient was not finite: "
-            "a few are harmless, many ask for a lower learning rate.",
-        ),
+        _tag("p", counts),
         _tag("table", _tag("tr", *head), *(_tag("tr", *row) for row in rows)),
     ]
 
 
 def _table(rows: list[tuple[str, str, str]]) -> _Markup:
-    quiet = {"class": "quiet"}
     lines = [
-        _tag("div", _tag("dt", name), _tag("dd", value), _tag("dd", gloss, **quiet))
+        _tag("div", _tag("dt", name), _tag("dd", value), _tag("dd.quiet", gloss))
         for name, value, gloss in rows
     ]
     return _tag("dl", *lines)
@@ -478,7 +481,7 @@ def _say(value: Any) -> str:
         return ""
     if isinstance(value, float) and math.isfinite(value):
         return f"{value:,.0f}" if value.is_integer() else f"{value:,}"
-    if isinstance(value, int):
+    if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     if isinstance(value, list):
         return ", ".join(map(_say, value))

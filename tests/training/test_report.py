@@ -188,6 +188,11 @@ def test_what_a_resumption_undid_is_not_reported(tmp_path):
     assert "1.2222" not in text
     assert "no end is recorded" in text
     assert "from step-10" in text
+    # A run that had ended is continued: its scores stand, and its end does not.
+    resumed = {"step": 20, "event": "resumed", "why": "for longer"}
+    text = page_of(write_run(tmp_path / "run", [*lines[:5], resumed, training(30)])).text
+    assert "1.1111 bits per byte, at step 20" in text
+    assert "1.2222" not in text
     text = page_of(write_run(tmp_path / "run", lines[:6])).text
     assert "interrupted: Ctrl-C" in text
     assert "1.2222" in text
@@ -266,9 +271,11 @@ import sys
 import statewise, statewise.cli, statewise.training.report as report
 assert "matplotlib" not in sys.modules
 import matplotlib
-before = dict.copy(matplotlib.rcParams)  # to read them all would choose a backend
+def settings():
+    return dict(dict.items(matplotlib.rcParams))  # otherwise reading them all chooses a backend
+before = settings()
 report.write_report(sys.argv[1])
-assert dict.copy(matplotlib.rcParams) == before
+assert settings() == before
 assert "matplotlib.pyplot" not in sys.modules
 """
     folder = write_run(tmp_path / "run")
