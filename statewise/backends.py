@@ -6,7 +6,8 @@ one; `statewise doctor` prints every choice with its reason.
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import NamedTuple
 
@@ -56,6 +57,7 @@ core, core_missing = _load_core()
 
 _forced: str | None = None
 _told: set[str] = set()
+_notes: dict[str, set[Choice]] | None = None
 
 
 class use:
@@ -85,8 +87,26 @@ class use:
         _forced = self._before
 
 
+@contextmanager
+def noted() -> Iterator[dict[str, set[Choice]]]:
+    """Give a dictionary that fills with what is chosen for each op within the block."""
+    global _notes
+    before, _notes = _notes, {}
+    try:
+        yield _notes
+    finally:
+        _notes = before
+
+
 def choose(op: str, table: Sequence[Row], x: Tensor) -> Choice:
     """Return the backend that computes `op` on inputs like `x`."""
+    choice = _choose(op, table, x)
+    if _notes is not None and not torch.compiler.is_compiling():
+        _notes.setdefault(op, set()).add(choice)
+    return choice
+
+
+def _choose(op: str, table: Sequence[Row], x: Tensor) -> Choice:
     if _forced is not None:
         rows = [row for row in table if row.backend == _forced]
         why_not = rows[0].objection(x) if rows else "there is none"

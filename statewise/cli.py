@@ -1,4 +1,4 @@
-"""The command line: demo, train, evaluate, generate, list, doctor."""
+"""The command line: demo, train, report, evaluate, generate, list, doctor."""
 
 import difflib
 import json
@@ -120,6 +120,11 @@ def _train_lm_options(parser: _Parser) -> None:
     _json_option(parser)
 
 
+def _report_options(parser: _Parser) -> None:
+    parser.add_argument("folder", type=str, help="a run")
+    _json_option(parser)
+
+
 def _evaluate_options(parser: _Parser) -> None:
     _folder_option(parser)
     parser.add_argument(
@@ -187,7 +192,20 @@ def _train_lm(chosen: Namespace) -> None:
     print(f"{trained.bits_per_byte:.4f} bits per byte on the held-out text")
     if not config.quiet:
         print(f"trained for {outcome.steps} steps, {outcome.seconds:.0f} s, {rate:,.0f} tokens/s")
+        if trained.report is not None:
+            print(f"curves and all figures: {trained.report}")
         print(f'saved in {config.out}; next: statewise generate {config.out} --prompt "..."')
+
+
+def _report(chosen: Namespace) -> None:
+    from statewise.training.report import write_report
+
+    loss, report = write_report(chosen.folder)
+    if chosen.json:
+        print(json.dumps({"loss": str(loss), "report": str(report)}))
+        return
+    print(f"{report}   all of it, for a browser; the one file can be sent")
+    print(f"{loss}   the curve alone")
 
 
 def _evaluate(chosen: Namespace) -> None:
@@ -260,6 +278,7 @@ def _doctor(chosen: Namespace) -> None:
 COMMANDS = {
     "demo": Command("two minutes from nothing to streamed text", _demo_options, _demo),
     "train lm": Command("train a language model on a text file", _train_lm_options, _train_lm),
+    "report": Command("draw a training's curves, and a page about it", _report_options, _report),
     "evaluate": Command("bits per byte of a text under a model", _evaluate_options, _evaluate),
     "generate": Command("stream text from a model", _generate_options, _generate),
     "list": Command("the mixers there are", _json_option, _list),

@@ -1,6 +1,7 @@
 """Training a language model on text, from a configuration to a saved model and its score."""
 
 import zlib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from statewise.training.configuration import FREE_TO_CHANGE, Data, LanguageRun
 from statewise.training.loop import Outcome, train
 from statewise.training.memory import keep_memory
 from statewise.training.processes import Processes
+from statewise.training.report import write_report
 from statewise.training.runs import Run, checkpoint, stored_configuration
 
 
@@ -25,6 +27,8 @@ class Trained(NamedTuple):
     """None if the run was interrupted."""
     outcome: Outcome
     folder: Path
+    report: Path | None
+    """None if the run was interrupted, or without matplotlib."""
 
 
 def train_language_model(config: LanguageRun) -> Trained:
@@ -75,7 +79,7 @@ def train_language_model(config: LanguageRun) -> Trained:
     )
     processes.wait()
     model = LanguageModel.from_pretrained(checkpoint(config.out))
-    bits = None
+    bits = report = None
     if outcome.signal is None:
         bits = 0.0
         if processes.main:
@@ -83,8 +87,10 @@ def train_language_model(config: LanguageRun) -> Trained:
         (bits,) = processes.total(bits)
         run.measure(step=outcome.steps, held_out_bits_per_byte=bits)
         run.say(f"{bits:.4f} bits per byte on all of the held-out text, with the best checkpoint")
+        if processes.main and find_spec("matplotlib"):
+            report = write_report(run.folder)[1]
     processes.close()
-    return Trained(model, bits, outcome, run.folder)
+    return Trained(model, bits, outcome, run.folder, report)
 
 
 def _run(config: LanguageRun, processes: Processes) -> Run:

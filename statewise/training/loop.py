@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 from tqdm import tqdm
 
+from statewise import backends
 from statewise.tasks.language import Streams, carries, counted, loss_sum
 from statewise.training import optimization, progress
 from statewise.training.configuration import LanguageRun, Often
@@ -111,6 +112,8 @@ class _Training:
         self.progress = Progress()
         if last := run.named().get("last"):
             self._go_on(run.checkpoints / last)
+        else:
+            run.forget_after(-1)  # what an earlier try measured that left no checkpoint
 
     def _go_on(self, folder: Path) -> None:
         device = self.processes.device
@@ -149,7 +152,7 @@ class _Training:
         config, done = self.config, self.progress
         self.began = time.perf_counter() - done.seconds
         evaluations, checkpoints = _Due(config.evaluation, done), _Due(config.checkpoints, done)
-        measured = (time.perf_counter(), done.tokens)
+        measured, began_at = (time.perf_counter(), done.tokens), done.step
         bar = _Bar(config, done, shown=self.processes.main)
         try:
             while True:
@@ -166,7 +169,10 @@ class _Training:
                     self._score()
                 elif checkpoint and done.saved != done.step:
                     self._save(best=False)
-                cost, norm = self._step(share)
+                if done.step == began_at:
+                    cost, norm = self._first_step(share)
+                else:
+                    cost, norm = self._step(share)
                 bar.update(done, cost)
                 if done.step % config.log_steps == 0:
                     now = (time.perf_counter(), done.tokens)
@@ -197,6 +203,15 @@ class _Training:
             done.step / (config.max_steps or math.inf),
             done.tokens / (config.max_tokens or math.inf),
         )
+
+    def _first_step(self, share: float) -> tuple[float, float]:
+        """Take a step, and say which backend each op uses."""
+        with backends.noted() as choices:
+            figures = self._step(share)
+        for op, chosen in sorted(choices.items()):
+            each = (f"{choice.backend} ({choice.reason})" for choice in sorted(chosen))
+            self.run.say(f"{op} runs on {' and '.join(each)}")
+        return figures
 
     def _step(self, share: float) -> tuple[float, float]:
         """Take one step; return the mean cost of a token in bits, and the gradient's norm."""
