@@ -46,7 +46,7 @@ class _Parser(ArgumentParser):
             _fail(f"--config: there is no option {name}" + _suggest(name, self._options()))
         key = re.search(r'[Kk]ey "([^"]+)"', text)
         why = re.search(r"(Input should [^\[]*?) \[type", text)
-        given = re.search(r"Given value: (.*)$", text)
+        given = re.search(r"(?:Given|Got) value: (.*)$", text)
         if key and why and given:
             _fail(f"--{key[1]} {given[1]}: {why[1][0].lower()}{why[1][1:]}")
         if re.match("Problems parsing config|Unexpected config", text):
@@ -78,7 +78,12 @@ def main(arguments: list[str] | None = None) -> None:
     if name not in COMMANDS:
         _fail(f"there is no command {name!r}" + _suggest(name, list(COMMANDS)))
     command = COMMANDS[name]
-    parser = _Parser(prog=f"statewise {name}", description=command.sentence, formatter_class=_Help)
+    parser = _Parser(
+        prog=f"statewise {name}",
+        description=command.sentence,
+        formatter_class=_Help,
+        allow_abbrev=False,
+    )
     command.options(parser)
     try:
         command.run(parser.parse_args(given[len(name.split()) :]))

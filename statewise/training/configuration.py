@@ -204,7 +204,8 @@ class LanguageRun(Strict):
 FREE_TO_CHANGE = frozenset(
     {
         *("max_seconds", "max_steps", "max_tokens", "evaluation", "checkpoints", "trackers"),
-        *("log_steps", "out", "overwrite", "resume", "quiet"),
+        *("log_steps", "out", "overwrite", "resume", "quiet", "data.path"),
     }
 )
-"""What a run that goes on may have otherwise than when it began."""
+"""What a run that goes on may have otherwise than when it began. A text may have moved; that it is
+the same text is seen to elsewhere."""

@@ -1,16 +1,17 @@
 """Training a language model on text, from a configuration to a saved model and its score."""
 
 import zlib
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from tqdm import tqdm
 
 from statewise.models.language_model import LanguageModel, LanguageModelConfig
 from statewise.models.tokenizers import ByteTokenizer, FileTokenizer, Tokenizer
 from statewise.tasks import documents, language
+from statewise.training.bars import bar
 from statewise.training.configuration import FREE_TO_CHANGE, Data, LanguageRun
 from statewise.training.loop import Outcome, train
 from statewise.training.memory import keep_memory
@@ -97,8 +98,8 @@ def _run(config: LanguageRun, processes: Processes) -> Run:
     """Return the run folder, when all processes may look into it."""
     chosen = config.model_dump(mode="json")
     if config.resume and (stored := stored_configuration(config.out)) is not None:
-        before = LanguageRun(**stored).model_dump(mode="json")
-        for name, value in chosen.items():
+        before = dict(_flat(LanguageRun(**stored).model_dump(mode="json")))
+        for name, value in _flat(chosen):
             if name not in FREE_TO_CHANGE and before[name] != value:
                 raise ValueError(
                     f"{config.out}: the run there cannot go on with another {name}: it has "
@@ -112,6 +113,15 @@ def _run(config: LanguageRun, processes: Processes) -> Run:
             resume=config.resume,
             writes=processes.main,
         )
+
+
+def _flat(fields: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the options with their dotted names; those free to change are not looked into."""
+    for name, value in fields.items():
+        if isinstance(value, dict) and above + name not in {*FREE_TO_CHANGE, "mixer"}:
+            yield from _flat(value, f"{above}{name}.")
+        else:
+            yield above + name, value
 
 
 def read(data: Data) -> list[str]:
@@ -133,8 +143,8 @@ def evaluate_language_model(
         raise ValueError("this model has no tokenizer: give it one to read text")
     tokens = [tokens_of(text, model.tokenizer) for text in texts]
     size, total = sum(len(text.encode()) for text in texts), sum(map(len, tokens))
-    with tqdm(total=total, desc="evaluating", unit=" tokens", delay=2, disable=quiet) as bar:
-        return _score(model, tokens, size, bar.update)
+    with bar(total=total, desc="evaluating", unit=" tokens", delay=2, disable=quiet) as shown:
+        return _score(model, tokens, size, shown.update)
 
 
 def tokens_of(text: str, tokenizer: Tokenizer) -> torch.Tensor:

@@ -12,7 +12,6 @@ A state is cut from its graph between two halves and between two steps, and carr
 
 import math
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,11 +22,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
-from tqdm import tqdm
 
 from statewise import backends
 from statewise.tasks.language import Streams, carries, counted, loss_sum
 from statewise.training import optimization, progress
+from statewise.training.bars import TrainingBar
 from statewise.training.configuration import LanguageRun, Often
 from statewise.training.processes import Processes
 from statewise.training.progress import Progress
@@ -153,7 +152,7 @@ class _Training:
         self.began = time.perf_counter() - done.seconds
         evaluations, checkpoints = _Due(config.evaluation, done), _Due(config.checkpoints, done)
         measured, began_at = (time.perf_counter(), done.tokens), done.step
-        bar = _Bar(config, done, shown=self.processes.main)
+        bar = TrainingBar(config, done, shown=self.processes.main)
         try:
             while True:
                 done.seconds = time.perf_counter() - self.began
@@ -326,7 +325,9 @@ class _Training:
         last = self.run.named().get("last")
         if last is None:
             return "; there is no checkpoint yet"
-        return f"; the checkpoint {self.run.checkpoints / last} is whole, and --resume goes on from it"
+        return (
+            f"; the checkpoint {self.run.checkpoints / last} is whole, and --resume goes on from it"
+        )
 
 
 class _Due:
@@ -348,49 +349,6 @@ class _Due:
             (self.often.steps or math.inf) / max(progress.step, 1),
             (self.often.seconds or math.inf) / max(progress.seconds, 1e-9),
         )
-
-
-class _Bar:
-    """Seconds, steps or tokens done, the loss, the best evaluation, tokens per second."""
-
-    def __init__(self, config: LanguageRun, progress: Progress, *, shown: bool):
-        ends = {
-            "seconds": config.max_seconds,
-            "step": config.max_steps,
-            "tokens": config.max_tokens,
-        }
-        self.counts = next(name for name, end in ends.items() if end is not None)
-        self.before = (progress.tokens, progress.seconds)
-        # In a file every state of the bar is a line of its own, so that few are enough.
-        pause = 0.1 if sys.stderr.isatty() else 10.0
-        self.bar = tqdm(
-            total=ends[self.counts],
-            initial=getattr(progress, self.counts),
-            desc="training",
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
-            mininterval=pause,
-            maxinterval=pause,
-            disable=config.quiet or not shown,
-        )
-
-    def update(self, progress: Progress, loss_bits: float) -> None:
-        if self.bar.disable:
-            return
-        tokens, seconds = progress.tokens - self.before[0], progress.seconds - self.before[1]
-        figures = f" {loss_bits:.3f} bits/token, {tokens / max(seconds, 1e-9):,.0f} tokens/s"
-        if math.isfinite(progress.best):
-            figures += f", held out {progress.best:.3f} bits/byte"
-        done = min(getattr(progress, self.counts), self.bar.total)
-        try:
-            self.bar.set_postfix_str(figures, refresh=False)
-            self.bar.update(done - self.bar.n)
-        except OSError:
-            # Whoever watched has closed the terminal or the pipe; the run is not theirs to end.
-            self.bar.disable = True
-
-    def close(self) -> None:
-        if not self.bar.disable:
-            self.bar.close()
 
 
 @contextmanager

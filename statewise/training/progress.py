@@ -114,7 +114,9 @@ def load(
         described = json.loads(path.read_text())
         progress = Progress(**described["progress"])
     except FileNotFoundError:
-        raise ValueError(f"{folder}: this checkpoint holds a model, but no run to go on with") from None
+        raise ValueError(
+            f"{folder}: this checkpoint holds a model, but no run to go on with"
+        ) from None
     except (json.JSONDecodeError, KeyError, TypeError):
         raise ValueError(f"{path}: the file is damaged") from None
     for key, value in {"format": FORMAT, **about}.items():

@@ -21,7 +21,12 @@ from typing import Any
 import yaml
 
 POINTER = "pointer.json"
-CONFIGURATION, METRICS, LOG, CHECKPOINTS = "config.yaml", "metrics.jsonl", "train.log", "checkpoints"
+CONFIGURATION, METRICS, LOG, CHECKPOINTS = (
+    "config.yaml",
+    "metrics.jsonl",
+    "train.log",
+    "checkpoints",
+)
 
 
 class Run:

@@ -89,7 +89,9 @@ def test_a_longer_run_goes_on_from_a_finished_one(tmp_path):
 
 
 def test_resume_begins_where_there_is_no_run(tmp_path):
-    assert train_language_model(configuration(tmp_path, max_steps=2, resume=True)).outcome.steps == 2
+    assert (
+        train_language_model(configuration(tmp_path, max_steps=2, resume=True)).outcome.steps == 2
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -164,9 +166,7 @@ def test_twenty_kills_leave_no_trace(tmp_path):
     for kill in range(20):
         before = pointer.stat().st_mtime_ns if pointer.exists() else None
         process = launch(config, "--resume", "--checkpoints.steps", "2")
-        wait_for(
-            process, lambda was=before: pointer.exists() and pointer.stat().st_mtime_ns != was
-        )
+        wait_for(process, lambda was=before: pointer.exists() and pointer.stat().st_mtime_ns != was)
         time.sleep(dice.uniform(0, 0.3))
         if kill % 2:
             wait_for(process, lambda: unfinished(tmp_path / "b/run"))

@@ -1,0 +1,71 @@
+"""Bars that show how far a run is, and whose end is not the run's."""
+
+import math
+import sys
+from contextlib import suppress
+from typing import Any
+
+from tqdm import tqdm
+
+from statewise.training.configuration import LanguageRun
+from statewise.training.progress import Progress
+
+
+class _Heedless:
+    """Standard error, for a bar: whoever watched may close the terminal or stop reading the pipe."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+
+def bar(**options: Any) -> tqdm:
+    """Return a tqdm bar on standard error that survives it."""
+    return tqdm(file=_Heedless(), **options)
+
+
+class TrainingBar:
+    """Seconds, steps or tokens done, the loss, the best evaluation, tokens per second."""
+
+    def __init__(self, config: LanguageRun, progress: Progress, *, shown: bool):
+        ends = {
+            "seconds": config.max_seconds,
+            "step": config.max_steps,
+            "tokens": config.max_tokens,
+        }
+        self.counts = next(name for name, end in ends.items() if end is not None)
+        self.before = (progress.tokens, progress.seconds)
+        # In a file every state of the bar is a line of its own, so that few are enough.
+        pause = 0.1 if sys.stderr.isatty() else 10.0
+        self.bar = bar(
+            total=ends[self.counts],
+            initial=getattr(progress, self.counts),
+            desc="training",
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+            mininterval=pause,
+            maxinterval=pause,
+            disable=config.quiet or not shown,
+        )
+
+    def update(self, progress: Progress, loss_bits: float) -> None:
+        """Show how far the run is."""
+        if self.bar.disable:
+            return
+        tokens, seconds = progress.tokens - self.before[0], progress.seconds - self.before[1]
+        figures = f" {loss_bits:.3f} bits/token, {tokens / max(seconds, 1e-9):,.0f} tokens/s"
+        if math.isfinite(progress.best):
+            figures += f", held out {progress.best:.3f} bits/byte"
+        self.bar.set_postfix_str(figures, refresh=False)
+        done = min(getattr(progress, self.counts), self.bar.total)
+        self.bar.update(done - self.bar.n)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self.bar.close()
