@@ -2,9 +2,9 @@
 
     python -m benchmarks.training
 
-First, tokens a second of `train` beside a bare `for` loop around the same model, data and optimizer,
-in turn, round after round; the ratio is that of the medians. Evaluations and checkpoints are not
-part of it: a run has as many as it asks for. Then the resident memory of one long run, with the
+First, tokens a second of `train` beside a bare `for` loop around the same model, data and
+optimizer, in turn, round after round; the ratio is that of the medians. Evaluations and checkpoints
+are not part of it: a run has as many as it asks for. Then the resident memory of one long run, with the
 state carried from step to step, after ten thousand tokens and after a million.
 """
 
@@ -25,8 +25,7 @@ from benchmarks.timing import machine
 from statewise.demo import text
 from statewise.models.language_model import LanguageModel, LanguageModelConfig
 from statewise.tasks.language import Batch, Streams, loss
-from statewise.training.configuration import Data, Evaluation, LanguageRun
-from statewise.training.configuration import Checkpoints as Saved
+from statewise.training.configuration import Checkpoints, Data, Evaluation, LanguageRun
 from statewise.training.loop import train
 from statewise.training.memory import keep_memory
 from statewise.training.optimization import learning_rate, parameter_groups
@@ -39,7 +38,7 @@ def configuration(folder: str, **options: Any) -> LanguageRun:
     return LanguageRun(
         data=Data(path="the text that every Python carries"),
         evaluation=Evaluation(seconds=None),
-        checkpoints=Saved(seconds=None),
+        checkpoints=Checkpoints(seconds=None),
         out=folder,
         overwrite=True,
         quiet=True,

@@ -12,7 +12,7 @@ from statewise.training.progress import Progress
 
 
 class _Heedless:
-    """Standard error, for a bar: whoever watched may close the terminal or stop reading the pipe."""
+    """Standard error, for a bar: whoever watched may close the terminal, or leave the pipe."""
 
     def write(self, text: str) -> None:
         with suppress(OSError):

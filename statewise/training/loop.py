@@ -258,8 +258,8 @@ class _Training:
         sentence = f"the gradient of step {done.step} is not finite {blamed}"
         if self.config.optimizer.not_finite == "stop":
             raise NotFinite(
-                f"{sentence} so the run stopped; lower --optimizer.learning_rate, or skip such steps "
-                f"with --optimizer.not_finite skip{self._where_to_go_on()}"
+                f"{sentence} so the run stopped; lower --optimizer.learning_rate, or skip such "
+                f"steps with --optimizer.not_finite skip{self._where_to_go_on()}"
             )
         done.skipped += 1
         self._event("skipped", sentence)

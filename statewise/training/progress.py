@@ -107,16 +107,15 @@ def load(
         replicated: as when it was saved.
 
     Raises:
-        ValueError: if a file is missing or damaged, or the run was another one, naming what differs.
+        ValueError: if a file is missing or damaged, or the run was another one; it names what
+            differs.
     """
     path = folder / DESCRIPTION
     try:
         described = json.loads(path.read_text())
         progress = Progress(**described["progress"])
     except FileNotFoundError:
-        raise ValueError(
-            f"{folder}: this checkpoint holds a model, but no run to go on with"
-        ) from None
+        raise ValueError(f"{folder}: there is a model, but no run to go on with") from None
     except (json.JSONDecodeError, KeyError, TypeError):
         raise ValueError(f"{path}: the file is damaged") from None
     for key, value in {"format": FORMAT, **about}.items():

@@ -94,7 +94,7 @@ BAD_INPUT = {
     "too much held out": (
         None,
         f"{NEW} --data.held_out 1.5",
-        "--data.held_out 1.5: .* less than 1",
+        "held_out 1.5: .* less than 1",
     ),
     "an unknown mixer": (None, f"{NEW} --mixer min_gro", "did you mean 'min_gru'"),
     "an unknown preset": (None, f"{NEW} --preset tinny", "tiny"),

@@ -1,10 +1,15 @@
 import json
 import math
+import re
 
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.tracking import GeneralTracker
+from torch.utils._pytree import tree_map
 
-from statewise.tasks.language import Streams
+from statewise.models.language_model import LanguageModel, LanguageModelConfig
+from statewise.tasks.language import Streams, loss_sum
 from statewise.training.configuration import Data, LanguageRun, Optimizer
 from statewise.training.language import evaluate_language_model, train_language_model
 from statewise.training.loop import NotFinite, train
@@ -140,3 +145,117 @@ def test_the_rate_warms_up_and_falls():
     assert learning_rate(config, 9, 0.0) == pytest.approx(1.0)
     assert learning_rate(config, 99, 0.5) == pytest.approx(0.55)
     assert learning_rate(config, 99, 1.0) == pytest.approx(0.1)
+
+
+def first_gradient(tmp_path, **options):
+    """Return the gradient of the loop's first step, before it is clipped."""
+    found = []
+
+    def note(parameters, limit, whole=torch.nn.utils.clip_grad_norm_):
+        parameters = list(parameters)
+        found.append(torch.cat([p.grad.flatten() for p in parameters]))
+        return whole(parameters, limit)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.nn.utils, "clip_grad_norm_", note)
+        train_language_model(configuration(tmp_path, max_steps=1, **options))
+    return found[0]
+
+
+def direct_gradient(tmp_path, truncation=None, **options):
+    """Return the same by one plain pass over the whole context, or in pieces."""
+    config = configuration(tmp_path, max_steps=1, **options)
+    torch.manual_seed(config.seed)
+    model = LanguageModel(LanguageModelConfig.from_preset("tiny", mixer=config.mixer))
+    seen = torch.tensor(list(PROSE.encode())[: -len(PROSE) // 10])
+    batch = Streams([seen], streams=config.streams, context=config.context).batch(0)
+    state, cost, size = None, torch.zeros(()), truncation or config.context
+    for piece in zip(*(x.split(size, 1) for x in batch), strict=True):
+        logits, state = model(piece[0], state, reset=piece[2])
+        cost = cost + loss_sum(logits, piece[1])
+        state = tree_map(torch.Tensor.detach, state)
+    (cost / batch.inputs.numel()).backward()
+    return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+
+def apart(a, b):
+    return float((a - b).norm() / b.norm())
+
+
+@pytest.mark.parametrize("mixer", ["min_gru", "lstm"])
+def test_a_truncation_as_long_as_the_sequence_is_none(tmp_path, mixer):
+    shape = {"context": 96, "mixer": mixer}
+    full = direct_gradient(tmp_path, **shape)
+    assert apart(first_gradient(tmp_path / "a", truncation=96, **shape), full) < 1e-5
+    shorter = first_gradient(tmp_path / "b", truncation=24, **shape)
+    assert apart(shorter, direct_gradient(tmp_path, truncation=24, **shape)) < 1e-5
+    assert apart(shorter, full) > 1e-4  # so that it can be told
+
+
+def test_parts_add_up_to_the_whole(tmp_path):
+    whole = first_gradient(tmp_path / "a", streams=8)
+    assert apart(first_gradient(tmp_path / "b", streams=8, accumulate=8), whole) < 1e-5
+
+
+def test_recomputing_changes_nothing(tmp_path):
+    whole = first_gradient(tmp_path / "a", truncation=16)
+    assert torch.equal(first_gradient(tmp_path / "b", truncation=16, recompute=True), whole)
+
+
+@pytest.mark.long
+def test_a_compiled_model_learns_the_same(tmp_path):
+    whole = first_gradient(tmp_path / "a")
+    assert apart(first_gradient(tmp_path / "b", compile=True), whole) < 1e-5
+
+
+def test_patience_ends_a_run(tmp_path):
+    scores = [3.0, 2.0, 2.5, 2.4, 2.3, 2.2, 2.1]
+    options = {"evaluation": {"steps": 2, "patience": 2}, "max_steps": 100}
+    outcome, run = run_loop(tmp_path, Recorder(), scores, **options)
+    assert (outcome.steps, outcome.best) == (8, 2.0)
+    assert "stopped early: no better score in 2 readings" in (run.folder / "train.log").read_text()
+
+
+def test_tokens_end_a_run(tmp_path):
+    outcome, _ = run_loop(tmp_path, Recorder(), max_steps=None, max_tokens=200)
+    assert (outcome.tokens, outcome.steps) == (256, 4)
+
+
+def test_the_log_names_the_backend_of_each_op(tmp_path):
+    train_language_model(configuration(tmp_path, max_steps=1))
+    assert re.search(r"scan runs on \w+ \(", (tmp_path / "run/train.log").read_text())
+
+
+def test_an_infinite_schedule_does_not_know_its_end_until_it_cools_down():
+    config = Optimizer(learning_rate=1.0, warm_up=0, final=0.0, schedule="infinite", cooldown=0.2)
+    assert learning_rate(config, 9, 0.0) == learning_rate(config, 9, 0.8) == pytest.approx(1.0)
+    assert learning_rate(config, 9, 0.85) == pytest.approx(0.5)
+    assert learning_rate(config, 9, 1.0) == pytest.approx(0.0)
+    constant = Optimizer(learning_rate=1.0, warm_up=0, schedule="constant")
+    assert learning_rate(constant, 9, 1.0) == 1.0
+
+
+def test_trackers_receive_what_is_measured(tmp_path):
+    class Rows(GeneralTracker):
+        name, requires_logging_directory, rows = "rows", False, []  # noqa: RUF012
+
+        @property
+        def tracker(self):
+            return self.rows
+
+        def store_init_configuration(self, values):
+            pass
+
+        def log(self, values, step=None, **options):
+            self.rows.append((step, values))
+
+        def finish(self):
+            pass
+
+    config = configuration(tmp_path, max_steps=20)
+    processes = Processes(config)
+    processes.accelerator = Accelerator(cpu=True, log_with=[Rows()])
+    processes.accelerator.init_trackers("statewise")
+    processes.config = config.model_copy(update={"trackers": ["rows"]})
+    processes.track({"loss_bits": 2.0}, 10)
+    assert Rows.rows == [(10, {"loss_bits": 2.0})]

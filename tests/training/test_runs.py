@@ -26,9 +26,14 @@ def test_the_last_and_the_best_are_kept_and_no_others(tmp_path):
 def test_a_checkpoint_that_fails_leaves_the_one_before(tmp_path):
     run = Run(tmp_path / "run", {}, overwrite=False)
     keep(run, "step-1", "1", best=True)
-    with pytest.raises(OSError, match="no space"), run.begin("step-2") as folder:
-        (folder / "half").write_text("of it")
-        raise OSError("no space left on device")
+
+    def fill():
+        with run.begin("step-2") as folder:
+            (folder / "half").write_text("of it")
+            raise OSError("no space left on device")
+
+    with pytest.raises(OSError, match="no space"):
+        fill()
     assert checkpoint(tmp_path / "run").name == "step-1"
     assert not (run.checkpoints / "step-2").exists()
 
