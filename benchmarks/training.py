@@ -2,10 +2,10 @@
 
     python -m benchmarks.training
 
-First, tokens a second of `train` beside a bare `for` loop around the same model, data and
-optimizer, in turn, round after round; the ratio is that of the medians. Evaluations and checkpoints
-are not part of it: a run has as many as it asks for. Then the resident memory of one long run, with the
-state carried from step to step, after ten thousand tokens and after a million.
+First the resident memory of one long run, with the state carried from step to step, after ten
+thousand tokens and after a million. Then tokens a second of `train` beside a bare `for` loop around
+the same model, data and optimizer, in turn, round after round; the ratio is that of the medians.
+Evaluations and checkpoints are not part of it: a run has as many as it asks for.
 """
 
 import argparse
@@ -103,9 +103,18 @@ def main() -> None:
     keep_memory()
     print(", ".join(f"{k} {v}" for k, v in machine().items()))
     documents = [torch.tensor(list(text().encode()))]
-    print(f"\n{'tokens/s':24}{'loop':>10}{'bare':>10}{'ratio':>8}")
     with tempfile.TemporaryDirectory() as folder:
         out = str(Path(folder) / "run")
+        # First, while the process has nothing else to take memory from.
+        config = configuration(out, preset="tiny", max_tokens=1_000_000)
+        watched = Watched(documents, streams=config.streams, context=config.context)
+        ours(config, watched)
+        print("\nresident memory after reading")
+        for tokens in (10_000, 100_000, 1_000_000):
+            step = min(tokens // (config.streams * config.context), len(watched.resident) - 1)
+            print(f"{tokens:16,} tokens {watched.resident[step] / 2**20:8.1f} MB")
+
+        print(f"\n{'tokens/s':24}{'loop':>10}{'bare':>10}{'ratio':>8}")
         for preset, mixer in (("small", "min_gru"), ("small", "lstm"), ("tiny", "min_gru")):
             config = configuration(out, preset=preset, mixer=mixer, max_steps=options.steps)
             streams = Streams(documents, streams=config.streams, context=config.context)
@@ -117,14 +126,6 @@ def main() -> None:
                         rates.append(rate)
             a, b = (median(rates) for rates in sides.values())
             print(f"{preset + ', ' + mixer:24}{a:10,.0f}{b:10,.0f}{a / b:8.3f}")
-
-        config = configuration(out, preset="tiny", max_tokens=1_000_000)
-        streams = Watched(documents, streams=config.streams, context=config.context)
-        ours(config, streams)
-    print("\nresident memory after reading     MB")
-    for tokens in (10_000, 100_000, 1_000_000):
-        step = min(tokens // (config.streams * config.context), len(streams.resident) - 1)
-        print(f"{tokens:12,} tokens {streams.resident[step] / 2**20:14.1f}")
 
 
 if __name__ == "__main__":

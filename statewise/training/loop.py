@@ -109,6 +109,7 @@ class _Training:
         self.carries = carries(model, config.context)
         self.states: list[Any] = [None] * len(self.rows)
         self.progress = Progress()
+        self.scored = -1  # the step whose score is known
         if last := run.named().get("last"):
             self._go_on(run.checkpoints / last)
         else:
@@ -138,8 +139,6 @@ class _Training:
         try:
             with _interruption() as came:
                 return self._loop(came)
-        except NotFinite:
-            raise
         except OSError as error:
             if not self.run.folder.exists():
                 # Somebody deleted it: what was learned is not lost with it.
@@ -166,7 +165,8 @@ class _Training:
                 # Not when the end is so near that the last evaluation says the same.
                 if evaluation and share * (1 + 0.5 * evaluations.share(done)) < 1:
                     self._score()
-                elif checkpoint and done.saved != done.step:
+                    continue  # for what was read may end the run
+                if checkpoint and done.saved != done.step:
                     self._save(best=False)
                 if done.step == began_at:
                     cost, norm = self._first_step(share)
@@ -187,7 +187,8 @@ class _Training:
         else:
             if stop:
                 self._event("stopped early", f"no better score in {done.worse} readings")
-            self._score()
+            if self.scored != done.step:
+                self._score()
         rate = done.tokens / max(done.seconds, 1e-9)
         self.run.say(
             f"{done.step} steps, {done.tokens} tokens, {done.seconds:.1f} s, {rate:.0f} tokens/s"
@@ -270,6 +271,7 @@ class _Training:
     def _score(self) -> None:
         """Read the held-out text, and save the run."""
         done = self.progress
+        self.scored = done.step
         bits = self.evaluate()
         self.processes.scored(self.model)
         best = bits < done.best

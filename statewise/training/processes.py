@@ -109,7 +109,7 @@ class Processes:
             with nullcontext() if last else wrapped.no_sync():
                 yield
 
-    def precision(self) -> AbstractContextManager[None]:
+    def precision(self) -> AbstractContextManager[object]:
         """Return the context in which the arithmetic has the precision that was asked for."""
         # Not Accelerate's: its precision is one for the whole life of a Python process.
         half = self.config.precision == "bfloat16"
