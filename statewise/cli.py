@@ -9,13 +9,16 @@ import sys
 from argparse import Action
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 from pydantic import ValidationError
 
 import statewise
 from statewise.training.configuration import Data, LanguageRun
+
+if TYPE_CHECKING:
+    from statewise.training.language import Trained
 
 
 class _Help(DefaultHelpFormatter):
@@ -121,7 +124,7 @@ def _train_lm_options(parser: _Parser) -> None:
     parser.add_class_arguments(LanguageRun, skip={"overwrite", "resume", "quiet"})
     parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument("--quiet", action="store_true", help="say nothing but the result")
+    parser.add_argument("--quiet", action="store_true", help="print nothing")
     _json_option(parser)
 
 
@@ -169,7 +172,10 @@ def _json_option(parser: _Parser) -> None:
 def _demo(chosen: Namespace) -> None:
     from statewise import demo
 
-    demo.run(seconds=chosen.seconds, out=chosen.out)
+    trained = demo.run(seconds=chosen.seconds, out=chosen.out)
+    if trained.outcome.signal is not None:
+        _say_stopped(trained)
+        sys.exit(128 + trained.outcome.signal)
 
 
 def _train_lm(chosen: Namespace) -> None:
@@ -182,24 +188,23 @@ def _train_lm(chosen: Namespace) -> None:
     trained = train_language_model(config)
     outcome = trained.outcome
     if outcome.signal is not None:
-        # Asked to stop, it did, and whoever asked sees by what; --quiet silences results alone.
-        print(
-            f"statewise: stopped after {outcome.steps} steps, all of them saved; to go on: "
-            f"statewise train lm --config {config.out}/config.yaml --resume",
-            file=sys.stderr,
-        )
+        if trained.main:
+            _say_stopped(trained)
         sys.exit(128 + outcome.signal)
+    if not trained.main:
+        return
     if as_json:
         result = {"bits_per_byte": trained.bits_per_byte, "folder": config.out}
         print(json.dumps({**result, "steps": outcome.steps, "seconds": outcome.seconds}))
         return
+    if config.quiet:
+        return
     rate = outcome.tokens / outcome.seconds
     print(f"{trained.bits_per_byte:.4f} bits per byte on the held-out text")
-    if not config.quiet:
-        print(f"trained for {outcome.steps} steps, {outcome.seconds:.0f} s, {rate:,.0f} tokens/s")
-        if trained.report is not None:
-            print(f"curves and all figures: {trained.report}")
-        print(f'saved in {config.out}; next: statewise generate {config.out} --prompt "..."')
+    print(f"trained for {outcome.steps} steps, {outcome.seconds:.0f} s, {rate:,.0f} tokens/s")
+    if trained.report is not None:
+        print(f"curves and all figures: {trained.report}")
+    print(f'saved in {config.out}; next: statewise generate {config.out} --prompt "..."')
 
 
 def _report(chosen: Namespace) -> None:
@@ -211,6 +216,14 @@ def _report(chosen: Namespace) -> None:
         return
     print(f"{report}   all of it, for a browser; the one file can be sent")
     print(f"{loss}   the curve alone")
+
+
+def _say_stopped(trained: "Trained") -> None:
+    print(
+        f"statewise: stopped after {trained.outcome.steps} steps, all of them saved; to go on: "
+        f"statewise train lm --config {trained.folder}/config.yaml --resume",
+        file=sys.stderr,
+    )
 
 
 def _evaluate(chosen: Namespace) -> None:

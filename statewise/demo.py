@@ -8,7 +8,7 @@ from statewise import state as states
 from statewise.tasks import baselines
 from statewise.tasks.documents import split
 from statewise.training.configuration import Data, Evaluation, LanguageRun
-from statewise.training.language import train_language_model
+from statewise.training.language import Trained, train_language_model
 
 OUT = "runs/demo"
 MIXER = "min_gru"
@@ -30,12 +30,15 @@ def text() -> str:
     return "\n\n".join(dict.fromkeys(paragraphs))
 
 
-def run(*, seconds: float, out: str) -> None:
+def run(*, seconds: float, out: str) -> Trained:
     """Train, compare, stream, and say where everything is.
 
     Args:
         seconds: of training.
         out: folder of the run, beside which the text is put; `OUT` is replaced when it is there.
+
+    Returns:
+        what was trained; nothing is compared if it was interrupted.
     """
     manual, file = text(), Path(out).with_suffix(".txt")
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -53,6 +56,8 @@ def run(*, seconds: float, out: str) -> None:
         f"{file}: Python's own manual, {len(manual.encode()):,} bytes; the last tenth is held out."
     )
     trained = train_language_model(config)
+    if trained.bits_per_byte is None:
+        return trained
     print("\nbits per byte on the held-out text (all saw the rest first)")
     for name, bits in (
         ("gzip -9", baselines.gzip_bits(seen, held_out)),
@@ -79,3 +84,4 @@ def run(*, seconds: float, out: str) -> None:
         f"    statewise train lm --data.path {file} --mixer lstm --max_seconds 120 --out runs/lstm"
     )
     print("    statewise list")
+    return trained

@@ -152,7 +152,7 @@ class LanguageRun(Strict):
         out: the folder of the run.
         overwrite: replace the run that is in it.
         resume: go on with the run that is in it, bit by bit; begin where there is none.
-        quiet: show no bar and say nothing but the result.
+        quiet: show no bar and print nothing; the run folder says it all.
     """
 
     data: Data

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from pydantic import ValidationError
 
 from statewise.models.language_model import LanguageModel, LanguageModelConfig
 from statewise.models.tokenizers import ByteTokenizer, FileTokenizer, Tokenizer
@@ -30,6 +31,8 @@ class Trained(NamedTuple):
     folder: Path
     report: Path | None
     """None if the run was interrupted, or without matplotlib."""
+    main: bool
+    """Whether this is the process that speaks for all that trained together."""
 
 
 def train_language_model(config: LanguageRun) -> Trained:
@@ -91,14 +94,19 @@ def train_language_model(config: LanguageRun) -> Trained:
         if processes.main and find_spec("matplotlib"):
             report = write_report(run.folder)[1]
     processes.close()
-    return Trained(model, bits, outcome, run.folder, report)
+    return Trained(model, bits, outcome, run.folder, report, processes.main)
 
 
 def _run(config: LanguageRun, processes: Processes) -> Run:
     """Return the run folder, when all processes may look into it."""
     chosen = config.model_dump(mode="json")
     if config.resume and (stored := stored_configuration(config.out)) is not None:
-        before = dict(_flat(LanguageRun(**stored).model_dump(mode="json")))
+        try:
+            before = dict(_flat(LanguageRun(**stored).model_dump(mode="json")))
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"]))
+            raise ValueError(f"{config.out}/config.yaml: {name}: {first['msg']}") from None
         for name, value in _flat(chosen):
             if name not in FREE_TO_CHANGE and before[name] != value:
                 raise ValueError(

@@ -62,7 +62,7 @@ class Run:
         if self.folder.exists() and not self.folder.is_dir():
             raise FileExistsError(f"{folder}: this is a file, so no run can be put there")
         holds = {path.name for path in self.folder.iterdir()} if self.folder.exists() else set()
-        if holds - {CONFIGURATION, CHECKPOINTS} and CONFIGURATION not in holds:
+        if CONFIGURATION not in holds and not self._hardly_begun(holds):
             raise FileExistsError(f"{folder}: this folder holds other files than a run")
         if holds and not (overwrite or resume):
             raise FileExistsError(
@@ -72,6 +72,11 @@ class Run:
         if holds and overwrite:
             shutil.rmtree(self.folder)
         self._make()
+
+    def _hardly_begun(self, holds: set[str]) -> bool:
+        """Return whether this is what a run leaves that was killed as it began, or nothing."""
+        empty = CHECKPOINTS not in holds or not any(self.checkpoints.iterdir())
+        return empty and holds <= {CHECKPOINTS, _draft(self.folder / CONFIGURATION).name}
 
     def _make(self) -> None:
         self.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -199,8 +204,12 @@ def _read(pointer: Path) -> dict[str, str]:
     return named
 
 
+def _draft(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tmp")
+
+
 def _replace(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.tmp")
+    draft = _draft(path)
     draft.write_text(text)
     _sync(draft)
     os.replace(draft, path)

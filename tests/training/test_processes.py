@@ -24,7 +24,7 @@ def run(folder, processes, *options, steps=200):
         *(launcher if processes > 1 else [sys.executable]),
         *("-m", "statewise", "train", "lm", "--data.path", str(folder / "text")),
         *("--preset", "tiny", "--streams", "4", "--context", "32", "--max_steps", str(steps)),
-        *("--evaluation.seconds", "null", "--log_steps", "1", "--quiet", "--device", "cpu"),
+        *("--evaluation.seconds", "null", "--log_steps", "1", "--json", "--quiet", "--device", "cpu"),
         *options,
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -32,7 +32,7 @@ def run(folder, processes, *options, steps=200):
         command, capture_output=True, text=True, timeout=300, env=environment, check=False
     )
     assert done.returncode == 0, done.stderr
-    return done
+    assert done.stdout.count("bits_per_byte") == 1  # one process speaks for all
 
 
 def losses(folder):

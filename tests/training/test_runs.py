@@ -47,6 +47,22 @@ def test_a_run_is_not_overwritten_unasked(tmp_path):
     assert "seed: 2" in (tmp_path / "config.yaml").read_text()
 
 
+def test_a_run_killed_as_it_began_is_begun_again(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / ".config.yaml.tmp").write_text("seed")
+    Run(tmp_path, {"seed": 1}, resume=True)
+    assert (tmp_path / "config.yaml").read_text() == "seed: 1\n"
+
+
+def test_the_checkpoints_of_others_are_never_removed(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints/epoch1.pt").write_text("a week of work")
+    for way in ("overwrite", "resume"):
+        with pytest.raises(FileExistsError, match="other files than a run"):
+            Run(tmp_path, {}, **{way: True})
+    assert (tmp_path / "checkpoints/epoch1.pt").exists()
+
+
 def test_what_is_no_run_is_never_removed(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(FileExistsError, match="other files than a run"):
