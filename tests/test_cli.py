@@ -45,7 +45,9 @@ def test_training_prints_bits_per_byte_and_leaves_a_run(run, capsys):
     assert sorted(p.name for p in run.iterdir()) == [
         "checkpoints",
         "config.yaml",
+        "loss.png",
         "metrics.jsonl",
+        "report.html",
         "train.log",
     ]
     train(run.parent / "text.txt.gz", run.parent / "again", "--json")
@@ -142,7 +144,7 @@ def test_the_doctor_says_what_runs_where_and_why(capsys):
         ("train lm --mixr gru", "there is no option --mixr; did you mean --mixer?"),
         ("train lm --data.path TEXT --max_steps 0", "--max_steps 0: input should be greater"),
         ("train lm --data.path TEXT --max_seconds x", "--max_seconds x: input"),
-        ("train lm --data.path TEXT", "set max_seconds or max_steps: the run has no end"),
+        ("train lm --data.path TEXT", "set max_seconds, max_steps or max_tokens: the run"),
         ("train lm --data.path TEXT --max_steps 1 --mixer gro", "did you mean 'gru'"),
         ("train lm --data.path TEXT --max_steps 1 --preset tny", "no preset 'tny'; did you mean"),
         (

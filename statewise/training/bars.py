@@ -1,6 +1,7 @@
 """Bars that show how far a run is, and whose end is not the run's."""
 
 import math
+import os
 import sys
 from contextlib import suppress
 from typing import Any
@@ -16,7 +17,12 @@ class _Heedless:
 
     def write(self, text: str) -> None:
         with suppress(OSError):
-            sys.stderr.write(text)
+            if sys.stderr is sys.__stderr__:
+                # Past its buffer: what cannot be written would wait there, and Python would fail
+                # at its end over nothing but a bar.
+                os.write(sys.stderr.fileno(), text.encode(errors="replace"))
+            else:  # a notebook's, a test's
+                sys.stderr.write(text)
 
     def flush(self) -> None:
         with suppress(OSError):

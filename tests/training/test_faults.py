@@ -296,6 +296,7 @@ def test_a_deleted_folder_is_made_again(here, capsys, monkeypatch):
 @pytest.mark.parametrize("stream", ["closed", "full"])
 def test_a_bar_that_nobody_can_see_does_not_end_the_run(here, stream):
     command = [sys.executable, "-m", "statewise", *FAULTY, "--max_steps", "300"]
+    command += ["--checkpoints.steps", "100"]
     command.remove("--quiet")
     reader, writer = os.pipe()
     if stream == "closed":
