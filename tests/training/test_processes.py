@@ -24,7 +24,8 @@ def run(folder, processes, *options, steps=200):
         *(launcher if processes > 1 else [sys.executable]),
         *("-m", "statewise", "train", "lm", "--data.path", str(folder / "text")),
         *("--preset", "tiny", "--streams", "4", "--context", "32", "--max_steps", str(steps)),
-        *("--evaluation.seconds", "null", "--log_steps", "1", "--json", "--quiet", "--device", "cpu"),
+        *("--evaluation.seconds", "null", "--log_steps", "1", "--device", "cpu"),
+        *("--json", "--quiet"),
         *options,
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
