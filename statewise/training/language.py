@@ -99,7 +99,8 @@ def train_language_model(config: LanguageRun) -> Trained:
 
 def _run(config: LanguageRun, processes: Processes) -> Run:
     """Return the run folder, when all processes may look into it."""
-    chosen = config.model_dump(mode="json")
+    # What is kept begins and replaces nothing when it is given again, with --resume or without.
+    chosen = {**config.model_dump(mode="json"), "overwrite": False, "resume": False}
     if config.resume and (stored := stored_configuration(config.out)) is not None:
         try:
             before = dict(_flat(LanguageRun(**stored).model_dump(mode="json")))

@@ -13,8 +13,9 @@ import torch
 from safetensors.torch import load_file
 
 from statewise.tasks.language import Streams
+from statewise.training.configuration import LanguageRun
 from statewise.training.language import train_language_model
-from statewise.training.runs import POINTER, checkpoint
+from statewise.training.runs import POINTER, checkpoint, stored_configuration
 from tests.training.test_loop import PROSE, configuration
 
 
@@ -90,6 +91,14 @@ def test_resume_begins_where_there_is_no_run(tmp_path):
     assert (
         train_language_model(configuration(tmp_path, max_steps=2, resume=True)).outcome.steps == 2
     )
+
+
+def test_a_run_that_replaced_another_goes_on_from_its_own_configuration(tmp_path):
+    config = configuration(tmp_path, max_steps=2, overwrite=True)
+    train_language_model(config)
+    stored = LanguageRun(**stored_configuration(config.out))
+    longer = stored.model_copy(update={"resume": True, "max_steps": 4})
+    assert train_language_model(LanguageRun(**longer.model_dump())).outcome.steps == 4
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
