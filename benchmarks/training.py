@@ -3,8 +3,9 @@
     python -m benchmarks.training
 
 First the resident memory of one long run, with the state carried from step to step, after ten
-thousand tokens and after a million. Then tokens a second of `train` beside a bare `for` loop around
-the same model, data and optimizer, in turn, round after round; the ratio is that of the medians.
+thousand tokens and after a million. Then tokens a second of the loop beside a bare `for` loop
+around the same model, data and optimizer, in turn, round after round; the ratio is that of the
+medians.
 Evaluations and checkpoints are not part of it: a run has as many as it asks for.
 """
 
@@ -26,7 +27,7 @@ from statewise.demo import text
 from statewise.models.language_model import LanguageModel, LanguageModelConfig
 from statewise.tasks.language import Batch, Streams, loss
 from statewise.training.configuration import Checkpoints, Data, Evaluation, LanguageRun
-from statewise.training.loop import train
+from statewise.training.loop import Training
 from statewise.training.memory import keep_memory
 from statewise.training.optimization import learning_rate, parameter_groups
 from statewise.training.processes import Processes
@@ -56,7 +57,10 @@ def ours(config: LanguageRun, streams: Streams) -> float:
     """Train with the loop; return tokens a second."""
     run = Run(config.out, {}, overwrite=True)
     processes = Processes(config)
-    outcome = train(build(config), streams, config, run, lambda: 1.0, processes=processes, about={})
+    training = Training(
+        build(config), streams, config, run, lambda: 1.0, processes=processes, about={}
+    )
+    outcome = training.run_to_its_end()
     return outcome.tokens / outcome.seconds
 
 

@@ -8,7 +8,6 @@ import signal
 import sys
 from argparse import Action
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
@@ -227,22 +226,19 @@ def _say_stopped(trained: "Trained") -> None:
 
 
 def _evaluate(chosen: Namespace) -> None:
-    import yaml
-
     from statewise.models.language_model import LanguageModel
     from statewise.tasks.documents import split
     from statewise.training.language import evaluate_language_model, read
-    from statewise.training.runs import checkpoint
+    from statewise.training.runs import checkpoint, stored_configuration
 
     model = LanguageModel.from_pretrained(checkpoint(chosen.folder))
     if chosen.data.path is not None:
         texts = read(Data(**chosen.data.as_dict()))
     else:
-        kept = Path(chosen.folder) / "config.yaml"
-        if not kept.exists():
+        kept = stored_configuration(chosen.folder)
+        if kept is None:
             raise ValueError(f"{chosen.folder} is no run: name a text with --data.path")
-        data = LanguageRun(**yaml.safe_load(kept.read_text())).data
-        texts = split(read(data), data.held_out)[1]
+        texts = split(read(kept.data), kept.data.held_out)[1]
     bits = evaluate_language_model(model, texts)
     size = sum(len(text.encode()) for text in texts)
     if chosen.json:

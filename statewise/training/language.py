@@ -1,20 +1,20 @@
 """Training a language model on text, from a configuration to a saved model and its score."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from pydantic import ValidationError
 
+from statewise.models import pretrained
 from statewise.models.language_model import LanguageModel, LanguageModelConfig
 from statewise.models.tokenizers import ByteTokenizer, FileTokenizer, Tokenizer
 from statewise.tasks import documents, language
 from statewise.training.bars import bar
 from statewise.training.configuration import FREE_TO_CHANGE, Data, LanguageRun
-from statewise.training.loop import Outcome, train
+from statewise.training.loop import Outcome, Training
 from statewise.training.memory import keep_memory
 from statewise.training.processes import Processes
 from statewise.training.report import write_report
@@ -62,25 +62,26 @@ def train_language_model(config: LanguageRun) -> Trained:
         tokenizer=tokenizer,
     )
     run = _run(config, processes)
-    if last := run.named().get("last"):
-        model = LanguageModel.from_pretrained(run.checkpoints / last)
+    if last := run.last():
+        pretrained.read_weights(last, model)
     parameters = sum(p.numel() for p in model.parameters())
     run.say(
         f"{parameters} parameters; to train on: {len(streams.tokens)} tokens in {len(seen)} "
         f"document{'s' * (len(seen) > 1)}"
     )
 
-    beginning = _beginning([tokens_of(text, tokenizer) for text in held_out], config)
+    beginning = _beginning((tokens_of(text, tokenizer) for text in held_out), config)
     size = sum(len(tokenizer.bytes_of(token)) for text in beginning for token in text.tolist())
-    outcome = train(
+    training = Training(
         model,
         streams,
         config,
         run,
         lambda: _score(model, beginning, size),
         processes=processes,
-        about={"text": zlib.crc32(streams.tokens.numpy().tobytes())},
+        about={"text": zlib.crc32(memoryview(streams.tokens.numpy()))},
     )
+    outcome = training.run_to_its_end()
     processes.wait()
     model = LanguageModel.from_pretrained(checkpoint(config.out))
     bits = report = None
@@ -102,12 +103,7 @@ def _run(config: LanguageRun, processes: Processes) -> Run:
     # What is kept begins and replaces nothing when it is given again, with --resume or without.
     chosen = {**config.model_dump(mode="json"), "overwrite": False, "resume": False}
     if config.resume and (stored := stored_configuration(config.out)) is not None:
-        try:
-            before = dict(_flat(LanguageRun(**stored).model_dump(mode="json")))
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(map(str, first["loc"]))
-            raise ValueError(f"{config.out}/config.yaml: {name}: {first['msg']}") from None
+        before = dict(_flat(stored.model_dump(mode="json")))
         for name, value in _flat(chosen):
             if name not in FREE_TO_CHANGE and before[name] != value:
                 raise ValueError(
@@ -161,7 +157,7 @@ def tokens_of(text: str, tokenizer: Tokenizer) -> torch.Tensor:
     return torch.tensor(tokenizer.encode(text), dtype=torch.int64)
 
 
-def _beginning(tokens: list[torch.Tensor], config: LanguageRun) -> list[torch.Tensor]:
+def _beginning(tokens: Iterable[torch.Tensor], config: LanguageRun) -> list[torch.Tensor]:
     beginning, left = [], config.evaluation.tokens
     for document in tokens:
         beginning.append(document[:left])

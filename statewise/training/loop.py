@@ -52,17 +52,8 @@ class Interrupted(OSError):
     """The run could not go on; the message names the last good checkpoint."""
 
 
-def train(
-    model: Any,
-    streams: Streams,
-    config: LanguageRun,
-    run: Run,
-    evaluate: Callable[[], float],
-    *,
-    processes: Processes,
-    about: dict[str, Any],
-) -> Outcome:
-    """Train a language model until one of the ends that are set, or Ctrl-C.
+class Training:
+    """The training of a language model until one of the ends that are set, or Ctrl-C.
 
     The state is carried from step to step, without its gradient, where it stays bounded.
 
@@ -75,15 +66,8 @@ def train(
         evaluate: returns the bits per byte on held-out text.
         processes: that train together.
         about: what must be the same when the run goes on.
-
-    Raises:
-        NotFinite: if a gradient is not, and the run should stop there; the checkpoints are kept.
-        Interrupted: if the run folder could not be written to.
     """
-    return _Training(model, streams, config, run, evaluate, processes, about).run_to_its_end()
 
-
-class _Training:
     def __init__(
         self,
         model: Any,
@@ -91,15 +75,15 @@ class _Training:
         config: LanguageRun,
         run: Run,
         evaluate: Callable[[], float],
+        *,
         processes: Processes,
         about: dict[str, Any],
     ):
         self.streams, self.config, self.run = streams, config, run
         self.evaluate, self.processes = evaluate, processes
         self.about = {**about, "processes": processes.count}
-        self.rows = processes.rows(config.streams, config.accumulate)
+        self.rows = processes.rows
         self.model, self.wrapped = processes.distribute(model)
-        self.names = {p: name for name, p in self.model.named_parameters()}
         self.optimizer = torch.optim.AdamW(
             optimization.parameter_groups(self.model, config.optimizer.weight_decay),
             lr=config.optimizer.learning_rate,
@@ -109,9 +93,9 @@ class _Training:
         self.carries = carries(model, config.context)
         self.states: list[Any] = [None] * len(self.rows)
         self.progress = Progress()
-        self.scored = -1  # the step whose score is known
-        if last := run.named().get("last"):
-            self._go_on(run.checkpoints / last)
+        self.scored = self.saved = -1  # the steps of the last score and the last checkpoint
+        if last := run.last():
+            self._go_on(last)
         else:
             run.forget_after(-1)  # what an earlier try measured that left no checkpoint
 
@@ -132,29 +116,37 @@ class _Training:
             rank=self.processes.rank,
             replicated=not self.processes.sharded,
         )
+        self.saved = self.progress.step
         self.run.forget_after(self.progress.step)
         self._event("resumed", f"from {folder.name}")
 
     def run_to_its_end(self) -> Outcome:
+        """Train, evaluate and save.
+
+        Raises:
+            NotFinite: if a gradient is not, and the run should stop there; the checkpoints are
+                kept.
+            Interrupted: if the run folder could not be written to.
+        """
         try:
             with _interruption() as came:
                 return self._loop(came)
         except OSError as error:
             if not self.run.folder.exists():
                 # Somebody deleted it: what was learned is not lost with it.
-                self.progress.saved = -1
+                self.saved = -1
                 self._save(best=True)
             raise Interrupted(f"{error}{self._where_to_go_on()}") from error
 
     def _loop(self, came: Callable[[], int]) -> Outcome:
         config, done = self.config, self.progress
-        self.began = time.perf_counter() - done.seconds
+        began = time.perf_counter() - done.seconds
         evaluations, checkpoints = _Due(config.evaluation, done), _Due(config.checkpoints, done)
         measured, began_at = (time.perf_counter(), done.tokens), done.step
         bar = TrainingBar(config, done, shown=self.processes.main)
         try:
             while True:
-                done.seconds = time.perf_counter() - self.began
+                done.seconds = time.perf_counter() - began
                 share = self._share()
                 stop = done.worse >= (config.evaluation.patience or math.inf)
                 number, over, evaluation, checkpoint = self.processes.agree(
@@ -166,13 +158,13 @@ class _Training:
                 if evaluation and share * (1 + 0.5 * evaluations.share(done)) < 1:
                     self._score()
                     continue  # for what was read may end the run
-                if checkpoint and done.saved != done.step:
+                if checkpoint:
                     self._save(best=False)
                 if done.step == began_at:
                     cost, norm = self._first_step(share)
                 else:
                     cost, norm = self._step(share)
-                bar.update(done, cost)
+                bar.update(done, _bits(*cost))
                 if done.step % config.log_steps == 0:
                     now = (time.perf_counter(), done.tokens)
                     rate = (now[1] - measured[1]) / (now[0] - measured[0])
@@ -182,8 +174,7 @@ class _Training:
             bar.close()
         if number:
             self._event("interrupted", signal.Signals(number).name)
-            if done.saved != done.step:
-                self._save(best=False)
+            self._save(best=False)
         else:
             if stop:
                 self._event("stopped early", f"no better score in {done.worse} readings")
@@ -204,7 +195,7 @@ class _Training:
             done.tokens / (config.max_tokens or math.inf),
         )
 
-    def _first_step(self, share: float) -> tuple[float, float]:
+    def _first_step(self, share: float) -> tuple[tuple[float, int], float]:
         """Take a step, and say which backend each op uses."""
         with backends.noted() as choices:
             figures = self._step(share)
@@ -213,8 +204,8 @@ class _Training:
             self.run.say(f"{op} runs on {' and '.join(each)}")
         return figures
 
-    def _step(self, share: float) -> tuple[float, float]:
-        """Take one step; return the mean cost of a token in bits, and the gradient's norm."""
+    def _step(self, share: float) -> tuple[tuple[float, int], float]:
+        """Take one step; return its nats and how many targets, and the gradient's norm."""
         config, done, processes = self.config, self.progress, self.processes
         for group in self.optimizer.param_groups:
             group["lr"] = optimization.learning_rate(config.optimizer, done.step, share)
@@ -250,19 +241,18 @@ class _Training:
         self.optimizer.zero_grad(set_to_none=True)
         done.step += 1
         done.tokens += config.streams * config.context
-        self.cost = (nats, targets)
-        return nats / max(targets, 1) / math.log(2), norm
+        return (nats, targets), norm
 
     def _not_finite(self) -> None:
         done = self.progress
-        blamed = optimization.not_finite(self.optimizer.param_groups, self.names)
+        names = {parameter: name for name, parameter in self.model.named_parameters()}
+        blamed = optimization.not_finite(self.optimizer.param_groups, names)
         sentence = f"the gradient of step {done.step} is not finite {blamed}"
         if self.config.optimizer.not_finite == "stop":
             raise NotFinite(
                 f"{sentence} so the run stopped; lower --optimizer.learning_rate, or skip such "
                 f"steps with --optimizer.not_finite skip{self._where_to_go_on()}"
             )
-        done.skipped += 1
         self._event("skipped", sentence)
         # A state that is not finite would make every later step like this one.
         sick = [not all(x.isfinite().all() for x in tree_leaves(s)) for s in self.states]
@@ -283,7 +273,7 @@ class _Training:
     def _save(self, *, best: bool) -> None:
         done, processes = self.progress, self.processes
         name = f"step-{done.step}"
-        if done.saved != done.step:
+        if self.saved != done.step:
             processes.wait()
             with self.run.begin(name) as folder:
                 processes.wait()
@@ -300,14 +290,11 @@ class _Training:
                 )
                 processes.wait()
         self.run.point(name, best=best)
-        done.saved = done.step
+        self.saved = done.step
 
-    def _measure(self, cost: float, norm: float, rate: float) -> None:
-        if self.processes.count > 1:
-            nats, targets = self.processes.total(*self.cost)
-            cost = nats / max(targets, 1) / math.log(2)
+    def _measure(self, cost: tuple[float, int], norm: float, rate: float) -> None:
         self._record(
-            loss_bits=cost,
+            loss_bits=_bits(*self.processes.total(*cost)),
             learning_rate=self.optimizer.param_groups[0]["lr"],
             gradient_norm=norm,
             tokens_per_second=round(rate, 1),
@@ -324,12 +311,15 @@ class _Training:
         self.processes.track({k: v for k, v in values.items() if not isinstance(v, str)}, done.step)
 
     def _where_to_go_on(self) -> str:
-        last = self.run.named().get("last")
+        last = self.run.last()
         if last is None:
             return "; there is no checkpoint yet"
-        return (
-            f"; the checkpoint {self.run.checkpoints / last} is whole, and --resume goes on from it"
-        )
+        return f"; the checkpoint {last} is whole, and --resume goes on from it"
+
+
+def _bits(nats: float, targets: float | int) -> float:
+    """Return the mean cost of a target in bits."""
+    return nats / max(targets, 1) / math.log(2)
 
 
 class _Due:

@@ -25,10 +25,10 @@ class Processes:
     """This process among those that train together.
 
     Args:
-        config: the device, the precision, the distribution and the trackers.
+        config: the streams, the device, the precision, the distribution and the trackers.
 
     Raises:
-        ValueError: for a tracker that is not installed.
+        ValueError: for a tracker that is not installed, or streams that cannot be divided.
     """
 
     def __init__(self, config: LanguageRun):
@@ -56,6 +56,7 @@ class Processes:
                 f"{os.environ['WORLD_SIZE']} processes were launched, but each would train alone: "
                 "set device to cpu"
             )
+        self.rows = self._rows(config.streams, config.accumulate)
         self.main = self.rank == 0
         self.device = self.accelerator.device
         self.sharded = self.count > 1 and config.distribution == "fsdp"
@@ -63,12 +64,8 @@ class Processes:
             plain = {k: json.dumps(v) for k, v in config.model_dump(mode="json").items()}
             self.accelerator.init_trackers("statewise", config=plain)
 
-    def rows(self, streams: int, parts: int) -> list[slice]:
-        """Return the rows of each part that this process reads.
-
-        Raises:
-            ValueError: if the streams cannot be divided.
-        """
+    def _rows(self, streams: int, parts: int) -> list[slice]:
+        """Return the rows of each part that this process reads."""
         size, left = divmod(streams, parts * self.count)
         if left:
             raise ValueError(
@@ -145,21 +142,20 @@ class Processes:
 
     def save_model(self, model: Any, folder: Path) -> None:
         """Write the whole model, however it is distributed; all processes must call it."""
-        if self.sharded:
-            # Tensor by tensor, so that only process 0 ever holds the whole.
-            whole = {}
-            for name, tensor in model.state_dict().items():
-                full = tensor.full_tensor().cpu()
-                if self.main:
-                    whole[name] = full
-            if not self.main:
-                return
-            model = self.hollow
-            model.load_state_dict(whole, assign=True)
+        if not self.sharded:
+            if self.main:
+                model.save_pretrained(folder)
+            return
+        # Tensor by tensor, so that only process 0 ever holds the whole.
+        whole = {}
+        for name, tensor in model.state_dict().items():
+            full = tensor.full_tensor().cpu()
+            if self.main:
+                whole[name] = full
         if self.main:
-            model.save_pretrained(folder)
-        if self.sharded:
-            model.to("meta")
+            self.hollow.load_state_dict(whole, assign=True)
+            self.hollow.save_pretrained(folder)
+            self.hollow.to("meta")
 
     def scored(self, model: Any) -> None:
         """Let go of the weights that reading held-out text has gathered."""

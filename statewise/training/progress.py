@@ -38,12 +38,9 @@ class Progress:
     step: int = 0
     seconds: float = 0.0
     tokens: int = 0
-    skipped: int = 0
     best: float = math.inf
     worse: int = 0
     """Evaluations since the best."""
-    saved: int = -1
-    """The step of the last checkpoint."""
 
 
 def save(
@@ -80,8 +77,7 @@ def save(
     kept = {k: t.detach().cpu().clone() for k, t in tensors.items()}
     pretrained.save_tensors(kept, _file(folder, rank), {})
     if rank == 0:
-        done = {k: v for k, v in asdict(progress).items() if k != "saved"}
-        text = json.dumps({"format": FORMAT, **about, "progress": done}, indent=2)
+        text = json.dumps({"format": FORMAT, **about, "progress": asdict(progress)}, indent=2)
         (folder / DESCRIPTION).write_text(text + "\n")
 
 
@@ -140,7 +136,6 @@ def load(
         else:
             parts.append(None)
     _set_random({k.removeprefix("random/"): t for k, t in own.items() if k.startswith("random/")})
-    progress.saved = progress.step
     return progress, parts
 
 
@@ -174,10 +169,13 @@ def _local(value: Any) -> Any:
 
 def _like(value: Tensor, parameter: Tensor) -> Tensor:
     """Return a moment as the optimizer holds it: on the parameter's device, sharded as it is."""
-    if not isinstance(parameter, DTensor) or value.ndim == 0:
-        return value.to(parameter.device) if value.ndim else value
+    if value.ndim == 0:  # AdamW's count of steps, which it keeps on the CPU
+        return value
+    value = value.to(parameter.device)
+    if not isinstance(parameter, DTensor):
+        return value
     return DTensor.from_local(
-        value.to(parameter.to_local().device),
+        value,
         parameter.device_mesh,
         parameter.placements,
         shape=parameter.shape,

@@ -19,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
+
+from statewise.training.configuration import LanguageRun
 
 POINTER = "pointer.json"
 CONFIGURATION, METRICS, LOG, CHECKPOINTS = (
@@ -140,23 +143,27 @@ class Run:
         folder = self.checkpoints / name
         for path in (*folder.iterdir(), folder):
             _sync(path)
-        named = self.named() | {"last": name} | ({"best": name} if best else {})
+        named = self._named() | {"last": name} | ({"best": name} if best else {})
         _replace(self.checkpoints / POINTER, json.dumps(named))
         for old in self.checkpoints.iterdir():
             if old.is_dir() and old.name not in named.values():
                 shutil.rmtree(old)
 
-    def named(self) -> dict[str, str]:
-        """Return the names of the last and the best checkpoint, where there are any."""
+    def last(self) -> Path | None:
+        """Return the last checkpoint, if there is one."""
+        named = self._named()
+        return self.checkpoints / named["last"] if named else None
+
+    def _named(self) -> dict[str, str]:
         pointer = self.checkpoints / POINTER
         return _read(pointer) if pointer.exists() else {}
 
 
-def stored_configuration(folder: str | Path) -> dict[str, Any] | None:
+def stored_configuration(folder: str | Path) -> LanguageRun | None:
     """Return the configuration of the run in `folder`, or None if there is no run.
 
     Raises:
-        ValueError: if the file is damaged.
+        ValueError: if the file is damaged, or says what no run can be.
     """
     path = Path(folder) / CONFIGURATION
     if not path.exists():
@@ -167,7 +174,12 @@ def stored_configuration(folder: str | Path) -> dict[str, Any] | None:
         stored = None
     if not isinstance(stored, dict):
         raise ValueError(f"{path}: the file is damaged")
-    return stored
+    try:
+        return LanguageRun(**stored)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{path}: {name}: {first['msg']}") from None
 
 
 def checkpoint(folder: str | Path, which: str = "best") -> Path:

@@ -12,7 +12,7 @@ from statewise.models.language_model import LanguageModel, LanguageModelConfig
 from statewise.tasks.language import Streams, loss_sum
 from statewise.training.configuration import Data, LanguageRun, Optimizer
 from statewise.training.language import evaluate_language_model, train_language_model
-from statewise.training.loop import NotFinite, train
+from statewise.training.loop import NotFinite, Training
 from statewise.training.optimization import learning_rate, parameter_groups
 from statewise.training.processes import Processes
 from statewise.training.runs import Run, checkpoint
@@ -52,7 +52,7 @@ def run_loop(tmp_path, model, scores=(1.0, 1.0), **options):
     streams = Streams([torch.tensor(list(PROSE.encode()))], streams=2, context=32)
     run = Run(config.out, {}, overwrite=False)
     figures = iter(scores)
-    outcome = train(
+    training = Training(
         model,
         streams,
         config,
@@ -61,7 +61,7 @@ def run_loop(tmp_path, model, scores=(1.0, 1.0), **options):
         processes=Processes(config),
         about={},
     )
-    return outcome, run
+    return training.run_to_its_end(), run
 
 
 @pytest.mark.parametrize("mixer", ["min_gru", "lstm", {"name": "attention", "window": 16}])
