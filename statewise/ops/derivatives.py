@@ -37,8 +37,11 @@ class _DifferentiableAgain(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         inputs, needed = ctx.saved_tensors, ctx.needs_input_grad[2:]
         if torch.is_grad_enabled():
-            output = ctx.definition(*inputs)
-            wanted = [tensor for tensor, needs in zip(inputs, needed, strict=True) if needs]
+            # Each behind a view: where one input was computed from another, the gradient would
+            # otherwise flow on from the one into the other, and be counted twice.
+            seen = [tensor.view_as(tensor) for tensor in inputs]
+            output = ctx.definition(*seen)
+            wanted = [tensor for tensor, needs in zip(seen, needed, strict=True) if needs]
             found = torch.autograd.grad(output, wanted, gradients, create_graph=True)
         else:
             # Dropped after one use, as autograd drops its own: a second pass, under

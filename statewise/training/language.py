@@ -79,7 +79,7 @@ def train_language_model(config: LanguageRun) -> Trained:
         run,
         lambda: _score(model, beginning, size),
         processes=processes,
-        about={"text": zlib.crc32(memoryview(streams.tokens.numpy()))},
+        about={"text": zlib.crc32(streams.tokens.numpy().data)},
     )
     outcome = training.run_to_its_end()
     processes.wait()

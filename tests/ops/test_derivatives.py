@@ -51,3 +51,12 @@ def test_a_graph_that_is_kept_can_be_used_twice_and_one_that_is_not_cannot(input
     torch.testing.assert_close(torch.autograd.grad(loss, x), first)
     with pytest.raises(RuntimeError, match="second time"):
         torch.autograd.grad(loss, x)
+
+
+def test_an_input_computed_from_another_is_counted_once(inputs):
+    x, _ = inputs
+    found = []
+    for f in (again, lambda x, y: x * x * y):
+        (first,) = torch.autograd.grad(f(x, x.sin()).sum(), x, create_graph=True)
+        found.append(torch.autograd.grad((first**2).sum(), x)[0])
+    torch.testing.assert_close(*found)

@@ -324,14 +324,12 @@ def test_transforms_are_right_through_the_table():
 @pytest.mark.parametrize("masks", [(), ("reset", "lengths")], ids="+".join)
 def test_custom_ops_are_registered_rightly(masks):
     tensors, masks = example(masks=masks)
-    reset, lengths = masks.get("reset"), masks.get("lengths")
-    decay, drive, initial = tensors
-    torch.library.opcheck(native._scan, (decay, drive, initial, reset, lengths))
-    plain = [
-        x.detach() for x in (decay, drive, initial, reset, lengths, drive, initial) if x is not None
-    ]
+    inputs = (*tensors, masks.get("reset"), masks.get("lengths"))
+    torch.library.opcheck(native._scan.operator, inputs)
     if masks:
-        torch.library.opcheck(native._scan_backward, tuple(plain))
+        plain = tuple(x.detach() for x in inputs)
+        results = native._scan(*plain)
+        torch.library.opcheck(native._scan.derivative, (*results, *results, *plain))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,207 @@
+"""Kernels of the core as operators of torch: gradients of every order, fake tensors, direct calls.
+
+A native op is four plain functions; `native_op` makes of them one that autograd, `torch.compile`
+and `torch.export` understand, and that costs no more than the call itself where none of them is
+there.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor, autograd, empty, enable_grad, int64, is_grad_enabled, library
+
+from statewise import backends
+
+Results = tuple[Tensor, ...]
+MARKS = ("reset", "lengths")
+"""Inputs that say where rows begin and end; nothing is differentiated by them."""
+
+
+def native_op(
+    schema: str,
+    *,
+    results: int,
+    kept: int = 0,
+    allocate: Callable[..., Results],
+    forward: Callable[..., None],
+    backward: Callable[..., None],
+    definition: Callable[..., Results],
+) -> "NativeOp":
+    """Return an operator that computes by kernels of the core; it takes its inputs by position.
+
+    Args:
+        schema: name and inputs in torch's notation: `scan(Tensor decay, Tensor? reset, int size)`.
+            Every tensor is floating or complex but `reset` and `lengths`, the latter of which
+            reaches the kernels as contiguous int64.
+        results: how many of the outputs are the answer.
+        kept: how many more the backward pass wants kept, such as states at the borders of chunks.
+        allocate: `allocate(inputs, keep)` returns the outputs as fresh memory, not yet written.
+            Without `keep`, nothing will be differentiated and those beyond the results may be
+            empty, of no numbers. It also runs on fake tensors: it looks at shapes and dtypes alone.
+        forward: `forward(inputs, outputs)` fills the outputs; one without numbers is not wanted.
+        backward: `backward(inputs, outputs, grads, gradients)` fills the gradients: one for each
+            tensor of the schema but the marks, contiguous, in the shape and dtype of the input, and
+            None where the input was None. `grads` are those of the results; where none came, zeros
+            expanded from one number.
+        definition: `definition(*inputs)` returns the results in torch operations. Derivatives
+            beyond the first, and those under transforms, are its own.
+    """
+    name, arguments = schema.rstrip(")").split("(", 1)
+    words = [argument.split() for argument in arguments.split(",")]
+    tensors = [place for place, (kind, *_) in enumerate(words) if kind.startswith("Tensor")]
+    by = [place for place in tensors if words[place][1] not in MARKS]
+    lengths = next((place for place in tensors if words[place][1] == "lengths"), None)
+    many = results + kept
+
+    def compute(*inputs: Any) -> Results:
+        outputs = allocate(inputs, True)
+        forward(inputs, outputs)
+        return outputs
+
+    def differentiate(*everything: Any) -> Results:
+        outputs, grads = everything[:many], everything[many : many + results]
+        inputs = everything[many + results :]
+        gradients = new_gradients(*everything)
+        wanted = [
+            None if inputs[place] is None else gradient
+            for place, gradient in zip(by, gradients, strict=True)
+        ]
+        backward(inputs, outputs, grads, wanted)
+        return gradients
+
+    def new_gradients(*everything: Any) -> Results:
+        inputs = everything[many + results :]
+        # An operator returns as many tensors as its schema says: for an input that is not there,
+        # one without numbers.
+        return tuple(
+            empty(0) if inputs[place] is None else fresh(inputs[place].shape, inputs[place])
+            for place in by
+        )
+
+    def several(prefix: str, count: int) -> str:
+        return ", ".join(f"Tensor {prefix}_{i}" for i in range(count))
+
+    def returns(count: int) -> str:
+        return f"({', '.join(['Tensor'] * count)})"
+
+    operator = library.custom_op(
+        f"statewise::{name}",
+        compute,
+        mutates_args=(),
+        device_types="cpu",
+        schema=f"({arguments}) -> {returns(many)}",
+    )
+    derivative = library.custom_op(
+        f"statewise::{name}_backward",
+        differentiate,
+        mutates_args=(),
+        device_types="cpu",
+        schema=f"({several('output', many)}, {several('grad', results)}, {arguments}) -> "
+        f"{returns(len(by))}",
+    )
+    operator.register_fake(lambda *inputs: allocate(inputs, True))
+    derivative.register_fake(new_gradients)
+
+    def save(ctx: Any, inputs: Sequence[Any], output: Results) -> None:
+        ctx.others = [None if place in tensors else x for place, x in enumerate(inputs)]
+        ctx.save_for_backward(*(inputs[place] for place in tensors), *output)
+        ctx.set_materialize_grads(False)
+
+    def propagate(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        inputs = list(ctx.others)
+        for place, x in zip(tensors, ctx.saved_tensors, strict=False):
+            inputs[place] = x
+        outputs = ctx.saved_tensors[len(tensors) :]
+        came = tuple(
+            y.new_zeros(()).expand_as(y) if grad is None else grad
+            for y, grad in zip(outputs[:results], grads, strict=False)
+        )
+        everything = (*outputs, *came, *inputs)
+        if is_grad_enabled() or backends.transformed():
+            found = _differentiable(definition, inputs, by, came)
+        elif backends.plain(x for x in everything if isinstance(x, Tensor)):
+            found = differentiate(*everything)
+        else:
+            found = derivative(*everything)
+        answer: list[Tensor | None] = [None] * len(inputs)
+        for place, gradient in zip(by, found, strict=True):
+            answer[place] = None if inputs[place] is None else gradient
+        return tuple(answer)
+
+    operator.register_autograd(propagate, setup_context=save)
+
+    def call(*inputs: Any) -> Results:
+        if lengths is not None and inputs[lengths] is not None:
+            whole = inputs[lengths].to(int64).contiguous()
+            inputs = (*inputs[:lengths], whole, *inputs[lengths + 1 :])
+        given = [inputs[place] for place in tensors]
+        differentiated = is_grad_enabled() and any(x is not None and x.requires_grad for x in given)
+        # A custom op costs twenty times what the call itself does.
+        if not differentiated and backends.plain(given):
+            outputs = allocate(inputs, False)
+            forward(inputs, outputs)
+        else:
+            outputs = operator(*inputs)
+        return outputs[:results]
+
+    return NativeOp(call, operator, derivative)
+
+
+class NativeOp(NamedTuple):
+    """A native op, and what it registered with torch, for `torch.library.opcheck` to look at."""
+
+    call: Callable[..., Results]
+    operator: Any
+    derivative: Any
+
+    def __call__(self, *inputs: Any) -> Results:
+        """Return the results; inputs are positional, as in the schema."""
+        return self.call(*inputs)
+
+
+def fresh(shape: Sequence[Any], like: Tensor) -> Tensor:
+    """Return contiguous memory in the dtype of another tensor, not yet written.
+
+    The shape may hold the symbols of a trace. `like.new_empty` takes twice as long.
+    """
+    return empty(shape, dtype=like.dtype)
+
+
+def rows(x: Tensor) -> Tensor:
+    """Return x with its last axis contiguous, which is all that most kernels ask for."""
+    return x if x.stride(-1) == 1 else x.contiguous()
+
+
+def core() -> Any:
+    """Return the C++ core, or say why it is missing, by a RuntimeError."""
+    if backends.core is None:
+        raise RuntimeError(f"the native core is missing, because {backends.core_missing}")
+    return backends.core
+
+
+def _differentiable(
+    definition: Callable[..., Results], inputs: Sequence[Any], by: Sequence[int], grads: Results
+) -> Results:
+    """Return the gradients of the definition, in a graph."""
+    with enable_grad():
+        # Each behind a view: where one input was computed from another, the gradient would
+        # otherwise flow on from the one into the other, and be counted twice.
+        seen = list(inputs)
+        for place in by:
+            if seen[place] is not None:
+                seen[place] = seen[place].view_as(seen[place])
+                if not seen[place].requires_grad:
+                    seen[place] = seen[place].detach().requires_grad_()
+        results = definition(*seen)
+        there = [place for place in by if seen[place] is not None]
+        pairs = [p for p in zip(results, grads, strict=True) if p[0].requires_grad]
+        found = autograd.grad(
+            [result for result, _ in pairs],
+            [seen[place] for place in there],
+            [grad for _, grad in pairs],
+            create_graph=is_grad_enabled(),
+            allow_unused=True,
+            materialize_grads=True,
+        )
+    each = dict(zip(there, found, strict=True))
+    return tuple(each.get(place, grads[0]) for place in by)
