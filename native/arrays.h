@@ -42,8 +42,7 @@ inline std::string words(const Array& array) {
       (std::string(name) + " of shape " + words(array) + " should be " + wanted).c_str());
 }
 
-inline Shape shape_of(const char* name, const Array& array) {
-  if (array.ndim() != 3) refuse(name, array, "(batch, time, dim)");
+inline Stored stored_of(const char* name, const Array& array) {
   Stored stored = Stored::float32;
   if (array.dtype() == nb::dtype<double>()) {
     stored = Stored::float64;
@@ -53,7 +52,12 @@ inline Shape shape_of(const char* name, const Array& array) {
   } else if (array.dtype() != nb::dtype<float>()) {
     refuse(name, array, "float32, float64 or bfloat16");
   }
-  return {stored, static_cast<int64_t>(array.shape(0)), static_cast<int64_t>(array.shape(1)),
+  return stored;
+}
+
+inline Shape shape_of(const char* name, const Array& array) {
+  if (array.ndim() != 3) refuse(name, array, "(batch, time, dim)");
+  return {stored_of(name, array), static_cast<int64_t>(array.shape(0)), static_cast<int64_t>(array.shape(1)),
           static_cast<int64_t>(array.shape(2))};
 }
 
@@ -92,18 +96,75 @@ inline void* state(const char* name, const Array& array, const Shape& shape) {
   return array.data();
 }
 
-inline Mask mask(const MaybeArray& reset, const MaybeArray& lengths, const Shape& shape) {
+// The type of the arithmetic for numbers so stored.
+inline Stored wide(Stored stored) {
+  return stored == Stored::float64 ? Stored::float64 : Stored::float32;
+}
+
+// An array of this shape and type, last axis contiguous; `stored` is that of the sequences, or
+// `wide` of it for states and what is summed.
+template <int rank, class Pointer>
+inline StridedOf<rank, Pointer> check_strided(const char* name, const Array& array,
+                                              const int64_t (&shape)[rank], Stored stored) {
+  bool fits = array.ndim() == rank && stored_of(name, array) == stored;
+  for (int axis = 0; fits && axis < rank; axis++)
+    fits = static_cast<int64_t>(array.shape(axis)) == shape[axis];
+  if (fits && array.size() && shape[rank - 1] > 1) fits = array.stride(rank - 1) == 1;
+  if (!fits) {
+    std::string wanted = "(";
+    for (int axis = 0; axis < rank; axis++)
+      wanted += (axis ? ", " : "") + std::to_string(shape[axis]);
+    const char* types[] = {"float32", "float64", "bfloat16"};
+    refuse(name, array, wanted + ") of " + types[static_cast<int>(stored)] +
+                            ", contiguous along its last axis");
+  }
+  StridedOf<rank, Pointer> made{array.data(), {}};
+  for (int axis = 0; axis < rank - 1; axis++) made.stride[axis] = array.stride(axis);
+  return made;
+}
+
+template <int rank>
+inline Strided<rank> strided(const char* name, const Array& array, const int64_t (&shape)[rank],
+                             Stored stored) {
+  return check_strided<rank, const void*>(name, array, shape, stored);
+}
+template <int rank>
+inline Strided<rank> strided(const char* name, const MaybeArray& array,
+                             const int64_t (&shape)[rank], Stored stored) {
+  if (!array) return {nullptr, {}};
+  return strided(name, *array, shape, stored);
+}
+
+// One to write: threads and rows must not meet in it.
+template <int rank>
+inline MutableStrided<rank> mutable_strided(const char* name, const Array& array,
+                                            const int64_t (&shape)[rank], Stored stored) {
+  const auto made = check_strided<rank, void*>(name, array, shape, stored);
+  for (int axis = 0; axis < rank - 1; axis++)
+    if (shape[axis] > 1 && made.stride[axis] == 0)
+      refuse(name, array, "memory of its own, not expanded");
+  return made;
+}
+template <int rank>
+inline MutableStrided<rank> mutable_strided(const char* name, const MaybeArray& array,
+                                            const int64_t (&shape)[rank], Stored stored) {
+  if (!array) return {nullptr, {}};
+  return mutable_strided(name, *array, shape, stored);
+}
+
+inline Mask mask(const MaybeArray& reset, const MaybeArray& lengths, int64_t batch,
+                 int64_t time) {
   Mask mask{nullptr, 0, 0, nullptr};
   if (reset) {
-    if (reset->ndim() != 2 || static_cast<int64_t>(reset->shape(0)) != shape.batch ||
-        static_cast<int64_t>(reset->shape(1)) != shape.time || reset->dtype() != nb::dtype<bool>())
+    if (reset->ndim() != 2 || static_cast<int64_t>(reset->shape(0)) != batch ||
+        static_cast<int64_t>(reset->shape(1)) != time || reset->dtype() != nb::dtype<bool>())
       refuse("reset", *reset, "a boolean (batch, time)");
     mask.reset = static_cast<const bool*>(reset->data());
     mask.reset_batch_stride = reset->stride(0);
     mask.reset_time_stride = reset->stride(1);
   }
   if (lengths) {
-    if (lengths->ndim() != 1 || static_cast<int64_t>(lengths->shape(0)) != shape.batch ||
+    if (lengths->ndim() != 1 || static_cast<int64_t>(lengths->shape(0)) != batch ||
         lengths->dtype() != nb::dtype<int64_t>() ||
         (lengths->shape(0) > 1 && lengths->stride(0) != 1))
       refuse("lengths", *lengths, "a contiguous int64 (batch,)");

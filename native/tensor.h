@@ -22,6 +22,19 @@ struct SequenceOf {
 using Sequence = SequenceOf<const void*>;
 using MutableSequence = SequenceOf<void*>;
 
+// An array of any rank, whose last axis is contiguous; the others may be strided or, where it is only
+// read, expanded. `stride` has those of all axes but the last. `data` is null where it is optional
+// and absent.
+template <int rank, class Pointer>
+struct StridedOf {
+  Pointer data;
+  int64_t stride[rank - 1];
+};
+template <int rank>
+using Strided = StridedOf<rank, const void*>;
+template <int rank>
+using MutableStrided = StridedOf<rank, void*>;
+
 // Where the state starts anew and where rows end; both may be absent.
 struct Mask {
   const bool* reset;  // (batch, time)
