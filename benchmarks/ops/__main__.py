@@ -1,0 +1,112 @@
+"""How fast every op is, beside the strongest thing a user would pick and the machine's limit.
+
+    python -m benchmarks.ops [OP ...] [--json] [--markdown] [--threads N] [--rounds N]
+
+Both sides of a ratio are timed in turn, warmed up, and the median taken; the process keeps its
+memory, for the baselines too. `pip install 'statewise[bench]'` brings those of other libraries.
+"""
+
+import argparse
+import importlib
+import json
+import math
+import pkgutil
+import sys
+import warnings
+from collections.abc import Iterable
+
+import torch
+
+import benchmarks.ops
+from benchmarks.ops.figures import Figure, matrix_rate, stream_rate
+from benchmarks.timing import machine
+from statewise.training.memory import keep_memory
+
+PARTS = {"figures", "__main__"}
+
+
+def names() -> list[str]:
+    """Return the ops that have a benchmark: the files of this folder."""
+    return [m.name for m in pkgutil.iter_modules(benchmarks.ops.__path__) if m.name not in PARTS]
+
+
+def line(figure: Figure) -> list[str]:
+    """Return the cells of a figure's row."""
+    return [
+        figure.what,
+        figure.shape,
+        _number(figure.ours),
+        figure.baseline,
+        "not installed" if math.isnan(figure.theirs) else _number(figure.theirs),
+        "" if math.isnan(figure.ratio) else f"{figure.ratio:.2f}",
+        "" if figure.wanted is None else f"{figure.wanted:.2f}{_mark(figure)}",
+        figure.rate,
+        "" if figure.of_limit is None else f"{figure.of_limit:.2f}",
+        "" if figure.error is None else f"{figure.error:.0e}",
+    ]
+
+
+HEAD = ["what", "shape", "ours", "beside", "theirs", "ratio", "aim", "rate", "of limit", "error"]
+
+
+def _number(x: float) -> str:
+    return f"{x:.3g}" if x < 1000 else f"{x:.0f}"
+
+
+def _mark(figure: Figure) -> str:
+    missed = figure.wanted is not None and figure.ratio < figure.wanted
+    return " missed" if missed else ""
+
+
+def table(figures: Iterable[Figure]) -> str:
+    """Return figures as a Markdown table."""
+    rows = [HEAD, ["---"] * len(HEAD), *map(line, figures)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def main() -> None:
+    """Print the figures as they are found, or all at once as JSON or Markdown."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ops", description=__doc__)
+    parser.add_argument("ops", nargs="*", metavar="OP", help=f"some of: {', '.join(names())}")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--markdown", action="store_true", help="print the documentation's tables")
+    parser.add_argument("--threads", type=int, help="threads of torch; its own choice if absent")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of timing, at least five")
+    options = parser.parse_args()
+    if unknown := set(options.ops) - set(names()):
+        parser.error(f"no benchmark of {', '.join(sorted(unknown))}; there are {names()}")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    keep_memory()
+    warnings.filterwarnings("ignore")  # the baselines' own
+    about = machine() | {
+        "matrix product, GFLOP/s": round(matrix_rate() / 1e9),
+        "add over 50 MB, GB/s": round(stream_rate(50_000_000) / 1e9, 1),
+        "add over 400 MB, GB/s": round(stream_rate(400_000_000) / 1e9, 1),
+    }
+    if not options.json:
+        print("\n".join(f"{name}: {value}  " for name, value in about.items()), flush=True)
+    found: list[Figure] = []
+    for name in options.ops or names():
+        here: list[Figure] = []
+        if not options.json:
+            print(f"\n## {name}\n", flush=True)
+        for figure in importlib.import_module(f"benchmarks.ops.{name}").figures(options.rounds):
+            here.append(figure)
+            if not options.json and not options.markdown:
+                print("  ".join(cell for cell in line(figure) if cell), flush=True)
+            else:
+                print(f"{name}: {figure.what}, {figure.shape}", file=sys.stderr, flush=True)
+        if options.markdown:
+            print(table(here), flush=True)
+        found += here
+    if options.json:
+        rows = [figure._asdict() for figure in found]
+        for row in rows:
+            row["met"] = None if row["wanted"] is None else row["ratio"] >= row["wanted"]
+            row.update({name: None for name, x in row.items() if x != x})  # JSON has no NaN
+        print(json.dumps({"machine": about, "figures": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

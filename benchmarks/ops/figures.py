@@ -1,0 +1,252 @@
+"""What the benchmark of every op is made of: one figure, and the ways to take one.
+
+A figure is a ratio of two sides timed in turn, in one run: how many times as fast ours is. What the
+machine allows stands beside it: bytes, each tensor counted once, over the rate of
+`torch.add(a, b, out=h)` on as many bytes, or operations over the rate of a large matrix product.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from benchmarks.timing import paired
+
+
+class Work(NamedTuple):
+    """What a call must move and compute at least."""
+
+    bytes: float = 0
+    """Each tensor it reads or writes, once."""
+    operations: float = 0
+    """Multiplications and additions, of the form that needs the fewest."""
+
+
+class Figure(NamedTuple):
+    """One line of the table."""
+
+    op: str
+    what: str
+    """forward, backward, forward + backward, step, two threads, long sequences, memory."""
+    shape: str
+    """Sizes with their names, and the dtype where it is not float32."""
+    ours: float
+    """Milliseconds of ours, or what the column of the baseline says it is."""
+    baseline: str
+    theirs: float
+    """The same of the baseline; not a number where it is not installed."""
+    ratio: float
+    """theirs / ours."""
+    wanted: float | None = None
+    """The ratio that was set as the aim, or None."""
+    rate: str = ""
+    """Ours in GB/s or GFLOP/s."""
+    of_limit: float | None = None
+    """That rate over the machine's."""
+    error: float | None = None
+    """Of ours against the definition in float64, by relative norm."""
+
+
+def against(
+    op: str,
+    what: str,
+    shape: str,
+    ours: Callable[[], object],
+    baseline: str,
+    theirs: Callable[[], object] | None,
+    *,
+    work: Work | None = None,
+    wanted: float | None = None,
+    error: float | None = None,
+    rounds: int = 7,
+) -> Figure:
+    """Return a figure of two calls timed in turn. `theirs` is None where it is not installed."""
+    sides: dict[str, Callable[[], object]] = {"ours": ours}
+    if theirs is not None:
+        sides["theirs"] = theirs
+    times = paired(sides, rounds=rounds)
+    taken = times["ours"].median
+    beside = times["theirs"].median if theirs is not None else float("nan")
+    rate, share = _rate(work, taken)
+    return Figure(
+        op,
+        what,
+        shape,
+        1e3 * taken,
+        baseline,
+        1e3 * beside,
+        beside / taken,
+        wanted,
+        rate,
+        share,
+        error,
+    )
+
+
+def two_threads(
+    op: str, shape: str, call: Callable[[], object], *, wanted: float = 1.7, rounds: int = 7
+) -> Figure:
+    """Return how many times as fast a call is on two threads as on one."""
+
+    def on(threads: int) -> Callable[[], object]:
+        def run() -> None:
+            torch.set_num_threads(threads)
+            call()
+
+        return run
+
+    before = torch.get_num_threads()
+    try:
+        return against(
+            op, "two threads", shape, on(2), "one thread", on(1), wanted=wanted, rounds=rounds
+        )
+    finally:
+        torch.set_num_threads(before)
+
+
+def long_sequences(
+    op: str,
+    shape: str,
+    call: Callable[[int], Callable[[], object]],
+    *,
+    short: int = 1_000,
+    long: int = 100_000,
+    rounds: int = 5,
+) -> Figure:
+    """Return the cost per token of a long sequence beside a short one's.
+
+    Args:
+        op: the op's name.
+        shape: its sizes but the time.
+        call: gives the call for a sequence of so many tokens.
+        short: tokens of the one; as many of them are run as make the other.
+        long: tokens of the other.
+        rounds: of timing.
+    """
+    brief, whole = call(short), call(long)
+
+    def again() -> None:
+        for _ in range(long // short):
+            brief()
+
+    figure = against(op, "long sequences", shape, whole, "", again, rounds=rounds)
+    return figure._replace(
+        baseline=f"{long // short} times {short:,} tokens for {long:,}", wanted=1 / 1.1
+    )
+
+
+def step(op: str, shape: str, call: Callable[[], object], size: float, times: int = 300) -> Figure:
+    """Return the microseconds of a step beside what it may take: 15, and its bytes 1.5 times.
+
+    Args:
+        op: the op's name.
+        shape: its sizes.
+        call: one step, through the public function.
+        size: bytes it must read and write, which lie in a cache.
+        times: calls in a row that are timed together.
+    """
+
+    def run() -> None:
+        for _ in range(times):
+            call()
+
+    with torch.no_grad():
+        taken = paired({"step": run}, rounds=9)["step"].median / times
+    allowed = 15e-6 + 1.5 * size / cached_rate()
+    return Figure(
+        op,
+        "step",
+        f"{shape}, {size / 1e3:.0f} kB",
+        1e6 * taken,
+        "microseconds allowed",
+        1e6 * allowed,
+        allowed / taken,
+        1.0,
+    )
+
+
+def with_gradients(
+    form: Callable[..., Any], inputs: Sequence[Tensor], grads: Sequence[Tensor] | None = None
+) -> Callable[[], object]:
+    """Return a call that computes `form(*inputs)` and the gradients of its first result.
+
+    Args:
+        form: gives one tensor, or a tuple that begins with one.
+        inputs: all of them are differentiated.
+        grads: the gradient of the first result, in a list; ones if absent.
+    """
+    leaves = [x.detach().clone().requires_grad_() for x in inputs]
+
+    def run() -> object:
+        made = form(*leaves)
+        output = made if isinstance(made, Tensor) else made[0]
+        grad = grads[0] if grads else torch.ones_like(output)
+        return torch.autograd.grad(output, leaves, grad, allow_unused=True)
+
+    return run
+
+
+def quietly(form: Callable[..., Any], inputs: Sequence[Tensor]) -> Callable[[], object]:
+    """Return a call that computes `form(*inputs)` without gradients."""
+
+    def run() -> object:
+        with torch.no_grad():
+            return form(*inputs)
+
+    return run
+
+
+def worst(ours: Sequence[Tensor], exact: Sequence[Tensor]) -> float:
+    """Return the largest relative error, tensor by tensor."""
+    pairs = zip(ours, exact, strict=True)
+    return max(float((a.to(b.dtype) - b).norm() / b.norm()) for a, b in pairs)
+
+
+def sizes(named: Mapping[str, int]) -> str:
+    """Return sizes with their names: batch 4, time 1024, dim 512."""
+    return ", ".join(f"{name} {size}" for name, size in named.items())
+
+
+def _rate(work: Work | None, seconds: float) -> tuple[str, float | None]:
+    if work is None:
+        return "", None
+    by_bytes = work.bytes / stream_rate(int(work.bytes)) if work.bytes else 0.0
+    by_operations = work.operations / matrix_rate() if work.operations else 0.0
+    share = max(by_bytes, by_operations) / seconds
+    if by_bytes >= by_operations:
+        return f"{work.bytes / seconds / 1e9:.1f} GB/s", share
+    return f"{work.operations / seconds / 1e9:.1f} GFLOP/s", share
+
+
+@cache
+def stream_rate(size: int) -> float:
+    """Return the bytes a second of `torch.add(a, b, out=h)` over so many bytes."""
+    numbers = max(size // 12, 1)
+    a, b, h = (torch.ones(numbers) for _ in range(3))
+    return 12 * numbers / paired({"add": lambda: torch.add(a, b, out=h)})["add"].median
+
+
+@cache
+def matrix_rate(dtype: torch.dtype = torch.float32) -> float:
+    """Return the operations a second of a product of two matrices of 1,024 rows."""
+    a, b, c = (torch.ones(1024, 1024, dtype=dtype) for _ in range(3))
+    return 2 * 1024**3 / paired({"mm": lambda: torch.mm(a, b, out=c)})["mm"].median
+
+
+@cache
+def cached_rate() -> float:
+    """Return the bytes a second of `torch.add` on one thread within 768 kB, a core's own cache."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    a, b, h = (torch.ones(65536) for _ in range(3))
+
+    def run() -> None:
+        for _ in range(100):
+            torch.add(a, b, out=h)
+
+    try:
+        return 100 * 12 * 65536 / paired({"add": run})["add"].median
+    finally:
+        torch.set_num_threads(before)
