@@ -3,6 +3,7 @@
 #include <fstream>
 
 #include "arrays.h"
+#include "ops.h"
 
 #if defined(__APPLE__)
 #include <sys/sysctl.h>
@@ -10,7 +11,8 @@
 
 namespace statewise {
 
-void bind_scan(nb::module_& module);
+#define DECLARE(op) void bind_##op(nb::module_& module);
+STATEWISE_OPS(DECLARE)
 
 namespace {
 
@@ -92,5 +94,6 @@ NB_MODULE(_native, module) {
   module.def(
       "set_cache", [](int64_t bytes) { cache = bytes; }, "bytes"_a,
       "Take the last-level cache to be this large; tensors beyond it are written around it.");
-  bind_scan(module);
+#define BIND(op) bind_##op(module);
+  STATEWISE_OPS(BIND)
 }

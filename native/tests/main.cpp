@@ -2,8 +2,10 @@
 #include <cstdio>
 
 #include "../levels.h"
+#include "ops.h"
 
-bool test_scan();
+#define DECLARE(op) bool test_##op();
+STATEWISE_OPS(DECLARE)
 
 int main() {
   using namespace statewise;
@@ -11,9 +13,13 @@ int main() {
   for (int level = 0; level < level_count; level++) {
     if (!level_supported(level)) continue;
     set_level(level);
-    const bool scan = test_scan();
-    std::printf("%s: scan %s\n", level_names[level], scan ? "agrees" : "DISAGREES");
-    good = good && scan;
+#define RUN(op)                                                                                \
+  {                                                                                            \
+    const bool agrees = test_##op();                                                           \
+    std::printf("%s: " #op " %s\n", level_names[level], agrees ? "agrees" : "DISAGREES");      \
+    good = good && agrees;                                                                     \
+  }
+    STATEWISE_OPS(RUN)
   }
   return good ? 0 : 1;
 }
