@@ -1,0 +1,544 @@
+#include "selective_scan.h"
+
+#include "lanes.h"
+
+namespace statewise {
+namespace STATEWISE_LEVEL {
+namespace {
+
+constexpr int64_t chunk = selective_chunk;
+constexpr int64_t block = 16;  // states whose B and C are laid out at once
+
+template <class W>
+constexpr int64_t tile_of = selective_tile(sizeof(W) == 8 ? Stored::float64 : Stored::float32);
+
+// Numbers of a chunk as the recurrence reads them: for one vector of channels, all times in a row.
+template <class W>
+struct Laid {
+  alignas(64) W at[tile_of<W>][chunk];
+  W* of(int64_t vector, int64_t t) { return &at[0][0] + (vector * chunk + t) * lanes<W>; }
+};
+
+// One row of a batch and one tile of channels within a group.
+struct Place {
+  int64_t row, group, from, width;  // `from` counts within the group
+  int64_t channel;                  // and this within all
+};
+
+// Calls visit(place) for part `part` of all channels, cut into tiles; no result depends on where.
+template <class W, class Visit>
+inline void for_places(const SelectiveScanInputs& in, int part, int parts, Visit visit) {
+  for_tiles(in.batch * in.groups, in.dim, part, parts,
+            [&](int64_t row, int64_t from, int64_t width) {
+              for (int64_t at = from; at < from + width; at += tile_of<W>) {
+                const int64_t rest = from + width - at, group = row % in.groups;
+                visit(Place{row / in.groups, group, at, rest < tile_of<W> ? rest : tile_of<W>,
+                            group * in.dim + at});
+              }
+            });
+}
+
+template <class W>
+inline const W* from(const void* data, int64_t offset) {
+  return static_cast<const W*>(data) + offset;
+}
+template <class W>
+inline W* into(void* data, int64_t offset) {
+  return static_cast<W*>(data) + offset;
+}
+
+template <class S, class W>
+inline Vector<W> read(const S* at, int64_t count) {
+  alignas(64) W wide[lanes<W>] = {};
+  if (count >= lanes<W>)
+    for (int64_t i = 0; i < lanes<W>; i++) wide[i] = widen(at[i]);
+  else
+    for (int64_t i = 0; i < count; i++) wide[i] = widen(at[i]);
+  return load(wide);
+}
+template <class S, class W>
+inline void write(S* at, Vector<W> x, int64_t count) {
+  alignas(64) W wide[lanes<W>];
+  store(wide, x);
+  if (count >= lanes<W>)
+    for (int64_t i = 0; i < lanes<W>; i++) at[i] = narrow<S>(wide[i]);
+  else
+    for (int64_t i = 0; i < count; i++) at[i] = narrow<S>(wide[i]);
+}
+
+// Lanes that lie `stride` apart, as the channels of (channels, state) do.
+template <class W>
+inline Vector<W> gather(const W* at, int64_t stride, int64_t count) {
+  alignas(64) W all[lanes<W>] = {};
+  for (int64_t i = 0; i < count; i++) all[i] = at[i * stride];
+  return load(all);
+}
+template <class W>
+inline void scatter(W* at, int64_t stride, Vector<W> x, int64_t count) {
+  alignas(64) W all[lanes<W>];
+  store(all, x);
+  for (int64_t i = 0; i < count; i++) at[i * stride] = all[i];
+}
+
+template <class W>
+inline Vector<W> exponential(Vector<W> x) {
+  return exp2(x * W(1.4426950408889634));
+}
+template <class W>
+inline Vector<W> sigmoid(Vector<W> x) {
+  return W(1) / (W(1) + exponential<W>(-x));
+}
+template <class W>
+inline Vector<W> softplus(Vector<W> x) {
+  const Vector<W> e = exponential<W>(x < W(0) ? x : -x);
+  // log(1 + e) = 2 artanh(w), by its series: w is at most a third.
+  const Vector<W> w = e / (W(2) + e), square = w * w;
+  constexpr int terms = sizeof(W) == 4 ? 8 : 17;
+  Vector<W> series = Vector<W>{} + W(1) / (2 * terms - 1);
+#pragma GCC unroll 16
+  for (int i = terms - 1; i > 0; i--) series = series * square + W(1) / (2 * i - 1);
+  return (x > W(0) ? x : Vector<W>{}) + W(2) * w * series;
+}
+
+// The inputs of one place, a vector of channels at one time.
+template <class S, class W>
+struct Inputs {
+  const SelectiveScanInputs& in;
+  const Place& place;
+  const S *x, *step_size, *gate;
+
+  Inputs(const SelectiveScanInputs& in, const Place& place)
+      : in(in),
+        place(place),
+        x(walk<S>(in.x, place.row, 0, place.channel).at),
+        step_size(walk<S>(in.step_size, place.row, 0, place.channel).at),
+        gate(in.gate.data ? walk<S>(in.gate, place.row, 0, place.channel).at : nullptr) {}
+
+  Vector<W> x_at(int64_t t, int64_t i, int64_t count) const {
+    return read<S, W>(x + t * in.x.time_stride + i, count);
+  }
+  Vector<W> gate_at(int64_t t, int64_t i, int64_t count) const {
+    return read<S, W>(gate + t * in.gate.time_stride + i, count);
+  }
+  // Before the softplus, where there is one.
+  Vector<W> step_at(int64_t t, int64_t i, int64_t count) const {
+    const Vector<W> given = read<S, W>(step_size + t * in.step_size.time_stride + i, count);
+    if (!in.step_bias) return given;
+    return given + load(from<W>(in.step_bias, place.channel + i), count);
+  }
+  Vector<W> skip_at(int64_t i, int64_t count) const {
+    return in.skip ? load(from<W>(in.skip, place.channel + i), count) : Vector<W>{};
+  }
+};
+
+// B or C of one chunk of times and one block of states.
+template <class W>
+struct Weights {
+  W at[chunk][block];
+
+  template <class S>
+  void fill(const Projection& p, const Place& place, int64_t begin, int64_t end, int64_t n,
+            int64_t count) {
+    const S* data = static_cast<const S*>(p.data) + place.row * p.batch_stride +
+                    place.group * p.group_stride + n;
+    for (int64_t t = begin; t < end; t++)
+      for (int64_t j = 0; j < count; j++) at[t - begin][j] = widen(data[t * p.time_stride + j]);
+  }
+};
+
+// Calls visit(begin, Constant count) for blocks of four states, then for single ones: four chains
+// of dependent additions fill the units that one would leave idle.
+template <class Visit>
+inline void for_states(int64_t count, Visit visit) {
+  int64_t j = 0;
+  for (; j + 4 <= count; j += 4) visit(j, Constant<4>());
+  for (; j < count; j++) visit(j, Constant<1>());
+}
+
+inline void mark(bool* fresh, const Mask& mask, int64_t row, int64_t begin, int64_t end) {
+  for (int64_t t = begin; t < end; t++) fresh[t - begin] = resets(mask, row, t);
+}
+
+inline int64_t slot(int64_t border, int64_t kept) { return border < kept ? border : kept - 1; }
+
+template <class S, class W>
+void forward(const SelectiveScan& a, int part, int parts) {
+  const SelectiveScanInputs& in = a.in;
+  const int64_t channels = in.groups * in.dim;
+  for_places<W>(in, part, parts, [&](const Place& place) {
+    Laid<W> step, drive, y;
+    Weights<W> B, C;
+    bool fresh[chunk];
+    const Inputs<S, W> inputs(in, place);
+    const int64_t end = length(in.mask, place.row, in.time);
+    const W* initial = from<W>(in.initial, (place.row * channels + place.channel) * in.state);
+    W* final = into<W>(a.final, (place.row * channels + place.channel) * in.state);
+    if (end == 0) memcpy(final, initial, place.width * in.state * sizeof(W));
+    const auto border = [&](int64_t index, int64_t n) {
+      const int64_t at = (place.row * a.kept + slot(index, a.kept)) * in.state + n;
+      return into<W>(a.borders, at * channels + place.channel);
+    };
+    for (int64_t begin = 0; begin < end; begin += chunk) {
+      const int64_t times = end - begin < chunk ? end - begin : chunk;
+      const bool last = begin + times == end;
+      mark(fresh, in.mask, place.row, begin, begin + times);
+      for (int64_t t = 0; t < times; t++)
+        for (int64_t i = 0, v = 0; i < place.width; i += lanes<W>, v++) {
+          const int64_t count = place.width - i;
+          const Vector<W> x = inputs.x_at(begin + t, i, count);
+          Vector<W> s = inputs.step_at(begin + t, i, count);
+          if (in.step_bias) s = softplus<W>(s);
+          store(step.of(v, t), s);
+          store(drive.of(v, t), s * x);
+          store(y.of(v, t), inputs.skip_at(i, count) * x);
+        }
+      for (int64_t n = 0; n < in.state; n += block) {
+        const int64_t states = in.state - n < block ? in.state - n : block;
+        B.template fill<S>(in.B, place, begin, begin + times, n, states);
+        C.template fill<S>(in.C, place, begin, begin + times, n, states);
+        for (int64_t i = 0, v = 0; i < place.width; i += lanes<W>, v++)
+          for_states(states, [&, i, v](int64_t j, auto count) {
+            constexpr int64_t many = decltype(count)();
+            const int64_t valid = place.width - i;
+            Vector<W> h[many], rate[many];
+            for (int64_t k = 0; k < many; k++) {
+              const int64_t state = n + j + k;
+              rate[k] = load(from<W>(in.rates, state * channels + place.channel + i), valid);
+              h[k] = begin == 0
+                         ? gather(initial + i * in.state + state, in.state,
+                                  valid < lanes<W> ? valid : lanes<W>)
+                         : load(border(begin / chunk - 1, state) + i, valid);
+            }
+            for (int64_t t = 0; t < times; t++) {
+              const Vector<W> s = load(step.of(v, t)), d = load(drive.of(v, t));
+              Vector<W> out = load(y.of(v, t));
+              if (fresh[t])
+                for (int64_t k = 0; k < many; k++) h[k] = Vector<W>{};
+              for (int64_t k = 0; k < many; k++) {
+                h[k] = exp2(s * rate[k]) * h[k] + d * B.at[t][j + k];
+                out += h[k] * C.at[t][j + k];
+              }
+              store(y.of(v, t), out);
+            }
+            for (int64_t k = 0; k < many; k++) {
+              const int64_t state = n + j + k;
+              if (last)
+                scatter(final + i * in.state + state, in.state, h[k],
+                        valid < lanes<W> ? valid : lanes<W>);
+              else
+                store(border(begin / chunk, state) + i, h[k], valid);
+            }
+          });
+      }
+      for (int64_t t = 0; t < times; t++) {
+        S* output = at<S>(a.output, place.row, begin + t, place.channel);
+        for (int64_t i = 0, v = 0; i < place.width; i += lanes<W>, v++) {
+          const int64_t count = place.width - i;
+          Vector<W> out = load(y.of(v, t));
+          if (inputs.gate) {
+            const Vector<W> z = inputs.gate_at(begin + t, i, count);
+            out *= z * sigmoid<W>(z);
+          }
+          write<S, W>(output + i, out, count);
+        }
+      }
+    }
+    clear<S>(a.output, place.row, end, in.time, place.channel, place.width);
+  });
+}
+
+template <class S, class W, bool gated>
+void backward(const SelectiveScanBackward& a, int part, int parts) {
+  const SelectiveScanInputs& in = a.in;
+  const int64_t channels = in.groups * in.dim, tiles = (in.dim + tile_of<W> - 1) / tile_of<W>;
+  const int64_t units = in.batch * in.groups * tiles;
+  for (int64_t unit = units * part / parts; unit < units * (part + 1) / parts; unit++) {
+    const int64_t row = unit / (in.groups * tiles), group = unit / tiles % in.groups;
+    const int64_t first = unit % tiles * tile_of<W>;
+    const int64_t rest = in.dim - first;
+    const Place place{row, group, first, rest < tile_of<W> ? rest : tile_of<W>,
+                      group * in.dim + first};
+    Laid<W> step, drive, y, grad_y, grad_step, grad_drive;
+    Weights<W> B, C;
+    bool fresh[chunk];
+    alignas(64) W decays[chunk][4][lanes<W>], kept[chunk][4][lanes<W>];  // of four states
+    alignas(64) W sums_B[chunk][4][lanes<W>], sums_C[chunk][4][lanes<W>];
+    alignas(64) W sums_skip[tile_of<W>] = {}, sums_bias[tile_of<W>] = {};
+    const Inputs<S, W> inputs(in, place);
+    const int64_t end = length(in.mask, row, in.time);
+    const int64_t at_state = (row * channels + place.channel) * in.state;
+    const W* initial = from<W>(in.initial, at_state);
+    const W* grad_final = from<W>(a.grad_final, at_state);
+    W* grad_initial = into<W>(a.grad_initial, at_state);
+    W* tile_B = into<W>(a.tile_B, unit * in.time * in.state);
+    W* tile_C = into<W>(a.tile_C, unit * in.time * in.state);
+    memset(tile_B + end * in.state, 0, (in.time - end) * in.state * sizeof(W));
+    memset(tile_C + end * in.state, 0, (in.time - end) * in.state * sizeof(W));
+    clear<S>(a.grad_x, row, end, in.time, place.channel, place.width);
+    clear<S>(a.grad_step_size, row, end, in.time, place.channel, place.width);
+    if (gated) clear<S>(a.grad_gate, row, end, in.time, place.channel, place.width);
+    const auto by_row = [&](void* data, int64_t n) {
+      return into<W>(data, (row * in.state + n) * channels + place.channel);
+    };
+    for (int64_t n = 0; n < in.state; n++)
+      memset(by_row(a.row_rates, n), 0, place.width * sizeof(W));
+    if (end == 0) memcpy(grad_initial, grad_final, place.width * in.state * sizeof(W));
+
+    for (int64_t begin = (end + chunk - 1) / chunk * chunk - chunk; begin >= 0; begin -= chunk) {
+      const int64_t times = end - begin < chunk ? end - begin : chunk;
+      const bool last = begin + times == end;
+      mark(fresh, in.mask, row, begin, begin + times);
+      for (int64_t t = 0; t < times; t++) {
+        const S* grad = walk<S>(a.grad_output, row, begin + t, place.channel).at;
+        for (int64_t i = 0, v = 0; i < place.width; i += lanes<W>, v++) {
+          const int64_t count = place.width - i;
+          const Vector<W> x = inputs.x_at(begin + t, i, count);
+          Vector<W> s = inputs.step_at(begin + t, i, count), g = read<S, W>(grad + i, count);
+          if (in.step_bias) s = softplus<W>(s);
+          if (gated) {
+            const Vector<W> z = inputs.gate_at(begin + t, i, count);
+            g *= z * sigmoid<W>(z);
+            store(y.of(v, t), inputs.skip_at(i, count) * x);
+          }
+          // Lanes beyond the last channel hold zeros throughout: nothing enters or leaves there.
+          store(step.of(v, t), s);
+          store(drive.of(v, t), s * x);
+          store(grad_y.of(v, t), g);
+          store(grad_step.of(v, t), Vector<W>{});
+          store(grad_drive.of(v, t), Vector<W>{});
+        }
+      }
+      for (int64_t n = 0; n < in.state; n += block) {
+        const int64_t states = in.state - n < block ? in.state - n : block;
+        B.template fill<S>(in.B, place, begin, begin + times, n, states);
+        C.template fill<S>(in.C, place, begin, begin + times, n, states);
+        for_states(states, [&](int64_t j, auto count) {
+          constexpr int64_t many = decltype(count)();
+          memset(sums_B, 0, times * sizeof sums_B[0]);
+          memset(sums_C, 0, times * sizeof sums_C[0]);
+          for (int64_t i = 0, v = 0; i < place.width; i += lanes<W>, v++) {
+            const int64_t valid = place.width - i, present = valid < lanes<W> ? valid : lanes<W>;
+            Vector<W> h[many], rate[many], sum_rate[many];
+            for (int64_t k = 0; k < many; k++) {
+              const int64_t state = n + j + k;
+              const int64_t at = (row * a.kept + begin / chunk - 1) * in.state + state;
+              rate[k] = load(from<W>(in.rates, state * channels + place.channel + i), valid);
+              h[k] = begin == 0
+                         ? gather(initial + i * in.state + state, in.state, present)
+                         : load(from<W>(a.borders, at * channels + place.channel + i), valid);
+            }
+            for (int64_t t = 0; t < times; t++) {
+              const Vector<W> s = load(step.of(v, t)), d = load(drive.of(v, t));
+              Vector<W> out{};
+              if (gated) out = load(y.of(v, t));
+              if (fresh[t])
+                for (int64_t k = 0; k < many; k++) h[k] = Vector<W>{};
+              for (int64_t k = 0; k < many; k++) {
+                const Vector<W> decay = exp2(s * rate[k]), what = decay * h[k];
+                store(decays[t][k], decay);
+                store(kept[t][k], what);
+                h[k] = what + d * B.at[t][j + k];
+                if (gated) out += h[k] * C.at[t][j + k];
+              }
+              if (gated) store(y.of(v, t), out);
+            }
+            Vector<W> g[many];  // the gradient of h
+            for (int64_t k = 0; k < many; k++) {
+              const int64_t state = n + j + k;
+              g[k] = last ? gather(grad_final + i * in.state + state, in.state, present)
+                          : load(by_row(a.carry, state) + i, valid);
+              sum_rate[k] = load(by_row(a.row_rates, state) + i, valid);
+            }
+            for (int64_t t = times - 1; t >= 0; t--) {
+              const Vector<W> s = load(step.of(v, t)), d = load(drive.of(v, t));
+              const Vector<W> dy = load(grad_y.of(v, t));
+              Vector<W> ds = load(grad_step.of(v, t)), dd = load(grad_drive.of(v, t));
+              for (int64_t k = 0; k < many; k++) {
+                const Vector<W> what = load(kept[t][k]), now = what + d * B.at[t][j + k];
+                g[k] += dy * C.at[t][j + k];
+                store(sums_C[t][k], load(sums_C[t][k]) + dy * now);
+                store(sums_B[t][k], load(sums_B[t][k]) + g[k] * d);
+                dd += g[k] * B.at[t][j + k];
+                const Vector<W> through = g[k] * what;  // the gradient of the decay's logarithm
+                ds += through * rate[k];
+                sum_rate[k] += through * s;
+                g[k] *= load(decays[t][k]);
+              }
+              if (fresh[t])
+                for (int64_t k = 0; k < many; k++) g[k] = Vector<W>{};
+              store(grad_step.of(v, t), ds);
+              store(grad_drive.of(v, t), dd);
+            }
+            for (int64_t k = 0; k < many; k++) {
+              const int64_t state = n + j + k;
+              store(by_row(a.row_rates, state) + i, sum_rate[k], valid);
+              if (begin == 0)
+                scatter(grad_initial + i * in.state + state, in.state, g[k], present);
+              else
+                store(by_row(a.carry, state) + i, g[k], valid);
+            }
+          }
+          for (int64_t t = 0; t < times; t++)
+            for (int64_t k = 0; k < many; k++) {
+              const int64_t at = (begin + t) * in.state + n + j + k;
+              tile_B[at] = sum<W>(load(sums_B[t][k]));
+              tile_C[at] = sum<W>(load(sums_C[t][k]));
+            }
+        });
+      }
+      for (int64_t t = 0; t < times; t++) {
+        S* grad_x = at<S>(a.grad_x, row, begin + t, place.channel);
+        S* grad_step_size = at<S>(a.grad_step_size, row, begin + t, place.channel);
+        for (int64_t i = 0, v = 0; i < place.width; i += lanes<W>, v++) {
+          const int64_t count = place.width - i;
+          const Vector<W> x = inputs.x_at(begin + t, i, count), dy = load(grad_y.of(v, t));
+          const Vector<W> dd = load(grad_drive.of(v, t));
+          write<S, W>(grad_x + i, dd * load(step.of(v, t)) + dy * inputs.skip_at(i, count), count);
+          store(sums_skip + i, load(sums_skip + i) + dy * x);
+          // The rates are those of powers of two.
+          Vector<W> ds = load(grad_step.of(v, t)) * W(0.6931471805599453) + dd * x;
+          if (in.step_bias) {
+            ds *= sigmoid<W>(inputs.step_at(begin + t, i, count));
+            store(sums_bias + i, load(sums_bias + i) + ds);
+          }
+          write<S, W>(grad_step_size + i, ds, count);
+          if (gated) {
+            const Vector<W> z = inputs.gate_at(begin + t, i, count), open = sigmoid<W>(z);
+            const S* grad = walk<S>(a.grad_output, row, begin + t, place.channel).at;
+            const Vector<W> slope = open * (W(1) + z * (W(1) - open));
+            write<S, W>(at<S>(a.grad_gate, row, begin + t, place.channel) + i,
+                        read<S, W>(grad + i, count) * load(y.of(v, t)) * slope, count);
+          }
+        }
+      }
+    }
+    memcpy(into<W>(a.row_skip, row * channels + place.channel), sums_skip, place.width * sizeof(W));
+    memcpy(into<W>(a.row_bias, row * channels + place.channel), sums_bias, place.width * sizeof(W));
+  }
+}
+
+template <class S, class W>
+void sums(const SelectiveScanSums& a, int part, int parts) {
+  const int64_t channels = a.groups * a.dim, tiles = (a.dim + tile_of<W> - 1) / tile_of<W>;
+  const W* rates = static_cast<const W*>(a.row_rates);
+  for (int64_t i = channels * part / parts; i < channels * (part + 1) / parts; i++) {
+    W skip = 0, bias = 0;
+    for (int64_t row = 0; row < a.batch; row++) {
+      skip += static_cast<const W*>(a.row_skip)[row * channels + i];
+      bias += static_cast<const W*>(a.row_bias)[row * channels + i];
+    }
+    if (a.grad_skip) static_cast<W*>(a.grad_skip)[i] = skip;
+    if (a.grad_step_bias) static_cast<W*>(a.grad_step_bias)[i] = bias;
+    for (int64_t n = 0; n < a.state; n++) {
+      W rate = 0;
+      for (int64_t row = 0; row < a.batch; row++)
+        rate += rates[(row * a.state + n) * channels + i];
+      static_cast<W*>(a.grad_A)[i * a.state + n] = rate;
+    }
+  }
+  const int64_t size = a.time * a.state, groups = a.batch * a.groups;
+  const auto add = [&](const void* parts_of, void* grad, int64_t at, int64_t n) {
+    const int64_t row = at / (a.time * a.groups), t = at / a.groups % a.time, group = at % a.groups;
+    const W* first = static_cast<const W*>(parts_of) +
+                     (row * a.groups + group) * tiles * size + t * a.state + n;
+    W total = 0;
+    for (int64_t tile = 0; tile < tiles; tile++) total += first[tile * size];
+    static_cast<S*>(grad)[at * a.state + n] = narrow<S>(total);
+  };
+  const int64_t all = groups * a.time;
+  for (int64_t at = all * part / parts; at < all * (part + 1) / parts; at++)
+    for (int64_t n = 0; n < a.state; n++) {
+      add(a.tile_B, a.grad_B, at, n);
+      add(a.tile_C, a.grad_C, at, n);
+    }
+}
+
+template <class W>
+void transpose(const SelectiveScanRates& a, int part, int parts) {
+  const W* A = static_cast<const W*>(a.A);
+  W* rates = static_cast<W*>(a.rates);
+  for (int64_t i = a.channels * part / parts; i < a.channels * (part + 1) / parts; i++)
+    for (int64_t n = 0; n < a.state; n++)
+      rates[n * a.channels + i] = A[i * a.state + n] * W(1.4426950408889634);
+}
+
+// Here the state lies as it is kept, and its axis in the lanes.
+template <class S, class W>
+void step(const SelectiveScanStep& a, int part, int parts) {
+  const SelectiveScanInputs& in = a.in;
+  const int64_t channels = in.groups * in.dim, all = in.batch * channels;
+  for (int64_t i = all * part / parts; i < all * (part + 1) / parts; i++) {
+    const int64_t row = i / channels, channel = i % channels;
+    const int64_t at = (row * in.groups + channel / in.dim) * in.state;
+    const S *B = static_cast<const S*>(in.B.data) + at, *C = static_cast<const S*>(in.C.data) + at;
+    const W x = widen(static_cast<const S*>(in.x.data)[i]);
+    W s = widen(static_cast<const S*>(in.step_size.data)[i]);
+    if (in.step_bias) s = softplus<W>(Vector<W>{} + (s + from<W>(in.step_bias, channel)[0]))[0];
+    const W* rates = from<W>(in.rates, channel * in.state);
+    const W* initial = from<W>(in.initial, i * in.state);
+    W* final = into<W>(a.final, i * in.state);
+    Vector<W> out{};
+    for (int64_t n = 0; n < in.state; n += lanes<W>) {
+      const int64_t count = in.state - n;
+      const Vector<W> decay = exponential<W>(load(rates + n, count) * s);
+      const Vector<W> h = decay * load(initial + n, count) + read<S, W>(B + n, count) * (s * x);
+      store(final + n, h, count);
+      out += h * read<S, W>(C + n, count);
+    }
+    W y = sum<W>(out);
+    if (in.skip) y += from<W>(in.skip, channel)[0] * x;
+    if (in.gate.data) {
+      const W z = widen(static_cast<const S*>(in.gate.data)[i]);
+      y *= z * sigmoid<W>(Vector<W>{} + z)[0];
+    }
+    static_cast<S*>(a.output)[i] = narrow<S>(y);
+  }
+}
+
+template <class S, class W>
+void backward(const SelectiveScanBackward& a, int part, int parts) {
+  if (a.in.gate.data) backward<S, W, true>(a, part, parts);
+  else backward<S, W, false>(a, part, parts);
+}
+
+}  // namespace
+
+void selective_scan_rates(const SelectiveScanRates& a, int part, int parts) {
+  if (a.stored == Stored::float64) transpose<double>(a, part, parts);
+  else transpose<float>(a, part, parts);
+}
+
+void selective_scan(const SelectiveScan& a, int part, int parts) {
+  switch (a.in.stored) {
+    case Stored::float32: return forward<float, float>(a, part, parts);
+    case Stored::float64: return forward<double, double>(a, part, parts);
+    case Stored::bfloat16: return forward<bfloat16, float>(a, part, parts);
+  }
+}
+
+void selective_scan_backward(const SelectiveScanBackward& a, int part, int parts) {
+  switch (a.in.stored) {
+    case Stored::float32: return backward<float, float>(a, part, parts);
+    case Stored::float64: return backward<double, double>(a, part, parts);
+    case Stored::bfloat16: return backward<bfloat16, float>(a, part, parts);
+  }
+}
+
+void selective_scan_sums(const SelectiveScanSums& a, int part, int parts) {
+  switch (a.stored) {
+    case Stored::float32: return sums<float, float>(a, part, parts);
+    case Stored::float64: return sums<double, double>(a, part, parts);
+    case Stored::bfloat16: return sums<bfloat16, float>(a, part, parts);
+  }
+}
+
+void selective_scan_step(const SelectiveScanStep& a, int part, int parts) {
+  switch (a.in.stored) {
+    case Stored::float32: return step<float, float>(a, part, parts);
+    case Stored::float64: return step<double, double>(a, part, parts);
+    case Stored::bfloat16: return step<bfloat16, float>(a, part, parts);
+  }
+}
+
+}  // namespace STATEWISE_LEVEL
+}  // namespace statewise
