@@ -185,19 +185,49 @@ void backward(const Array& x, const Array& step_size, const Array& A, const Arra
   run(table_of_selective_scan_sums, sums, summed + size, threads);
 }
 
+// A step's (batch, dim), of the type of x, as a sequence of one time.
+Sequence moment(const char* name, const Array& array, const Array& x) {
+  if (!has_shape(array, {static_cast<int64_t>(x.shape(0)), static_cast<int64_t>(x.shape(1))}) ||
+      array.dtype() != x.dtype() || (array.shape(1) > 1 && array.stride(1) != 1))
+    refuse(name, array, words(x) + ", of the type of x and contiguous along its last axis");
+  return {array.data(), array.stride(0), 0};
+}
+
+// A step's (batch, state), shared by all channels, or (batch, groups, state).
+Projection moment_projection(const char* name, const Array& array, const Array& x,
+                             const Array& like) {
+  const size_t last = like.ndim() - 1;
+  bool fits = like.ndim() == 2 || like.ndim() == 3;
+  fits = fits && array.ndim() == like.ndim() && array.shape(0) == x.shape(0) &&
+         array.dtype() == x.dtype() && (array.shape(last) <= 1 || array.stride(last) == 1);
+  for (size_t axis = 1; fits && axis <= last; axis++) fits = array.shape(axis) == like.shape(axis);
+  if (!fits) refuse(name, array, "(batch, state) or (batch, groups, state), of the type of x");
+  return {array.data(), array.stride(0), 0, last == 2 ? array.stride(1) : 0};
+}
+
 void step(const Array& x, const Array& step_size, const Array& A, const Array& B, const Array& C,
           const MaybeArray& skip, const MaybeArray& gate, const MaybeArray& step_bias,
           const Array& initial, const Array& output, const Array& final, int threads) {
-  const SelectiveScanInputs in =
-      inputs(x, step_size, A, B, C, skip, gate, step_bias, initial, {}, {});
-  const int64_t channels = in.groups * in.dim;
-  for (const Array* array : {&x, &step_size, &B, &C, &output})
-    if (array->shape(1) != 1 || !contiguous(*array)) refuse("x", *array, "one contiguous time");
-  if (gate && !contiguous(*gate)) refuse("gate", *gate, "contiguous");
-  const SelectiveScanStep a{in, mutable_sequence("output", output, x).data,
-                            wide("final", final, in.stored, {in.batch, channels, in.state})};
+  if (x.ndim() != 2) refuse("x", x, "(batch, dim)");
+  const Stored stored = stored_of("x", x);
+  const int64_t batch = x.shape(0), channels = x.shape(1);
+  const Projection b = moment_projection("B", B, x, B), c = moment_projection("C", C, x, B);
+  const int64_t groups = B.ndim() == 3 ? B.shape(1) : 1, state = B.shape(B.ndim() - 1);
+  if (groups == 0 || channels % groups) refuse("B", B, "of as many groups as divide dim");
+  const Sequence out = moment("output", output, x);
+  if (!contiguous(output)) refuse("output", output, "contiguous");
+  const SelectiveScanStep a{
+      {stored, batch, 1, groups, channels / groups, state, moment("x", x, x),
+       moment("step_size", step_size, x),
+       gate ? moment("gate", *gate, x) : Sequence{nullptr, 0, 0}, b, c,
+       wide("A", A, stored, {channels, state}), wide("skip", skip, stored, {channels}),
+       wide("step_bias", step_bias, stored, {channels}),
+       wide("initial", initial, stored, {batch, channels, state}),
+       Mask{nullptr, 0, 0, nullptr}},
+      const_cast<void*>(out.data),
+      wide("final", final, stored, {batch, channels, state})};
   nb::gil_scoped_release released;
-  run(table_of_selective_scan_step, a, work(in) / 8, threads);
+  run(table_of_selective_scan_step, a, work(a.in) / 8, threads);
 }
 
 }  // namespace

@@ -462,36 +462,60 @@ void transpose(const SelectiveScanRates& a, int part, int parts) {
       rates[n * a.channels + i] = A[i * a.state + n] * W(1.4426950408889634);
 }
 
-// Here the state lies as it is kept, and its axis in the lanes.
+// The weighted sum of the next states of one channel, which are stored. Here the state lies as it
+// is kept, and its axis in the lanes.
+template <class S, class W, class Count>
+inline Vector<W> step_of(W* next, const W* h, const W* A, const S* B, const S* C, W s, W drive,
+                         Count states) {
+  Vector<W> sums{};
+  for (int64_t n = 0; n < states; n += lanes<W>) {
+    const int64_t count = states - n;
+    const Vector<W> decay = exponential<W>(load(A + n, count) * s);
+    const Vector<W> now = decay * load(h + n, count) + read<S, W>(B + n, count) * drive;
+    store(next + n, now, count);
+    sums += now * read<S, W>(C + n, count);
+  }
+  return sums;
+}
+
 template <class S, class W>
 void step(const SelectiveScanStep& a, int part, int parts) {
   const SelectiveScanInputs& in = a.in;
   const int64_t channels = in.groups * in.dim, all = in.batch * channels;
-  for (int64_t i = all * part / parts; i < all * (part + 1) / parts; i++) {
-    const int64_t row = i / channels, channel = i % channels;
-    const int64_t at = (row * in.groups + channel / in.dim) * in.state;
-    const S *B = static_cast<const S*>(in.B.data) + at, *C = static_cast<const S*>(in.C.data) + at;
-    const W x = widen(static_cast<const S*>(in.x.data)[i]);
-    W s = widen(static_cast<const S*>(in.step_size.data)[i]);
-    if (in.step_bias) s = softplus<W>(Vector<W>{} + (s + from<W>(in.step_bias, channel)[0]))[0];
-    const W* rates = from<W>(in.rates, channel * in.state);
-    const W* initial = from<W>(in.initial, i * in.state);
-    W* final = into<W>(a.final, i * in.state);
-    Vector<W> out{};
-    for (int64_t n = 0; n < in.state; n += lanes<W>) {
-      const int64_t count = in.state - n;
-      const Vector<W> decay = exponential<W>(load(rates + n, count) * s);
-      const Vector<W> h = decay * load(initial + n, count) + read<S, W>(B + n, count) * (s * x);
-      store(final + n, h, count);
-      out += h * read<S, W>(C + n, count);
+  const int64_t stop = all * (part + 1) / parts;
+  int64_t i = all * part / parts;
+  while (i < stop) {
+    // A vector of channels, or fewer where a group or the part ends.
+    const int64_t row = i / channels, channel = i % channels, group = channel / in.dim;
+    int64_t count = in.dim - channel % in.dim;
+    if (count > stop - i) count = stop - i;
+    if (count > lanes<W>) count = lanes<W>;
+    const auto projected = [&](const Projection& p) {
+      return static_cast<const S*>(p.data) + row * p.batch_stride + group * p.group_stride;
+    };
+    const S *B = projected(in.B), *C = projected(in.C);
+    const Inputs<S, W> inputs(in, {row, group, channel % in.dim, count, channel});
+    const Vector<W> x = inputs.x_at(0, 0, count);
+    Vector<W> s = inputs.step_at(0, 0, count);
+    if (in.step_bias) s = softplus<W>(s);
+    const Vector<W> drive = s * x;
+    alignas(64) W sums[lanes<W>] = {};
+    for (int64_t k = 0; k < count; k++) {
+      const int64_t at = (i + k) * in.state;
+      const auto states = [&](auto number) {
+        return sum<W>(step_of<S, W>(into<W>(a.final, at), from<W>(in.initial, at),
+                                    from<W>(in.rates, (channel + k) * in.state), B, C, s[k],
+                                    drive[k], number));
+      };
+      sums[k] = in.state == 16 ? states(Constant<16>()) : states(in.state);
     }
-    W y = sum<W>(out);
-    if (in.skip) y += from<W>(in.skip, channel)[0] * x;
-    if (in.gate.data) {
-      const W z = widen(static_cast<const S*>(in.gate.data)[i]);
-      y *= z * sigmoid<W>(Vector<W>{} + z)[0];
+    Vector<W> y = load(sums) + inputs.skip_at(0, count) * x;
+    if (inputs.gate) {
+      const Vector<W> z = inputs.gate_at(0, 0, count);
+      y *= z * sigmoid<W>(z);
     }
-    static_cast<S*>(a.output)[i] = narrow<S>(y);
+    write<S, W>(static_cast<S*>(a.output) + i, y, count);
+    i += count;
   }
 }
 

@@ -78,10 +78,10 @@ struct SelectiveScanRates {
   void* rates;
 };
 
-// One step, with everything contiguous and h (batch, groups * dim, state).
+// One step: time is 1, and A itself is in place of `rates`.
 struct SelectiveScanStep {
-  SelectiveScanInputs in;  // time is 1; A itself in place of `rates`
-  void *output, *final;
+  SelectiveScanInputs in;
+  void *output, *final;  // contiguous
 };
 
 STATEWISE_KERNEL(selective_scan_rates, SelectiveScanRates)

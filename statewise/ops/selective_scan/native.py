@@ -28,33 +28,23 @@ def selective_scan(
 
 
 def selective_scan_step(
-    x: Float[Tensor, "batch dim"],
-    step_size: Float[Tensor, "batch dim"],
-    A: Float[Tensor, "dim state"],
-    B: Float[Tensor, "batch groups state"],
-    C: Float[Tensor, "batch groups state"],
-    h: Float[Tensor, "batch dim state"],
-    *,
-    skip: Float[Tensor, " dim"] | None = None,
-    gate: Float[Tensor, "batch dim"] | None = None,
-    step_bias: Float[Tensor, " dim"] | None = None,
-) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim state"]]:
-    """Return y and the next h, of which nothing is differentiated."""
+    x: Tensor,
+    step_size: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    skip: Tensor | None,
+    gate: Tensor | None,
+    step_bias: Tensor | None,
+    h: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Return y and the next h, of which nothing is differentiated.
+
+    What does not fit, or needs another layout or precision, is a ValueError.
+    """
     output, final = empty(x.shape, dtype=x.dtype), empty(h.shape, dtype=h.dtype)
-    backends.run(
-        core().selective_scan_step,
-        x.contiguous(),
-        step_size.contiguous(),
-        A.contiguous(),
-        B.contiguous(),
-        C.contiguous(),
-        None if skip is None else skip.contiguous(),
-        None if gate is None else gate.contiguous(),
-        None if step_bias is None else step_bias.contiguous(),
-        h.contiguous(),
-        output,
-        final,
-    )
+    kernel, inputs = core().selective_scan_step, (x, step_size, A, B, C, skip, gate, step_bias, h)
+    backends.run(kernel, *inputs, output, final)
     return output, final
 
 
