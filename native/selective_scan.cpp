@@ -104,7 +104,7 @@ inline Vector<W> softplus(Vector<W> x) {
 template <class S, class W>
 struct Inputs {
   const SelectiveScanInputs& in;
-  const Place& place;
+  const Place place;
   const S *x, *step_size, *gate;
 
   Inputs(const SelectiveScanInputs& in, const Place& place)

