@@ -20,47 +20,16 @@ class Scratch {
   void* memory_;
 };
 
-bool has_shape(const Array& array, std::initializer_list<int64_t> shape) {
-  if (array.ndim() != shape.size()) return false;
-  size_t axis = 0;
-  for (int64_t size : shape)
-    if (static_cast<int64_t>(array.shape(axis++)) != size) return false;
-  return true;
-}
-
-bool contiguous(const Array& array) {
+// Contiguous numbers in the type of the arithmetic; null where they may be absent and are.
+template <int rank, class Given>
+void* dense(const char* name, const Given& given, const int64_t (&shape)[rank], Stored stored) {
+  const MaybeArray array = given;
+  if (!array) return nullptr;
+  strided(name, *array, shape, stored);
   int64_t stride = 1;
-  for (size_t axis = array.ndim(); axis-- > 0;) {
-    if (array.shape(axis) > 1 && array.stride(axis) != stride) return array.size() == 0;
-    stride *= static_cast<int64_t>(array.shape(axis));
-  }
-  return true;
-}
-
-// Contiguous numbers in the type of the arithmetic; null where there are none and may be none.
-void* wide(const char* name, const Array& array, Stored stored,
-           std::initializer_list<int64_t> shape) {
-  const bool fits = stored == Stored::float64 ? array.dtype() == nb::dtype<double>()
-                                              : array.dtype() == nb::dtype<float>();
-  if (!has_shape(array, shape) || !fits || !contiguous(array)) {
-    std::string text = "(";
-    for (int64_t size : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(size);
-    refuse(name, array, "a contiguous " + text + ") in the precision of the state");
-  }
-  return array.data();
-}
-void* wide(const char* name, const MaybeArray& array, Stored stored,
-           std::initializer_list<int64_t> shape) {
-  return array ? wide(name, *array, stored, shape) : nullptr;
-}
-
-Projection projection(const char* name, const Array& array, const Array& x, const Array& like) {
-  if (array.ndim() != 4 || array.shape(0) != x.shape(0) || array.shape(1) != x.shape(1) ||
-      array.shape(2) != like.shape(2) || array.shape(3) != like.shape(3) ||
-      array.dtype() != x.dtype() || (array.shape(3) > 1 && array.stride(3) != 1))
-    refuse(name, array,
-           "(batch, time, groups, state), of the type of x and contiguous along its last axis");
-  return {array.data(), array.stride(0), array.stride(1), array.stride(2)};
+  for (int axis = rank - 1; array->size() && axis >= 0; stride *= shape[axis--])
+    if (shape[axis] > 1 && array->stride(axis) != stride) refuse(name, *array, "contiguous");
+  return array->data();
 }
 
 SelectiveScanInputs inputs(const Array& x, const Array& step_size, const Array& A, const Array& B,
@@ -68,9 +37,11 @@ SelectiveScanInputs inputs(const Array& x, const Array& step_size, const Array& 
                            const MaybeArray& step_bias, const Array& initial,
                            const MaybeArray& reset, const MaybeArray& lengths) {
   const Shape shape = shape_of("x", x);
-  const Projection b = projection("B", B, x, B), c = projection("C", C, x, B);
+  if (B.ndim() != 4) refuse("B", B, "(batch, time, groups, state)");
   const int64_t groups = B.shape(2), state = B.shape(3);
   if (groups == 0 || shape.dim % groups) refuse("B", B, "of as many groups as divide dim");
+  const int64_t projected[] = {shape.batch, shape.time, groups, state};
+  const Stored work = wide(shape.stored);
   return {shape.stored,
           shape.batch,
           shape.time,
@@ -80,13 +51,13 @@ SelectiveScanInputs inputs(const Array& x, const Array& step_size, const Array& 
           sequence("x", x, x),
           sequence("step_size", step_size, x),
           gate ? sequence("gate", *gate, x) : Sequence{nullptr, 0, 0},
-          b,
-          c,
-          wide("A", A, shape.stored, {shape.dim, state}),
-          wide("skip", skip, shape.stored, {shape.dim}),
-          wide("step_bias", step_bias, shape.stored, {shape.dim}),
-          wide("initial", initial, shape.stored, {shape.batch, shape.dim, state}),
-          mask(reset, lengths, shape)};
+          strided("B", B, projected, shape.stored),
+          strided("C", C, projected, shape.stored),
+          dense("A", A, {shape.dim, state}, work),
+          dense("skip", skip, {shape.dim}, work),
+          dense("step_bias", step_bias, {shape.dim}, work),
+          dense("initial", initial, {shape.batch, shape.dim, state}, work),
+          mask(reset, lengths, shape.batch, shape.time)};
 }
 
 // What one state of one channel at one time costs, in units of the scan's.
@@ -107,7 +78,7 @@ void transpose_rates(SelectiveScanInputs& in, void* rates, int threads) {
 int64_t kept_borders(const Array& borders, const SelectiveScanInputs& in) {
   const int64_t channels = in.groups * in.dim;
   const int64_t kept = borders.ndim() == 4 ? borders.shape(1) : 0;
-  wide("borders", borders, in.stored, {in.batch, kept, in.state, channels});
+  dense("borders", borders, {in.batch, kept, in.state, channels}, wide(in.stored));
   return kept;
 }
 
@@ -122,7 +93,7 @@ void forward(const Array& x, const Array& step_size, const Array& A, const Array
   if (kept == 0 && in.time > selective_chunk)
     refuse("borders", borders, "one at least, where there are chunks");
   const MutableSequence out = mutable_sequence("output", output, x);
-  void* last = wide("final", final, in.stored, {in.batch, channels, in.state});
+  void* last = dense("final", final, {in.batch, channels, in.state}, wide(in.stored));
   nb::gil_scoped_release released;
   const Scratch rates(in.stored, channels * in.state);
   transpose_rates(in, rates, threads);
@@ -143,16 +114,13 @@ void backward(const Array& x, const Array& step_size, const Array& A, const Arra
   const int64_t channels = in.groups * in.dim, kept = kept_borders(borders, in);
   if (kept < (in.time - 1) / selective_chunk)
     refuse("borders", borders, "as many as there are borders between chunks");
-  projection("grad_B", grad_B, x, B), projection("grad_C", grad_C, x, B);
-  if (!contiguous(grad_B)) refuse("grad_B", grad_B, "contiguous");
-  if (!contiguous(grad_C)) refuse("grad_C", grad_C, "contiguous");
   if (gate.has_value() != grad_gate.has_value())
     refuse("x", x, "given with a gate and its gradient, or with neither");
   const int64_t size = in.batch * channels * in.state, width = selective_tile(in.stored);
   const int64_t tiles = (in.dim + width - 1) / width;
   const int64_t summed = in.batch * in.groups * tiles * in.time * in.state;
   const auto of_state = [&](const char* name, const Array& array) {
-    return wide(name, array, in.stored, {in.batch, channels, in.state});
+    return dense(name, array, {in.batch, channels, in.state}, wide(in.stored));
   };
   SelectiveScanBackward a{in,
                           borders.data(),
@@ -165,10 +133,12 @@ void backward(const Array& x, const Array& step_size, const Array& A, const Arra
                                     : MutableSequence{nullptr, 0, 0},
                           of_state("grad_initial", grad_initial)};
   SelectiveScanSums sums{in.stored, in.batch, in.time, in.groups, in.dim, in.state};
-  sums.grad_A = wide("grad_A", grad_A, in.stored, {channels, in.state});
-  sums.grad_skip = wide("grad_skip", grad_skip, in.stored, {channels});
-  sums.grad_step_bias = wide("grad_step_bias", grad_step_bias, in.stored, {channels});
-  sums.grad_B = grad_B.data(), sums.grad_C = grad_C.data();
+  const int64_t projected[] = {in.batch, in.time, in.groups, in.state};
+  sums.grad_A = dense("grad_A", grad_A, {channels, in.state}, wide(in.stored));
+  sums.grad_B = dense("grad_B", grad_B, projected, in.stored);
+  sums.grad_C = dense("grad_C", grad_C, projected, in.stored);
+  sums.grad_skip = dense("grad_skip", grad_skip, {channels}, wide(in.stored));
+  sums.grad_step_bias = dense("grad_step_bias", grad_step_bias, {channels}, wide(in.stored));
   nb::gil_scoped_release released;
   const Scratch rates(in.stored, channels * in.state), carry(in.stored, size);
   const Scratch row_rates(in.stored, size), row_skip(in.stored, in.batch * channels);
@@ -185,49 +155,46 @@ void backward(const Array& x, const Array& step_size, const Array& A, const Arra
   run(table_of_selective_scan_sums, sums, summed + size, threads);
 }
 
-// A step's (batch, dim), of the type of x, as a sequence of one time.
-Sequence moment(const char* name, const Array& array, const Array& x) {
-  if (!has_shape(array, {static_cast<int64_t>(x.shape(0)), static_cast<int64_t>(x.shape(1))}) ||
-      array.dtype() != x.dtype() || (array.shape(1) > 1 && array.stride(1) != 1))
-    refuse(name, array, words(x) + ", of the type of x and contiguous along its last axis");
-  return {array.data(), array.stride(0), 0};
-}
-
-// A step's (batch, state), shared by all channels, or (batch, groups, state).
-Projection moment_projection(const char* name, const Array& array, const Array& x,
-                             const Array& like) {
-  const size_t last = like.ndim() - 1;
-  bool fits = like.ndim() == 2 || like.ndim() == 3;
-  fits = fits && array.ndim() == like.ndim() && array.shape(0) == x.shape(0) &&
-         array.dtype() == x.dtype() && (array.shape(last) <= 1 || array.stride(last) == 1);
-  for (size_t axis = 1; fits && axis <= last; axis++) fits = array.shape(axis) == like.shape(axis);
-  if (!fits) refuse(name, array, "(batch, state) or (batch, groups, state), of the type of x");
-  return {array.data(), array.stride(0), 0, last == 2 ? array.stride(1) : 0};
-}
-
 void step(const Array& x, const Array& step_size, const Array& A, const Array& B, const Array& C,
           const MaybeArray& skip, const MaybeArray& gate, const MaybeArray& step_bias,
           const Array& initial, const Array& output, const Array& final, int threads) {
   if (x.ndim() != 2) refuse("x", x, "(batch, dim)");
-  const Stored stored = stored_of("x", x);
+  const Stored stored = stored_of("x", x), work = wide(stored);
   const int64_t batch = x.shape(0), channels = x.shape(1);
-  const Projection b = moment_projection("B", B, x, B), c = moment_projection("C", C, x, B);
-  const int64_t groups = B.ndim() == 3 ? B.shape(1) : 1, state = B.shape(B.ndim() - 1);
+  const bool grouped = B.ndim() == 3;
+  if (!grouped && B.ndim() != 2) refuse("B", B, "(batch, state) or (batch, groups, state)");
+  const int64_t groups = grouped ? B.shape(1) : 1, state = B.shape(grouped ? 2 : 1);
   if (groups == 0 || channels % groups) refuse("B", B, "of as many groups as divide dim");
-  const Sequence out = moment("output", output, x);
-  if (!contiguous(output)) refuse("output", output, "contiguous");
-  const SelectiveScanStep a{
-      {stored, batch, 1, groups, channels / groups, state, moment("x", x, x),
-       moment("step_size", step_size, x),
-       gate ? moment("gate", *gate, x) : Sequence{nullptr, 0, 0}, b, c,
-       wide("A", A, stored, {channels, state}), wide("skip", skip, stored, {channels}),
-       wide("step_bias", step_bias, stored, {channels}),
-       wide("initial", initial, stored, {batch, channels, state}),
-       Mask{nullptr, 0, 0, nullptr}},
-      const_cast<void*>(out.data),
-      wide("final", final, stored, {batch, channels, state})};
+  const auto sequence = [&](const char* name, const Array& array) {
+    return Sequence{array.data(), strided(name, array, {batch, channels}, stored).stride[0], 0};
+  };
+  const auto projection = [&](const char* name, const Array& array) {
+    if (!grouped)
+      return Strided<4>{array.data(),
+                        {strided(name, array, {batch, state}, stored).stride[0], 0, 0}};
+    const auto given = strided(name, array, {batch, groups, state}, stored);
+    return Strided<4>{array.data(), {given.stride[0], 0, given.stride[1]}};
+  };
+  const SelectiveScanStep a{{stored,
+                             batch,
+                             1,
+                             groups,
+                             channels / groups,
+                             state,
+                             sequence("x", x),
+                             sequence("step_size", step_size),
+                             gate ? sequence("gate", *gate) : Sequence{nullptr, 0, 0},
+                             projection("B", B),
+                             projection("C", C),
+                             dense("A", A, {channels, state}, work),
+                             dense("skip", skip, {channels}, work),
+                             dense("step_bias", step_bias, {channels}, work),
+                             dense("initial", initial, {batch, channels, state}, work),
+                             Mask{nullptr, 0, 0, nullptr}},
+                            dense("output", output, {batch, channels}, stored),
+                            dense("final", final, {batch, channels, state}, work)};
   nb::gil_scoped_release released;
-  run(table_of_selective_scan_step, a, work(a.in) / 8, threads);
+  run(table_of_selective_scan_step, a, batch * channels * state, threads);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "selective_scan.h"
 
-#include "lanes.h"
+#include "kernel.h"
+#include "vector.h"
 
 namespace statewise {
 namespace STATEWISE_LEVEL {
@@ -16,7 +17,7 @@ constexpr int64_t tile_of = selective_tile(sizeof(W) == 8 ? Stored::float64 : St
 template <class W>
 struct Laid {
   alignas(64) W at[tile_of<W>][chunk];
-  W* of(int64_t vector, int64_t t) { return &at[0][0] + (vector * chunk + t) * lanes<W>; }
+  W* of(int64_t vector, int64_t t) { return &at[0][0] + (vector * chunk + t) * width<W>; }
 };
 
 // One row of a batch and one tile of channels within a group.
@@ -47,58 +48,108 @@ inline W* into(void* data, int64_t offset) {
   return static_cast<W*>(data) + offset;
 }
 
+// The first `count` numbers, or as many as fill a vector; the others are zero, or left alone.
 template <class S, class W>
 inline Vector<W> read(const S* at, int64_t count) {
-  alignas(64) W wide[lanes<W>] = {};
-  if (count >= lanes<W>)
-    for (int64_t i = 0; i < lanes<W>; i++) wide[i] = widen(at[i]);
-  else
-    for (int64_t i = 0; i < count; i++) wide[i] = widen(at[i]);
-  return load(wide);
+  if constexpr (sizeof(S) == sizeof(W)) {
+    return count >= width<W> ? load<W>(at) : load<W>(at, count);
+  } else {
+    alignas(64) W wide[width<W>] = {};
+    if (count >= width<W>)
+      for (int64_t i = 0; i < width<W>; i++) wide[i] = widen(at[i]);
+    else
+      for (int64_t i = 0; i < count; i++) wide[i] = widen(at[i]);
+    return load<W>(wide);
+  }
 }
 template <class S, class W>
 inline void write(S* at, Vector<W> x, int64_t count) {
-  alignas(64) W wide[lanes<W>];
-  store(wide, x);
-  if (count >= lanes<W>)
-    for (int64_t i = 0; i < lanes<W>; i++) at[i] = narrow<S>(wide[i]);
-  else
-    for (int64_t i = 0; i < count; i++) at[i] = narrow<S>(wide[i]);
+  if constexpr (sizeof(S) == sizeof(W)) {
+    if (count >= width<W>) store<W>(at, x);
+    else store<W>(at, x, count);
+  } else {
+    alignas(64) W wide[width<W>];
+    store<W>(wide, x);
+    if (count >= width<W>)
+      for (int64_t i = 0; i < width<W>; i++) at[i] = narrow<S>(wide[i]);
+    else
+      for (int64_t i = 0; i < count; i++) at[i] = narrow<S>(wide[i]);
+  }
 }
 
 // Lanes that lie `stride` apart, as the channels of (channels, state) do.
 template <class W>
 inline Vector<W> gather(const W* at, int64_t stride, int64_t count) {
-  alignas(64) W all[lanes<W>] = {};
+  alignas(64) W all[width<W>] = {};
   for (int64_t i = 0; i < count; i++) all[i] = at[i * stride];
-  return load(all);
+  return load<W>(all);
 }
 template <class W>
 inline void scatter(W* at, int64_t stride, Vector<W> x, int64_t count) {
-  alignas(64) W all[lanes<W>];
-  store(all, x);
+  alignas(64) W all[width<W>];
+  store<W>(all, x);
   for (int64_t i = 0; i < count; i++) at[i * stride] = all[i];
 }
 
 template <class W>
-inline Vector<W> exponential(Vector<W> x) {
-  return exp2(x * W(1.4426950408889634));
+inline W sum(Vector<W> x) {
+  alignas(64) W all[width<W>];
+  store<W>(all, x);
+  for (int64_t half = width<W> / 2; half > 0; half /= 2)
+    for (int64_t i = 0; i < half; i++) all[i] += all[i + half];
+  return all[0];
 }
-template <class W>
-inline Vector<W> sigmoid(Vector<W> x) {
-  return W(1) / (W(1) + exponential<W>(-x));
+
+// Polynomials for 2^r between -1/2 and 1/2, exactly 1 at 0, so that a state without decay is kept:
+// relative errors 9e-8 and 2e-16 beside rounding.
+template <class V>
+inline V near_one(V r, float) {
+  constexpr float terms[] = {1.0f, 0.6931469775964916f, 0.240222420835769f, 0.055507337470922596f,
+                             0.009671512722139359f, 0.001326472604196969f};
+  return polynomial(terms, r);
 }
-template <class W>
-inline Vector<W> softplus(Vector<W> x) {
-  const Vector<W> e = exponential<W>(x < W(0) ? x : -x);
-  // log(1 + e) = 2 artanh(w), by its series: w is at most a third.
-  const Vector<W> w = e / (W(2) + e), square = w * w;
-  constexpr int terms = sizeof(W) == 4 ? 8 : 17;
-  Vector<W> series = Vector<W>{} + W(1) / (2 * terms - 1);
-#pragma GCC unroll 16
-  for (int i = terms - 1; i > 0; i--) series = series * square + W(1) / (2 * i - 1);
-  return (x > W(0) ? x : Vector<W>{}) + W(2) * w * series;
+template <class V>
+inline V near_one(V r, double) {
+  constexpr double terms[] = {1.0,
+                              0.6931471805599443,
+                              0.2402265069590985,
+                              0.05550410866487372,
+                              0.009618129107695252,
+                              0.001333355813409997,
+                              0.00015403530345694041,
+                              1.525274556762532e-05,
+                              1.3215485433343277e-06,
+                              1.017325807776883e-07,
+                              7.0659003038788665e-09,
+                              5.159971906134805e-10};
+  return polynomial(terms, r);
 }
+
+// 2^p: what the scan takes most of its time for, and so without the second digits and the last care
+// of `exp`. The error is a unit in the last place beside the rounding of p; it is 0 or infinity
+// beyond the range.
+#if defined(__AVX512F__)
+inline Vector<float> power_of_two(Vector<float> p) {
+  const __m512 whole = _mm512_roundscale_ps(p, 8), rest = _mm512_reduce_ps(p, 8);
+  return _mm512_scalef_ps(near_one<Vector<float>>(rest, 0.0f), whole);
+}
+inline Vector<double> power_of_two(Vector<double> p) {
+  const __m512d whole = _mm512_roundscale_pd(p, 8), rest = _mm512_reduce_pd(p, 8);
+  return _mm512_scalef_pd(near_one<Vector<double>>(rest, 0.0), whole);
+}
+#else
+template <class V>
+inline V power_of_two(V p) {
+  using N = NumbersOf<V>;
+  using T = typename Parts<V>::number;
+  constexpr T bias = sizeof(T) == 4 ? 127 : 1023;  // of exponents, which are 0 for 2^-bias
+  p = p < -bias ? all<V>(-bias) : p;
+  p = p > bias + 1 ? all<V>(bias + 1) : p;
+  const V shifted = p + N::round;
+  const auto whole = bits_of(shifted) - bits_of(all<V>(N::round - bias));
+  return near_one(p - (shifted - N::round), T()) * number_of<V>(whole << N::mantissa);
+}
+#endif
 
 // The inputs of one place, a vector of channels at one time.
 template <class S, class W>
@@ -124,10 +175,10 @@ struct Inputs {
   Vector<W> step_at(int64_t t, int64_t i, int64_t count) const {
     const Vector<W> given = read<S, W>(step_size + t * in.step_size.time_stride + i, count);
     if (!in.step_bias) return given;
-    return given + load(from<W>(in.step_bias, place.channel + i), count);
+    return given + read<W, W>(from<W>(in.step_bias, place.channel + i), count);
   }
   Vector<W> skip_at(int64_t i, int64_t count) const {
-    return in.skip ? load(from<W>(in.skip, place.channel + i), count) : Vector<W>{};
+    return in.skip ? read<W, W>(from<W>(in.skip, place.channel + i), count) : Vector<W>{};
   }
 };
 
@@ -137,12 +188,12 @@ struct Weights {
   W at[chunk][block];
 
   template <class S>
-  void fill(const Projection& p, const Place& place, int64_t begin, int64_t end, int64_t n,
+  void fill(const Strided<4>& p, const Place& place, int64_t begin, int64_t end, int64_t n,
             int64_t count) {
-    const S* data = static_cast<const S*>(p.data) + place.row * p.batch_stride +
-                    place.group * p.group_stride + n;
+    const S* data = static_cast<const S*>(p.data) + place.row * p.stride[0] +
+                    place.group * p.stride[2] + n;
     for (int64_t t = begin; t < end; t++)
-      for (int64_t j = 0; j < count; j++) at[t - begin][j] = widen(data[t * p.time_stride + j]);
+      for (int64_t j = 0; j < count; j++) at[t - begin][j] = widen(data[t * p.stride[1] + j]);
   }
 };
 
@@ -183,61 +234,61 @@ void forward(const SelectiveScan& a, int part, int parts) {
       const bool last = begin + times == end;
       mark(fresh, in.mask, place.row, begin, begin + times);
       for (int64_t t = 0; t < times; t++)
-        for (int64_t i = 0, v = 0; i < place.width; i += lanes<W>, v++) {
+        for (int64_t i = 0, v = 0; i < place.width; i += width<W>, v++) {
           const int64_t count = place.width - i;
           const Vector<W> x = inputs.x_at(begin + t, i, count);
           Vector<W> s = inputs.step_at(begin + t, i, count);
-          if (in.step_bias) s = softplus<W>(s);
-          store(step.of(v, t), s);
-          store(drive.of(v, t), s * x);
-          store(y.of(v, t), inputs.skip_at(i, count) * x);
+          if (in.step_bias) s = softplus(s);
+          store<W>(step.of(v, t), s);
+          store<W>(drive.of(v, t), s * x);
+          store<W>(y.of(v, t), inputs.skip_at(i, count) * x);
         }
       for (int64_t n = 0; n < in.state; n += block) {
         const int64_t states = in.state - n < block ? in.state - n : block;
         B.template fill<S>(in.B, place, begin, begin + times, n, states);
         C.template fill<S>(in.C, place, begin, begin + times, n, states);
-        for (int64_t i = 0, v = 0; i < place.width; i += lanes<W>, v++)
+        for (int64_t i = 0, v = 0; i < place.width; i += width<W>, v++)
           for_states(states, [&, i, v](int64_t j, auto count) {
             constexpr int64_t many = decltype(count)();
             const int64_t valid = place.width - i;
             Vector<W> h[many], rate[many];
             for (int64_t k = 0; k < many; k++) {
               const int64_t state = n + j + k;
-              rate[k] = load(from<W>(in.rates, state * channels + place.channel + i), valid);
+              rate[k] = read<W, W>(from<W>(in.rates, state * channels + place.channel + i), valid);
               h[k] = begin == 0
                          ? gather(initial + i * in.state + state, in.state,
-                                  valid < lanes<W> ? valid : lanes<W>)
-                         : load(border(begin / chunk - 1, state) + i, valid);
+                                  valid < width<W> ? valid : width<W>)
+                         : read<W, W>(border(begin / chunk - 1, state) + i, valid);
             }
             for (int64_t t = 0; t < times; t++) {
-              const Vector<W> s = load(step.of(v, t)), d = load(drive.of(v, t));
-              Vector<W> out = load(y.of(v, t));
+              const Vector<W> s = load<W>(step.of(v, t)), d = load<W>(drive.of(v, t));
+              Vector<W> out = load<W>(y.of(v, t));
               if (fresh[t])
                 for (int64_t k = 0; k < many; k++) h[k] = Vector<W>{};
               for (int64_t k = 0; k < many; k++) {
-                h[k] = exp2(s * rate[k]) * h[k] + d * B.at[t][j + k];
+                h[k] = power_of_two(s * rate[k]) * h[k] + d * B.at[t][j + k];
                 out += h[k] * C.at[t][j + k];
               }
-              store(y.of(v, t), out);
+              store<W>(y.of(v, t), out);
             }
             for (int64_t k = 0; k < many; k++) {
               const int64_t state = n + j + k;
               if (last)
                 scatter(final + i * in.state + state, in.state, h[k],
-                        valid < lanes<W> ? valid : lanes<W>);
+                        valid < width<W> ? valid : width<W>);
               else
-                store(border(begin / chunk, state) + i, h[k], valid);
+                write<W, W>(border(begin / chunk, state) + i, h[k], valid);
             }
           });
       }
       for (int64_t t = 0; t < times; t++) {
         S* output = at<S>(a.output, place.row, begin + t, place.channel);
-        for (int64_t i = 0, v = 0; i < place.width; i += lanes<W>, v++) {
+        for (int64_t i = 0, v = 0; i < place.width; i += width<W>, v++) {
           const int64_t count = place.width - i;
-          Vector<W> out = load(y.of(v, t));
+          Vector<W> out = load<W>(y.of(v, t));
           if (inputs.gate) {
             const Vector<W> z = inputs.gate_at(begin + t, i, count);
-            out *= z * sigmoid<W>(z);
+            out *= z * sigmoid(z);
           }
           write<S, W>(output + i, out, count);
         }
@@ -261,8 +312,8 @@ void backward(const SelectiveScanBackward& a, int part, int parts) {
     Laid<W> step, drive, y, grad_y, grad_step, grad_drive;
     Weights<W> B, C;
     bool fresh[chunk];
-    alignas(64) W decays[chunk][4][lanes<W>], kept[chunk][4][lanes<W>];  // of four states
-    alignas(64) W sums_B[chunk][4][lanes<W>], sums_C[chunk][4][lanes<W>];
+    alignas(64) W decays[chunk][4][width<W>], kept[chunk][4][width<W>];  // of four states
+    alignas(64) W sums_B[chunk][4][width<W>], sums_C[chunk][4][width<W>];
     alignas(64) W sums_skip[tile_of<W>] = {}, sums_bias[tile_of<W>] = {};
     const Inputs<S, W> inputs(in, place);
     const int64_t end = length(in.mask, row, in.time);
@@ -290,22 +341,22 @@ void backward(const SelectiveScanBackward& a, int part, int parts) {
       mark(fresh, in.mask, row, begin, begin + times);
       for (int64_t t = 0; t < times; t++) {
         const S* grad = walk<S>(a.grad_output, row, begin + t, place.channel).at;
-        for (int64_t i = 0, v = 0; i < place.width; i += lanes<W>, v++) {
+        for (int64_t i = 0, v = 0; i < place.width; i += width<W>, v++) {
           const int64_t count = place.width - i;
           const Vector<W> x = inputs.x_at(begin + t, i, count);
           Vector<W> s = inputs.step_at(begin + t, i, count), g = read<S, W>(grad + i, count);
-          if (in.step_bias) s = softplus<W>(s);
+          if (in.step_bias) s = softplus(s);
           if (gated) {
             const Vector<W> z = inputs.gate_at(begin + t, i, count);
-            g *= z * sigmoid<W>(z);
-            store(y.of(v, t), inputs.skip_at(i, count) * x);
+            g *= z * sigmoid(z);
+            store<W>(y.of(v, t), inputs.skip_at(i, count) * x);
           }
           // Lanes beyond the last channel hold zeros throughout: nothing enters or leaves there.
-          store(step.of(v, t), s);
-          store(drive.of(v, t), s * x);
-          store(grad_y.of(v, t), g);
-          store(grad_step.of(v, t), Vector<W>{});
-          store(grad_drive.of(v, t), Vector<W>{});
+          store<W>(step.of(v, t), s);
+          store<W>(drive.of(v, t), s * x);
+          store<W>(grad_y.of(v, t), g);
+          store<W>(grad_step.of(v, t), Vector<W>{});
+          store<W>(grad_drive.of(v, t), Vector<W>{});
         }
       }
       for (int64_t n = 0; n < in.state; n += block) {
@@ -316,98 +367,98 @@ void backward(const SelectiveScanBackward& a, int part, int parts) {
           constexpr int64_t many = decltype(count)();
           memset(sums_B, 0, times * sizeof sums_B[0]);
           memset(sums_C, 0, times * sizeof sums_C[0]);
-          for (int64_t i = 0, v = 0; i < place.width; i += lanes<W>, v++) {
-            const int64_t valid = place.width - i, present = valid < lanes<W> ? valid : lanes<W>;
+          for (int64_t i = 0, v = 0; i < place.width; i += width<W>, v++) {
+            const int64_t valid = place.width - i, present = valid < width<W> ? valid : width<W>;
             Vector<W> h[many], rate[many], sum_rate[many];
             for (int64_t k = 0; k < many; k++) {
               const int64_t state = n + j + k;
               const int64_t at = (row * a.kept + begin / chunk - 1) * in.state + state;
-              rate[k] = load(from<W>(in.rates, state * channels + place.channel + i), valid);
+              rate[k] = read<W, W>(from<W>(in.rates, state * channels + place.channel + i), valid);
               h[k] = begin == 0
                          ? gather(initial + i * in.state + state, in.state, present)
-                         : load(from<W>(a.borders, at * channels + place.channel + i), valid);
+                         : read<W, W>(from<W>(a.borders, at * channels + place.channel + i), valid);
             }
             for (int64_t t = 0; t < times; t++) {
-              const Vector<W> s = load(step.of(v, t)), d = load(drive.of(v, t));
+              const Vector<W> s = load<W>(step.of(v, t)), d = load<W>(drive.of(v, t));
               Vector<W> out{};
-              if (gated) out = load(y.of(v, t));
+              if (gated) out = load<W>(y.of(v, t));
               if (fresh[t])
                 for (int64_t k = 0; k < many; k++) h[k] = Vector<W>{};
               for (int64_t k = 0; k < many; k++) {
-                const Vector<W> decay = exp2(s * rate[k]), what = decay * h[k];
-                store(decays[t][k], decay);
-                store(kept[t][k], what);
+                const Vector<W> decay = power_of_two(s * rate[k]), what = decay * h[k];
+                store<W>(decays[t][k], decay);
+                store<W>(kept[t][k], what);
                 h[k] = what + d * B.at[t][j + k];
                 if (gated) out += h[k] * C.at[t][j + k];
               }
-              if (gated) store(y.of(v, t), out);
+              if (gated) store<W>(y.of(v, t), out);
             }
             Vector<W> g[many];  // the gradient of h
             for (int64_t k = 0; k < many; k++) {
               const int64_t state = n + j + k;
               g[k] = last ? gather(grad_final + i * in.state + state, in.state, present)
-                          : load(by_row(a.carry, state) + i, valid);
-              sum_rate[k] = load(by_row(a.row_rates, state) + i, valid);
+                          : read<W, W>(by_row(a.carry, state) + i, valid);
+              sum_rate[k] = read<W, W>(by_row(a.row_rates, state) + i, valid);
             }
             for (int64_t t = times - 1; t >= 0; t--) {
-              const Vector<W> s = load(step.of(v, t)), d = load(drive.of(v, t));
-              const Vector<W> dy = load(grad_y.of(v, t));
-              Vector<W> ds = load(grad_step.of(v, t)), dd = load(grad_drive.of(v, t));
+              const Vector<W> s = load<W>(step.of(v, t)), d = load<W>(drive.of(v, t));
+              const Vector<W> dy = load<W>(grad_y.of(v, t));
+              Vector<W> ds = load<W>(grad_step.of(v, t)), dd = load<W>(grad_drive.of(v, t));
               for (int64_t k = 0; k < many; k++) {
-                const Vector<W> what = load(kept[t][k]), now = what + d * B.at[t][j + k];
+                const Vector<W> what = load<W>(kept[t][k]), now = what + d * B.at[t][j + k];
                 g[k] += dy * C.at[t][j + k];
-                store(sums_C[t][k], load(sums_C[t][k]) + dy * now);
-                store(sums_B[t][k], load(sums_B[t][k]) + g[k] * d);
+                store<W>(sums_C[t][k], load<W>(sums_C[t][k]) + dy * now);
+                store<W>(sums_B[t][k], load<W>(sums_B[t][k]) + g[k] * d);
                 dd += g[k] * B.at[t][j + k];
                 const Vector<W> through = g[k] * what;  // the gradient of the decay's logarithm
                 ds += through * rate[k];
                 sum_rate[k] += through * s;
-                g[k] *= load(decays[t][k]);
+                g[k] *= load<W>(decays[t][k]);
               }
               if (fresh[t])
                 for (int64_t k = 0; k < many; k++) g[k] = Vector<W>{};
-              store(grad_step.of(v, t), ds);
-              store(grad_drive.of(v, t), dd);
+              store<W>(grad_step.of(v, t), ds);
+              store<W>(grad_drive.of(v, t), dd);
             }
             for (int64_t k = 0; k < many; k++) {
               const int64_t state = n + j + k;
-              store(by_row(a.row_rates, state) + i, sum_rate[k], valid);
+              write<W, W>(by_row(a.row_rates, state) + i, sum_rate[k], valid);
               if (begin == 0)
                 scatter(grad_initial + i * in.state + state, in.state, g[k], present);
               else
-                store(by_row(a.carry, state) + i, g[k], valid);
+                write<W, W>(by_row(a.carry, state) + i, g[k], valid);
             }
           }
           for (int64_t t = 0; t < times; t++)
             for (int64_t k = 0; k < many; k++) {
               const int64_t at = (begin + t) * in.state + n + j + k;
-              tile_B[at] = sum<W>(load(sums_B[t][k]));
-              tile_C[at] = sum<W>(load(sums_C[t][k]));
+              tile_B[at] = sum<W>(load<W>(sums_B[t][k]));
+              tile_C[at] = sum<W>(load<W>(sums_C[t][k]));
             }
         });
       }
       for (int64_t t = 0; t < times; t++) {
         S* grad_x = at<S>(a.grad_x, row, begin + t, place.channel);
         S* grad_step_size = at<S>(a.grad_step_size, row, begin + t, place.channel);
-        for (int64_t i = 0, v = 0; i < place.width; i += lanes<W>, v++) {
+        for (int64_t i = 0, v = 0; i < place.width; i += width<W>, v++) {
           const int64_t count = place.width - i;
-          const Vector<W> x = inputs.x_at(begin + t, i, count), dy = load(grad_y.of(v, t));
-          const Vector<W> dd = load(grad_drive.of(v, t));
-          write<S, W>(grad_x + i, dd * load(step.of(v, t)) + dy * inputs.skip_at(i, count), count);
-          store(sums_skip + i, load(sums_skip + i) + dy * x);
+          const Vector<W> x = inputs.x_at(begin + t, i, count), dy = load<W>(grad_y.of(v, t));
+          const Vector<W> dd = load<W>(grad_drive.of(v, t));
+          write<S, W>(grad_x + i, dd * load<W>(step.of(v, t)) + dy * inputs.skip_at(i, count), count);
+          store<W>(sums_skip + i, load<W>(sums_skip + i) + dy * x);
           // The rates are those of powers of two.
-          Vector<W> ds = load(grad_step.of(v, t)) * W(0.6931471805599453) + dd * x;
+          Vector<W> ds = load<W>(grad_step.of(v, t)) * W(0.6931471805599453) + dd * x;
           if (in.step_bias) {
-            ds *= sigmoid<W>(inputs.step_at(begin + t, i, count));
-            store(sums_bias + i, load(sums_bias + i) + ds);
+            ds *= sigmoid(inputs.step_at(begin + t, i, count));
+            store<W>(sums_bias + i, load<W>(sums_bias + i) + ds);
           }
           write<S, W>(grad_step_size + i, ds, count);
           if (gated) {
-            const Vector<W> z = inputs.gate_at(begin + t, i, count), open = sigmoid<W>(z);
+            const Vector<W> z = inputs.gate_at(begin + t, i, count), open = sigmoid(z);
             const S* grad = walk<S>(a.grad_output, row, begin + t, place.channel).at;
             const Vector<W> slope = open * (W(1) + z * (W(1) - open));
             write<S, W>(at<S>(a.grad_gate, row, begin + t, place.channel) + i,
-                        read<S, W>(grad + i, count) * load(y.of(v, t)) * slope, count);
+                        read<S, W>(grad + i, count) * load<W>(y.of(v, t)) * slope, count);
           }
         }
       }
@@ -468,11 +519,11 @@ template <class S, class W, class Count>
 inline Vector<W> step_of(W* next, const W* h, const W* A, const S* B, const S* C, W s, W drive,
                          Count states) {
   Vector<W> sums{};
-  for (int64_t n = 0; n < states; n += lanes<W>) {
+  for (int64_t n = 0; n < states; n += width<W>) {
     const int64_t count = states - n;
-    const Vector<W> decay = exponential<W>(load(A + n, count) * s);
-    const Vector<W> now = decay * load(h + n, count) + read<S, W>(B + n, count) * drive;
-    store(next + n, now, count);
+    const Vector<W> decay = exp(read<W, W>(A + n, count) * s);
+    const Vector<W> now = decay * read<W, W>(h + n, count) + read<S, W>(B + n, count) * drive;
+    write<W, W>(next + n, now, count);
     sums += now * read<S, W>(C + n, count);
   }
   return sums;
@@ -489,17 +540,17 @@ void step(const SelectiveScanStep& a, int part, int parts) {
     const int64_t row = i / channels, channel = i % channels, group = channel / in.dim;
     int64_t count = in.dim - channel % in.dim;
     if (count > stop - i) count = stop - i;
-    if (count > lanes<W>) count = lanes<W>;
-    const auto projected = [&](const Projection& p) {
-      return static_cast<const S*>(p.data) + row * p.batch_stride + group * p.group_stride;
+    if (count > width<W>) count = width<W>;
+    const auto projected = [&](const Strided<4>& p) {
+      return static_cast<const S*>(p.data) + row * p.stride[0] + group * p.stride[2];
     };
     const S *B = projected(in.B), *C = projected(in.C);
     const Inputs<S, W> inputs(in, {row, group, channel % in.dim, count, channel});
     const Vector<W> x = inputs.x_at(0, 0, count);
     Vector<W> s = inputs.step_at(0, 0, count);
-    if (in.step_bias) s = softplus<W>(s);
+    if (in.step_bias) s = softplus(s);
     const Vector<W> drive = s * x;
-    alignas(64) W sums[lanes<W>] = {};
+    alignas(64) W sums[width<W>] = {};
     for (int64_t k = 0; k < count; k++) {
       const int64_t at = (i + k) * in.state;
       const auto states = [&](auto number) {
@@ -509,10 +560,10 @@ void step(const SelectiveScanStep& a, int part, int parts) {
       };
       sums[k] = in.state == 16 ? states(Constant<16>()) : states(in.state);
     }
-    Vector<W> y = load(sums) + inputs.skip_at(0, count) * x;
+    Vector<W> y = load<W>(sums) + inputs.skip_at(0, count) * x;
     if (inputs.gate) {
       const Vector<W> z = inputs.gate_at(0, 0, count);
-      y *= z * sigmoid<W>(z);
+      y *= z * sigmoid(z);
     }
     write<S, W>(static_cast<S*>(a.output) + i, y, count);
     i += count;

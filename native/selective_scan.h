@@ -19,17 +19,11 @@ constexpr int64_t selective_chunk = 64;  // times between saved states
 // of B and C are summed over so many, whatever the number of threads.
 constexpr int64_t selective_tile(Stored stored) { return stored == Stored::float64 ? 64 : 128; }
 
-// (batch, time, groups, state), whose last axis is contiguous.
-struct Projection {
-  const void* data;
-  int64_t batch_stride, time_stride, group_stride;
-};
-
 struct SelectiveScanInputs {
   Stored stored;
   int64_t batch, time, groups, dim, state;
   Sequence x, step_size, gate;         // stored type; the gate may be absent
-  Projection B, C;                     // stored type
+  Strided<4> B, C;                     // (batch, time, groups, state), stored type
   const void *rates;                   // A times log2(e), (state, groups * dim), wide type
   const void *skip, *step_bias;        // (groups * dim), wide type; may be absent
   const void* initial;                 // (batch, groups * dim, state), wide type

@@ -526,7 +526,7 @@ def test_steps_keep_the_dtypes_and_have_gradients(dtype):
     assert (y.dtype, final.dtype) == (x[0].dtype, h.dtype)
     x = tuple(v.requires_grad_() for v in x)
     again, _ = selective_scan_step(*x, h)
-    assert error(y, again) <= {torch.float64: 1e-12, torch.float32: 1e-6}.get(dtype, 4e-3)
+    assert error(y, again) <= {torch.float64: 1e-12, torch.float32: 1e-5}.get(dtype, 4e-3)
     assert torch.autograd.grad(again.sum(), x[2])[0].abs().sum() > 0
 
 
@@ -639,12 +639,12 @@ def test_kernels_refuse_what_they_cannot_address(core):
         ({"C": b[:, :, :1]}, "C of shape"),
         ({"B": b.transpose(2, 3).contiguous().transpose(2, 3)}, "B .* contiguous"),
         ({"B": torch.ones(2, 70, 4, 4), "C": torch.ones(2, 70, 4, 4)}, "B .* divide dim"),
-        ({"skip": torch.ones(4)}, "skip .* precision of the state"),
+        ({"skip": torch.ones(4)}, r"skip of shape \(4,\) should be \(6\)"),
         ({"gate": x[:, :3]}, "gate of shape"),
-        ({"initial": h.double()}, "initial .* precision of the state"),
+        ({"initial": h.double()}, "initial .* of float32"),
         ({"output": x[:1].expand(2, 70, 6)}, "output .* not expanded"),
         ({"borders": torch.ones(2, 0, 4, 6)}, "borders .* one at least"),
-        ({"borders": torch.ones(2, 1, 6, 4)}, "borders .* precision of the state"),
+        ({"borders": torch.ones(2, 1, 6, 4)}, r"borders .* \(2, 1, 4, 6\)"),
         ({"lengths": torch.ones(2, dtype=torch.int32)}, "lengths .* int64"),
     ]
     for change, message in bad:
