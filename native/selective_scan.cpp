@@ -39,15 +39,6 @@ inline void for_places(const SelectiveScanInputs& in, int part, int parts, Visit
             });
 }
 
-template <class W>
-inline const W* from(const void* data, int64_t offset) {
-  return static_cast<const W*>(data) + offset;
-}
-template <class W>
-inline W* into(void* data, int64_t offset) {
-  return static_cast<W*>(data) + offset;
-}
-
 // The first `count` numbers, or as many as fill a vector; the others are zero, or left alone.
 template <class S, class W>
 inline Vector<W> read(const S* at, int64_t count) {
@@ -81,14 +72,14 @@ inline void write(S* at, Vector<W> x, int64_t count) {
 template <class W>
 inline Vector<W> gather(const W* at, int64_t stride, int64_t count) {
   alignas(64) W all[width<W>] = {};
-  for (int64_t i = 0; i < count; i++) all[i] = at[i * stride];
+  for (int64_t i = 0; i < count && i < width<W>; i++) all[i] = at[i * stride];
   return load<W>(all);
 }
 template <class W>
 inline void scatter(W* at, int64_t stride, Vector<W> x, int64_t count) {
   alignas(64) W all[width<W>];
   store<W>(all, x);
-  for (int64_t i = 0; i < count; i++) at[i * stride] = all[i];
+  for (int64_t i = 0; i < count && i < width<W>; i++) at[i * stride] = all[i];
 }
 
 template <class W>
@@ -171,34 +162,81 @@ struct Inputs {
   Vector<W> gate_at(int64_t t, int64_t i, int64_t count) const {
     return read<S, W>(gate + t * in.gate.time_stride + i, count);
   }
-  // Before the softplus, where there is one.
-  Vector<W> step_at(int64_t t, int64_t i, int64_t count) const {
+  Vector<W> raw_step_at(int64_t t, int64_t i, int64_t count) const {
     const Vector<W> given = read<S, W>(step_size + t * in.step_size.time_stride + i, count);
     if (!in.step_bias) return given;
-    return given + read<W, W>(from<W>(in.step_bias, place.channel + i), count);
+    return given + read<W, W>(static_cast<const W*>(in.step_bias) + place.channel + i, count);
+  }
+  Vector<W> step_at(int64_t t, int64_t i, int64_t count) const {
+    const Vector<W> raw = raw_step_at(t, i, count);
+    return in.step_bias ? softplus(raw) : raw;
   }
   Vector<W> skip_at(int64_t i, int64_t count) const {
-    return in.skip ? read<W, W>(from<W>(in.skip, place.channel + i), count) : Vector<W>{};
+    return in.skip ? read<W, W>(static_cast<const W*>(in.skip) + place.channel + i, count) : Vector<W>{};
   }
 };
 
-// B or C of one chunk of times and one block of states.
+// One chunk of times of one place, in the type of the arithmetic.
 template <class W>
-struct Weights {
-  W at[chunk][block];
+struct Chunk {
+  const Place& place;
+  int64_t begin, times;
+  bool last;
+  int64_t first, states;  // the block of states whose B and C are here
+  bool fresh[chunk];
+  W B[chunk][block], C[chunk][block];
+  Laid<W> step, drive, y;
 
+  explicit Chunk(const Place& place) : place(place) {}
+
+  void move(const SelectiveScanInputs& in, int64_t from, int64_t end) {
+    begin = from;
+    times = end - begin < chunk ? end - begin : chunk;
+    last = begin + times == end;
+    for (int64_t t = 0; t < times; t++) fresh[t] = resets(in.mask, place.row, begin + t);
+  }
+
+  // Reads B and C of the block of states from `n`.
   template <class S>
-  void fill(const Strided<4>& p, const Place& place, int64_t begin, int64_t end, int64_t n,
-            int64_t count) {
-    const S* data = static_cast<const S*>(p.data) + place.row * p.stride[0] +
-                    place.group * p.stride[2] + n;
-    for (int64_t t = begin; t < end; t++)
-      for (int64_t j = 0; j < count; j++) at[t - begin][j] = widen(data[t * p.stride[1] + j]);
+  void weigh(const SelectiveScanInputs& in, int64_t n) {
+    first = n;
+    states = in.state - n < block ? in.state - n : block;
+    weigh<S>(in.B, B), weigh<S>(in.C, C);
+  }
+
+  // Calls visit(t, i, v, count) for every vector of channels at every time.
+  template <class Visit>
+  void for_vectors(Visit visit) const {
+    for (int64_t t = 0; t < times; t++)
+      for (int64_t i = 0, v = 0; i < place.width; i += width<W>, v++)
+        visit(t, i, v, place.width - i);
+  }
+
+ private:
+  template <class S>
+  void weigh(const Strided<4>& all, W (&here)[chunk][block]) const {
+    const S* data = static_cast<const S*>(all.data) + place.row * all.stride[0] +
+                    begin * all.stride[1] + place.group * all.stride[2] + first;
+    for (int64_t t = 0; t < times; t++)
+      for (int64_t j = 0; j < states; j++) here[t][j] = widen(data[t * all.stride[1] + j]);
   }
 };
 
-// Calls visit(begin, Constant count) for blocks of four states, then for single ones: four chains
-// of dependent additions fill the units that one would leave idle.
+// Where the numbers of a place are in (batch, slots, state, channels), and in (batch, channels,
+// state), where those of one state lie `state` apart.
+template <class W, class Data>
+inline W* along_channels(const SelectiveScanInputs& in, const Place& place, Data* data, int64_t n,
+                         int64_t slot = 0, int64_t slots = 1) {
+  const int64_t row = (place.row * slots + slot) * in.state + n;
+  return static_cast<W*>(data) + row * in.groups * in.dim + place.channel;
+}
+template <class W, class Data>
+inline W* along_states(const SelectiveScanInputs& in, const Place& place, Data* data) {
+  return static_cast<W*>(data) + (place.row * in.groups * in.dim + place.channel) * in.state;
+}
+
+// Calls visit(j, Constant count) for blocks of four states, then for single ones: four chains of
+// dependent operations fill the units that one would leave idle.
 template <class Visit>
 inline void for_states(int64_t count, Visit visit) {
   int64_t j = 0;
@@ -206,265 +244,268 @@ inline void for_states(int64_t count, Visit visit) {
   for (; j < count; j++) visit(j, Constant<1>());
 }
 
-inline void mark(bool* fresh, const Mask& mask, int64_t row, int64_t begin, int64_t end) {
-  for (int64_t t = begin; t < end; t++) fresh[t - begin] = resets(mask, row, t);
+template <class W, int64_t many>
+using Group = Vector<W>[many];  // the same of several states
+
+template <class W, int64_t many>
+inline void read_rates(const SelectiveScanInputs& in, const Chunk<W>& c, int64_t i, int64_t j,
+                       Group<W, many>& rate) {
+  const W* rates = static_cast<const W*>(in.rates) + c.place.channel + i;
+  for (int64_t k = 0; k < many; k++)
+    rate[k] = read<W, W>(rates + (c.first + j + k) * in.groups * in.dim, c.place.width - i);
 }
 
-inline int64_t slot(int64_t border, int64_t kept) { return border < kept ? border : kept - 1; }
+// The states before a chunk.
+template <class W, int64_t many>
+inline void read_states(const SelectiveScanInputs& in, const Chunk<W>& c, const void* borders,
+                        int64_t slot, int64_t slots, int64_t i, int64_t j,
+                        Group<W, many>& h) {
+  for (int64_t k = 0; k < many; k++) {
+    const int64_t n = c.first + j + k, count = c.place.width - i;
+    if (c.begin == 0)
+      h[k] = gather(along_states<const W>(in, c.place, in.initial) + i * in.state + n, in.state,
+                    count);
+    else
+      h[k] = read<W, W>(along_channels<const W>(in, c.place, borders, n, slot, slots) + i, count);
+  }
+}
+
+// Adds to y what the block of states sends there, through all times of a chunk.
+template <class W>
+void advance(const SelectiveScan& a, Chunk<W>& c) {
+  const SelectiveScanInputs& in = a.in;
+  const int64_t border = c.begin / chunk, newest = a.kept - 1;
+  for (int64_t i = 0, v = 0; i < c.place.width; i += width<W>, v++)
+    for_states(c.states, [&, i, v](int64_t j, auto count) {
+      constexpr int64_t many = decltype(count)();
+      Group<W, many> h, rate;
+      read_rates<W, many>(in, c, i, j, rate);
+      read_states<W, many>(in, c, a.borders, border - 1 < newest ? border - 1 : newest, a.kept, i,
+                           j, h);
+      for (int64_t t = 0; t < c.times; t++) {
+        const Vector<W> s = load<W>(c.step.of(v, t)), d = load<W>(c.drive.of(v, t));
+        Vector<W> out = load<W>(c.y.of(v, t));
+        if (c.fresh[t])
+          for (int64_t k = 0; k < many; k++) h[k] = Vector<W>{};
+        for (int64_t k = 0; k < many; k++) {
+          h[k] = power_of_two(s * rate[k]) * h[k] + d * c.B[t][j + k];
+          out += h[k] * c.C[t][j + k];
+        }
+        store<W>(c.y.of(v, t), out);
+      }
+      for (int64_t k = 0; k < many; k++) {
+        const int64_t n = c.first + j + k, rest = c.place.width - i;
+        if (c.last)
+          scatter(along_states<W>(in, c.place, a.final) + i * in.state + n, in.state, h[k], rest);
+        else
+          write<W, W>(along_channels<W>(in, c.place, a.borders, n,
+                                        border < newest ? border : newest, a.kept) + i,
+                      h[k], rest);
+      }
+    });
+}
 
 template <class S, class W>
 void forward(const SelectiveScan& a, int part, int parts) {
   const SelectiveScanInputs& in = a.in;
-  const int64_t channels = in.groups * in.dim;
   for_places<W>(in, part, parts, [&](const Place& place) {
-    Laid<W> step, drive, y;
-    Weights<W> B, C;
-    bool fresh[chunk];
+    Chunk<W> c(place);
     const Inputs<S, W> inputs(in, place);
     const int64_t end = length(in.mask, place.row, in.time);
-    const W* initial = from<W>(in.initial, (place.row * channels + place.channel) * in.state);
-    W* final = into<W>(a.final, (place.row * channels + place.channel) * in.state);
-    if (end == 0) memcpy(final, initial, place.width * in.state * sizeof(W));
-    const auto border = [&](int64_t index, int64_t n) {
-      const int64_t at = (place.row * a.kept + slot(index, a.kept)) * in.state + n;
-      return into<W>(a.borders, at * channels + place.channel);
-    };
+    if (end == 0)
+      memcpy(along_states<W>(in, place, a.final), along_states<const W>(in, place, in.initial),
+             place.width * in.state * sizeof(W));
     for (int64_t begin = 0; begin < end; begin += chunk) {
-      const int64_t times = end - begin < chunk ? end - begin : chunk;
-      const bool last = begin + times == end;
-      mark(fresh, in.mask, place.row, begin, begin + times);
-      for (int64_t t = 0; t < times; t++)
-        for (int64_t i = 0, v = 0; i < place.width; i += width<W>, v++) {
-          const int64_t count = place.width - i;
-          const Vector<W> x = inputs.x_at(begin + t, i, count);
-          Vector<W> s = inputs.step_at(begin + t, i, count);
-          if (in.step_bias) s = softplus(s);
-          store<W>(step.of(v, t), s);
-          store<W>(drive.of(v, t), s * x);
-          store<W>(y.of(v, t), inputs.skip_at(i, count) * x);
-        }
+      c.move(in, begin, end);
+      c.for_vectors([&](int64_t t, int64_t i, int64_t v, int64_t count) {
+        const Vector<W> x = inputs.x_at(begin + t, i, count);
+        const Vector<W> s = inputs.step_at(begin + t, i, count);
+        store<W>(c.step.of(v, t), s);
+        store<W>(c.drive.of(v, t), s * x);
+        store<W>(c.y.of(v, t), inputs.skip_at(i, count) * x);
+      });
       for (int64_t n = 0; n < in.state; n += block) {
-        const int64_t states = in.state - n < block ? in.state - n : block;
-        B.template fill<S>(in.B, place, begin, begin + times, n, states);
-        C.template fill<S>(in.C, place, begin, begin + times, n, states);
-        for (int64_t i = 0, v = 0; i < place.width; i += width<W>, v++)
-          for_states(states, [&, i, v](int64_t j, auto count) {
-            constexpr int64_t many = decltype(count)();
-            const int64_t valid = place.width - i;
-            Vector<W> h[many], rate[many];
-            for (int64_t k = 0; k < many; k++) {
-              const int64_t state = n + j + k;
-              rate[k] = read<W, W>(from<W>(in.rates, state * channels + place.channel + i), valid);
-              h[k] = begin == 0
-                         ? gather(initial + i * in.state + state, in.state,
-                                  valid < width<W> ? valid : width<W>)
-                         : read<W, W>(border(begin / chunk - 1, state) + i, valid);
-            }
-            for (int64_t t = 0; t < times; t++) {
-              const Vector<W> s = load<W>(step.of(v, t)), d = load<W>(drive.of(v, t));
-              Vector<W> out = load<W>(y.of(v, t));
-              if (fresh[t])
-                for (int64_t k = 0; k < many; k++) h[k] = Vector<W>{};
-              for (int64_t k = 0; k < many; k++) {
-                h[k] = power_of_two(s * rate[k]) * h[k] + d * B.at[t][j + k];
-                out += h[k] * C.at[t][j + k];
-              }
-              store<W>(y.of(v, t), out);
-            }
-            for (int64_t k = 0; k < many; k++) {
-              const int64_t state = n + j + k;
-              if (last)
-                scatter(final + i * in.state + state, in.state, h[k],
-                        valid < width<W> ? valid : width<W>);
-              else
-                write<W, W>(border(begin / chunk, state) + i, h[k], valid);
-            }
-          });
+        c.template weigh<S>(in, n);
+        advance(a, c);
       }
-      for (int64_t t = 0; t < times; t++) {
-        S* output = at<S>(a.output, place.row, begin + t, place.channel);
-        for (int64_t i = 0, v = 0; i < place.width; i += width<W>, v++) {
-          const int64_t count = place.width - i;
-          Vector<W> out = load<W>(y.of(v, t));
-          if (inputs.gate) {
-            const Vector<W> z = inputs.gate_at(begin + t, i, count);
-            out *= z * sigmoid(z);
-          }
-          write<S, W>(output + i, out, count);
+      c.for_vectors([&](int64_t t, int64_t i, int64_t v, int64_t count) {
+        Vector<W> out = load<W>(c.y.of(v, t));
+        if (inputs.gate) {
+          const Vector<W> z = inputs.gate_at(begin + t, i, count);
+          out *= z * sigmoid(z);
         }
-      }
+        write<S, W>(at<S>(a.output, place.row, begin + t, place.channel) + i, out, count);
+      });
     }
     clear<S>(a.output, place.row, end, in.time, place.channel, place.width);
   });
 }
 
-template <class S, class W, bool gated>
+// A chunk and what flows back through it.
+template <class W>
+struct Return {
+  Laid<W> grad_y, grad_step, grad_drive;
+  // Of four states and one vector of channels: the decays, and what they leave of the states.
+  alignas(64) W decay[chunk][4][width<W>], kept[chunk][4][width<W>];
+  // Of four states, summed over the vectors of a tile.
+  alignas(64) W B[chunk][4][width<W>], C[chunk][4][width<W>];
+};
+
+// The way of `advance` again and then back. It leaves the gradients of B and C for one tile.
+template <class W, bool gated>
+void retreat(const SelectiveScanBackward& a, Chunk<W>& c, Return<W>& r, W* tile_B, W* tile_C) {
+  const SelectiveScanInputs& in = a.in;
+  for_states(c.states, [&](int64_t j, auto count) {
+    constexpr int64_t many = decltype(count)();
+    memset(r.B, 0, c.times * sizeof r.B[0]);
+    memset(r.C, 0, c.times * sizeof r.C[0]);
+    for (int64_t i = 0, v = 0; i < c.place.width; i += width<W>, v++) {
+      const int64_t rest = c.place.width - i;
+      Group<W, many> h, rate;
+      read_rates<W, many>(in, c, i, j, rate);
+      read_states<W, many>(in, c, a.borders, c.begin / chunk - 1, a.kept, i, j, h);
+      for (int64_t t = 0; t < c.times; t++) {
+        const Vector<W> s = load<W>(c.step.of(v, t)), d = load<W>(c.drive.of(v, t));
+        Vector<W> out = {};
+        if (gated) out = load<W>(c.y.of(v, t));
+        if (c.fresh[t])
+          for (int64_t k = 0; k < many; k++) h[k] = Vector<W>{};
+        for (int64_t k = 0; k < many; k++) {
+          const Vector<W> decay = power_of_two(s * rate[k]), kept = decay * h[k];
+          store<W>(r.decay[t][k], decay);
+          store<W>(r.kept[t][k], kept);
+          h[k] = kept + d * c.B[t][j + k];
+          if (gated) out += h[k] * c.C[t][j + k];
+        }
+        if (gated) store<W>(c.y.of(v, t), out);
+      }
+      Group<W, many> g, sum_rate;  // the gradients of h, and of the rates
+      for (int64_t k = 0; k < many; k++) {
+        const int64_t n = c.first + j + k;
+        sum_rate[k] = read<W, W>(along_channels<W>(in, c.place, a.row_rates, n) + i, rest);
+        if (c.last)
+          g[k] = gather(along_states<const W>(in, c.place, a.grad_final) + i * in.state + n,
+                        in.state, rest);
+        else
+          g[k] = read<W, W>(along_channels<W>(in, c.place, a.carry, n) + i, rest);
+      }
+      for (int64_t t = c.times - 1; t >= 0; t--) {
+        const Vector<W> s = load<W>(c.step.of(v, t)), d = load<W>(c.drive.of(v, t));
+        const Vector<W> dy = load<W>(r.grad_y.of(v, t));
+        Vector<W> ds = load<W>(r.grad_step.of(v, t)), dd = load<W>(r.grad_drive.of(v, t));
+        for (int64_t k = 0; k < many; k++) {
+          const Vector<W> kept = load<W>(r.kept[t][k]), now = kept + d * c.B[t][j + k];
+          g[k] += dy * c.C[t][j + k];
+          store<W>(r.C[t][k], load<W>(r.C[t][k]) + dy * now);
+          store<W>(r.B[t][k], load<W>(r.B[t][k]) + g[k] * d);
+          dd += g[k] * c.B[t][j + k];
+          const Vector<W> through = g[k] * kept;  // the gradient of the decay's logarithm
+          ds += through * rate[k];
+          sum_rate[k] += through * s;
+          g[k] *= load<W>(r.decay[t][k]);
+        }
+        if (c.fresh[t])
+          for (int64_t k = 0; k < many; k++) g[k] = Vector<W>{};
+        store<W>(r.grad_step.of(v, t), ds);
+        store<W>(r.grad_drive.of(v, t), dd);
+      }
+      for (int64_t k = 0; k < many; k++) {
+        const int64_t n = c.first + j + k;
+        write<W, W>(along_channels<W>(in, c.place, a.row_rates, n) + i, sum_rate[k], rest);
+        if (c.begin == 0)
+          scatter(along_states<W>(in, c.place, a.grad_initial) + i * in.state + n, in.state, g[k],
+                  rest);
+        else
+          write<W, W>(along_channels<W>(in, c.place, a.carry, n) + i, g[k], rest);
+      }
+    }
+    for (int64_t t = 0; t < c.times; t++)
+      for (int64_t k = 0; k < many; k++) {
+        const int64_t at = (c.begin + t) * in.state + c.first + j + k;
+        tile_B[at] = sum<W>(load<W>(r.B[t][k]));
+        tile_C[at] = sum<W>(load<W>(r.C[t][k]));
+      }
+  });
+}
+
+template <class S, class W>
 void backward(const SelectiveScanBackward& a, int part, int parts) {
   const SelectiveScanInputs& in = a.in;
+  const bool gated = in.gate.data != nullptr;
   const int64_t channels = in.groups * in.dim, tiles = (in.dim + tile_of<W> - 1) / tile_of<W>;
   const int64_t units = in.batch * in.groups * tiles;
   for (int64_t unit = units * part / parts; unit < units * (part + 1) / parts; unit++) {
     const int64_t row = unit / (in.groups * tiles), group = unit / tiles % in.groups;
-    const int64_t first = unit % tiles * tile_of<W>;
-    const int64_t rest = in.dim - first;
-    const Place place{row, group, first, rest < tile_of<W> ? rest : tile_of<W>,
-                      group * in.dim + first};
-    Laid<W> step, drive, y, grad_y, grad_step, grad_drive;
-    Weights<W> B, C;
-    bool fresh[chunk];
-    alignas(64) W decays[chunk][4][width<W>], kept[chunk][4][width<W>];  // of four states
-    alignas(64) W sums_B[chunk][4][width<W>], sums_C[chunk][4][width<W>];
+    const int64_t from = unit % tiles * tile_of<W>, rest = in.dim - from;
+    const Place place{row, group, from, rest < tile_of<W> ? rest : tile_of<W>,
+                      group * in.dim + from};
+    Chunk<W> c(place);
+    Return<W> r;
     alignas(64) W sums_skip[tile_of<W>] = {}, sums_bias[tile_of<W>] = {};
     const Inputs<S, W> inputs(in, place);
     const int64_t end = length(in.mask, row, in.time);
-    const int64_t at_state = (row * channels + place.channel) * in.state;
-    const W* initial = from<W>(in.initial, at_state);
-    const W* grad_final = from<W>(a.grad_final, at_state);
-    W* grad_initial = into<W>(a.grad_initial, at_state);
-    W* tile_B = into<W>(a.tile_B, unit * in.time * in.state);
-    W* tile_C = into<W>(a.tile_C, unit * in.time * in.state);
+    W* tile_B = static_cast<W*>(a.tile_B) + unit * in.time * in.state;
+    W* tile_C = static_cast<W*>(a.tile_C) + unit * in.time * in.state;
     memset(tile_B + end * in.state, 0, (in.time - end) * in.state * sizeof(W));
     memset(tile_C + end * in.state, 0, (in.time - end) * in.state * sizeof(W));
     clear<S>(a.grad_x, row, end, in.time, place.channel, place.width);
     clear<S>(a.grad_step_size, row, end, in.time, place.channel, place.width);
     if (gated) clear<S>(a.grad_gate, row, end, in.time, place.channel, place.width);
-    const auto by_row = [&](void* data, int64_t n) {
-      return into<W>(data, (row * in.state + n) * channels + place.channel);
-    };
     for (int64_t n = 0; n < in.state; n++)
-      memset(by_row(a.row_rates, n), 0, place.width * sizeof(W));
-    if (end == 0) memcpy(grad_initial, grad_final, place.width * in.state * sizeof(W));
+      memset(along_channels<W>(in, place, a.row_rates, n), 0, place.width * sizeof(W));
+    if (end == 0)
+      memcpy(along_states<W>(in, place, a.grad_initial),
+             along_states<const W>(in, place, a.grad_final), place.width * in.state * sizeof(W));
+    const auto grad_at = [&](int64_t t, int64_t i, int64_t count) {
+      return read<S, W>(walk<S>(a.grad_output, row, t, place.channel).at + i, count);
+    };
 
     for (int64_t begin = (end + chunk - 1) / chunk * chunk - chunk; begin >= 0; begin -= chunk) {
-      const int64_t times = end - begin < chunk ? end - begin : chunk;
-      const bool last = begin + times == end;
-      mark(fresh, in.mask, row, begin, begin + times);
-      for (int64_t t = 0; t < times; t++) {
-        const S* grad = walk<S>(a.grad_output, row, begin + t, place.channel).at;
-        for (int64_t i = 0, v = 0; i < place.width; i += width<W>, v++) {
-          const int64_t count = place.width - i;
-          const Vector<W> x = inputs.x_at(begin + t, i, count);
-          Vector<W> s = inputs.step_at(begin + t, i, count), g = read<S, W>(grad + i, count);
-          if (in.step_bias) s = softplus(s);
-          if (gated) {
-            const Vector<W> z = inputs.gate_at(begin + t, i, count);
-            g *= z * sigmoid(z);
-            store<W>(y.of(v, t), inputs.skip_at(i, count) * x);
-          }
-          // Lanes beyond the last channel hold zeros throughout: nothing enters or leaves there.
-          store<W>(step.of(v, t), s);
-          store<W>(drive.of(v, t), s * x);
-          store<W>(grad_y.of(v, t), g);
-          store<W>(grad_step.of(v, t), Vector<W>{});
-          store<W>(grad_drive.of(v, t), Vector<W>{});
+      c.move(in, begin, end);
+      // Lanes beyond the last channel hold zeros throughout: nothing enters or leaves there.
+      c.for_vectors([&](int64_t t, int64_t i, int64_t v, int64_t count) {
+        const Vector<W> x = inputs.x_at(begin + t, i, count);
+        const Vector<W> s = inputs.step_at(begin + t, i, count);
+        Vector<W> dy = grad_at(begin + t, i, count);
+        if (gated) {
+          const Vector<W> z = inputs.gate_at(begin + t, i, count);
+          dy *= z * sigmoid(z);
+          store<W>(c.y.of(v, t), inputs.skip_at(i, count) * x);
         }
-      }
+        store<W>(c.step.of(v, t), s);
+        store<W>(c.drive.of(v, t), s * x);
+        store<W>(r.grad_y.of(v, t), dy);
+        store<W>(r.grad_step.of(v, t), Vector<W>{});
+        store<W>(r.grad_drive.of(v, t), Vector<W>{});
+      });
       for (int64_t n = 0; n < in.state; n += block) {
-        const int64_t states = in.state - n < block ? in.state - n : block;
-        B.template fill<S>(in.B, place, begin, begin + times, n, states);
-        C.template fill<S>(in.C, place, begin, begin + times, n, states);
-        for_states(states, [&](int64_t j, auto count) {
-          constexpr int64_t many = decltype(count)();
-          memset(sums_B, 0, times * sizeof sums_B[0]);
-          memset(sums_C, 0, times * sizeof sums_C[0]);
-          for (int64_t i = 0, v = 0; i < place.width; i += width<W>, v++) {
-            const int64_t valid = place.width - i, present = valid < width<W> ? valid : width<W>;
-            Vector<W> h[many], rate[many], sum_rate[many];
-            for (int64_t k = 0; k < many; k++) {
-              const int64_t state = n + j + k;
-              const int64_t at = (row * a.kept + begin / chunk - 1) * in.state + state;
-              rate[k] = read<W, W>(from<W>(in.rates, state * channels + place.channel + i), valid);
-              h[k] = begin == 0
-                         ? gather(initial + i * in.state + state, in.state, present)
-                         : read<W, W>(from<W>(a.borders, at * channels + place.channel + i), valid);
-            }
-            for (int64_t t = 0; t < times; t++) {
-              const Vector<W> s = load<W>(step.of(v, t)), d = load<W>(drive.of(v, t));
-              Vector<W> out{};
-              if (gated) out = load<W>(y.of(v, t));
-              if (fresh[t])
-                for (int64_t k = 0; k < many; k++) h[k] = Vector<W>{};
-              for (int64_t k = 0; k < many; k++) {
-                const Vector<W> decay = power_of_two(s * rate[k]), what = decay * h[k];
-                store<W>(decays[t][k], decay);
-                store<W>(kept[t][k], what);
-                h[k] = what + d * B.at[t][j + k];
-                if (gated) out += h[k] * C.at[t][j + k];
-              }
-              if (gated) store<W>(y.of(v, t), out);
-            }
-            Vector<W> g[many];  // the gradient of h
-            for (int64_t k = 0; k < many; k++) {
-              const int64_t state = n + j + k;
-              g[k] = last ? gather(grad_final + i * in.state + state, in.state, present)
-                          : read<W, W>(by_row(a.carry, state) + i, valid);
-              sum_rate[k] = read<W, W>(by_row(a.row_rates, state) + i, valid);
-            }
-            for (int64_t t = times - 1; t >= 0; t--) {
-              const Vector<W> s = load<W>(step.of(v, t)), d = load<W>(drive.of(v, t));
-              const Vector<W> dy = load<W>(grad_y.of(v, t));
-              Vector<W> ds = load<W>(grad_step.of(v, t)), dd = load<W>(grad_drive.of(v, t));
-              for (int64_t k = 0; k < many; k++) {
-                const Vector<W> what = load<W>(kept[t][k]), now = what + d * B.at[t][j + k];
-                g[k] += dy * C.at[t][j + k];
-                store<W>(sums_C[t][k], load<W>(sums_C[t][k]) + dy * now);
-                store<W>(sums_B[t][k], load<W>(sums_B[t][k]) + g[k] * d);
-                dd += g[k] * B.at[t][j + k];
-                const Vector<W> through = g[k] * what;  // the gradient of the decay's logarithm
-                ds += through * rate[k];
-                sum_rate[k] += through * s;
-                g[k] *= load<W>(decays[t][k]);
-              }
-              if (fresh[t])
-                for (int64_t k = 0; k < many; k++) g[k] = Vector<W>{};
-              store<W>(grad_step.of(v, t), ds);
-              store<W>(grad_drive.of(v, t), dd);
-            }
-            for (int64_t k = 0; k < many; k++) {
-              const int64_t state = n + j + k;
-              write<W, W>(by_row(a.row_rates, state) + i, sum_rate[k], valid);
-              if (begin == 0)
-                scatter(grad_initial + i * in.state + state, in.state, g[k], present);
-              else
-                write<W, W>(by_row(a.carry, state) + i, g[k], valid);
-            }
-          }
-          for (int64_t t = 0; t < times; t++)
-            for (int64_t k = 0; k < many; k++) {
-              const int64_t at = (begin + t) * in.state + n + j + k;
-              tile_B[at] = sum<W>(load<W>(sums_B[t][k]));
-              tile_C[at] = sum<W>(load<W>(sums_C[t][k]));
-            }
-        });
+        c.template weigh<S>(in, n);
+        if (gated) retreat<W, true>(a, c, r, tile_B, tile_C);
+        else retreat<W, false>(a, c, r, tile_B, tile_C);
       }
-      for (int64_t t = 0; t < times; t++) {
-        S* grad_x = at<S>(a.grad_x, row, begin + t, place.channel);
-        S* grad_step_size = at<S>(a.grad_step_size, row, begin + t, place.channel);
-        for (int64_t i = 0, v = 0; i < place.width; i += width<W>, v++) {
-          const int64_t count = place.width - i;
-          const Vector<W> x = inputs.x_at(begin + t, i, count), dy = load<W>(grad_y.of(v, t));
-          const Vector<W> dd = load<W>(grad_drive.of(v, t));
-          write<S, W>(grad_x + i, dd * load<W>(step.of(v, t)) + dy * inputs.skip_at(i, count), count);
-          store<W>(sums_skip + i, load<W>(sums_skip + i) + dy * x);
-          // The rates are those of powers of two.
-          Vector<W> ds = load<W>(grad_step.of(v, t)) * W(0.6931471805599453) + dd * x;
-          if (in.step_bias) {
-            ds *= sigmoid(inputs.step_at(begin + t, i, count));
-            store<W>(sums_bias + i, load<W>(sums_bias + i) + ds);
-          }
-          write<S, W>(grad_step_size + i, ds, count);
-          if (gated) {
-            const Vector<W> z = inputs.gate_at(begin + t, i, count), open = sigmoid(z);
-            const S* grad = walk<S>(a.grad_output, row, begin + t, place.channel).at;
-            const Vector<W> slope = open * (W(1) + z * (W(1) - open));
-            write<S, W>(at<S>(a.grad_gate, row, begin + t, place.channel) + i,
-                        read<S, W>(grad + i, count) * load<W>(y.of(v, t)) * slope, count);
-          }
+      c.for_vectors([&](int64_t t, int64_t i, int64_t v, int64_t count) {
+        const auto put = [&](const MutableSequence& to, Vector<W> x) {
+          write<S, W>(at<S>(to, row, begin + t, place.channel) + i, x, count);
+        };
+        const Vector<W> x = inputs.x_at(begin + t, i, count), dy = load<W>(r.grad_y.of(v, t));
+        const Vector<W> dd = load<W>(r.grad_drive.of(v, t));
+        put(a.grad_x, dd * load<W>(c.step.of(v, t)) + dy * inputs.skip_at(i, count));
+        store<W>(sums_skip + i, load<W>(sums_skip + i) + dy * x);
+        // The rates are those of powers of two.
+        Vector<W> ds = load<W>(r.grad_step.of(v, t)) * W(0.6931471805599453) + dd * x;
+        if (in.step_bias) ds *= sigmoid(inputs.raw_step_at(begin + t, i, count));
+        store<W>(sums_bias + i, load<W>(sums_bias + i) + ds);
+        put(a.grad_step_size, ds);
+        if (gated) {
+          const Vector<W> z = inputs.gate_at(begin + t, i, count), open = sigmoid(z);
+          put(a.grad_gate, grad_at(begin + t, i, count) * load<W>(c.y.of(v, t)) * open *
+                               (1 + z * (1 - open)));
         }
-      }
+      });
     }
-    memcpy(into<W>(a.row_skip, row * channels + place.channel), sums_skip, place.width * sizeof(W));
-    memcpy(into<W>(a.row_bias, row * channels + place.channel), sums_bias, place.width * sizeof(W));
+    const int64_t at_row = row * channels + place.channel;
+    memcpy(static_cast<W*>(a.row_skip) + at_row, sums_skip, place.width * sizeof(W));
+    memcpy(static_cast<W*>(a.row_bias) + at_row, sums_bias, place.width * sizeof(W));
   }
 }
 
@@ -547,16 +588,17 @@ void step(const SelectiveScanStep& a, int part, int parts) {
     const S *B = projected(in.B), *C = projected(in.C);
     const Inputs<S, W> inputs(in, {row, group, channel % in.dim, count, channel});
     const Vector<W> x = inputs.x_at(0, 0, count);
-    Vector<W> s = inputs.step_at(0, 0, count);
-    if (in.step_bias) s = softplus(s);
-    const Vector<W> drive = s * x;
-    alignas(64) W sums[width<W>] = {};
+    alignas(64) W s[width<W>], drive[width<W>], sums[width<W>] = {};
+    store<W>(s, inputs.step_at(0, 0, count));
+    store<W>(drive, load<W>(s) * x);
+    const W* rates = static_cast<const W*>(in.rates);
+    const W* h = static_cast<const W*>(in.initial);
+    W* next = static_cast<W*>(a.final);
     for (int64_t k = 0; k < count; k++) {
       const int64_t at = (i + k) * in.state;
       const auto states = [&](auto number) {
-        return sum<W>(step_of<S, W>(into<W>(a.final, at), from<W>(in.initial, at),
-                                    from<W>(in.rates, (channel + k) * in.state), B, C, s[k],
-                                    drive[k], number));
+        return sum<W>(step_of<S, W>(next + at, h + at, rates + (channel + k) * in.state, B, C,
+                                    s[k], drive[k], number));
       };
       sums[k] = in.state == 16 ? states(Constant<16>()) : states(in.state);
     }
@@ -568,12 +610,6 @@ void step(const SelectiveScanStep& a, int part, int parts) {
     write<S, W>(static_cast<S*>(a.output) + i, y, count);
     i += count;
   }
-}
-
-template <class S, class W>
-void backward(const SelectiveScanBackward& a, int part, int parts) {
-  if (a.in.gate.data) backward<S, W, true>(a, part, parts);
-  else backward<S, W, false>(a, part, parts);
 }
 
 }  // namespace
