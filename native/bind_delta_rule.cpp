@@ -21,71 +21,50 @@ int64_t delta_rule_scratch(const DeltaRuleInputs& x, bool backward) {
 
 namespace {
 
-bool wide(const Array& array, Stored stored) {
-  return stored == Stored::float64 ? array.dtype() == nb::dtype<double>()
-                                   : array.dtype() == nb::dtype<float>();
-}
-
-// An array with an axis of heads, and, unless it is a gate, of numbers, contiguous.
 template <class Pointer>
-HeadsOf<Pointer> heads(const char* name, const Array& array, const DeltaRuleInputs& x, int64_t dim,
-                       bool fits) {
-  const bool gate = dim == 0;
-  const int64_t sizes[] = {x.batch, x.time, x.heads, dim};
-  const size_t axes = gate ? 3 : 4;
-  bool right = array.ndim() == axes && fits;
-  for (size_t axis = 0; right && axis < axes; axis++)
-    right = static_cast<int64_t>(array.shape(axis)) == sizes[axis];
-  if (!right) {
-    const std::string last = gate ? ")" : ", " + std::to_string(dim) + ")";
-    refuse(name, array, "(" + std::to_string(x.batch) + ", " + std::to_string(x.time) + ", " +
-                            std::to_string(x.heads) + last + " in the precision that belongs to it");
-  }
-  if (!gate && dim > 1 && array.stride(3) != 1) refuse(name, array, "contiguous along its last axis");
-  return {array.data(), array.stride(0), array.stride(1), array.stride(2)};
+HeadsOf<Pointer> heads(const StridedOf<4, Pointer>& x) {
+  return {x.data, x.stride[0], x.stride[1], x.stride[2]};
+}
+template <class Pointer>
+HeadsOf<Pointer> heads(const StridedOf<3, Pointer>& x) {
+  return {x.data, x.stride[0], x.stride[1], 1};
 }
 
-template <class Pointer = const void*>
-HeadsOf<Pointer> maybe(const char* name, const MaybeArray& array, const DeltaRuleInputs& x,
-                       int64_t dim, bool (*fits)(const Array&, Stored)) {
-  if (!array) return {nullptr, 0, 0, 0};
-  return heads<Pointer>(name, *array, x, dim, fits(*array, x.stored));
-}
-
-MutableHeads writable(const char* name, const Array& array, const DeltaRuleInputs& x, int64_t dim,
-                      bool fits) {
-  for (size_t axis = 0; axis < array.ndim() && axis < 3; axis++)
-    if (array.shape(axis) > 1 && array.stride(axis) == 0)
-      refuse(name, array, "memory of its own, not expanded");
-  return heads<void*>(name, array, x, dim, fits);
-}
+// (batch, time, heads), and with an axis of so many numbers.
+struct Sizes {
+  int64_t gate[3], key[4], value[4];
+  explicit Sizes(const DeltaRuleInputs& x)
+      : gate{x.batch, x.time, x.heads},
+        key{x.batch, x.time, x.heads, x.key},
+        value{x.batch, x.time, x.heads, x.value} {}
+};
 
 DeltaRuleInputs inputs(const Array& query, const Array& read, const MaybeArray& write,
                        const Array& value, const MaybeArray& beta, const MaybeArray& log_decay,
                        const MaybeArray& reset, const MaybeArray& lengths, double scale) {
   if (value.ndim() != 4) refuse("value", value, "(batch, time, heads, value)");
   if (query.ndim() != 4) refuse("query", query, "(batch, time, heads, key)");
-  const Stored stored = stored_as("value", value);
   DeltaRuleInputs x{};
-  x.stored = stored;
+  x.stored = stored_of("value", value);
   x.batch = static_cast<int64_t>(value.shape(0));
   x.time = static_cast<int64_t>(value.shape(1));
   x.heads = static_cast<int64_t>(value.shape(2));
   x.key = static_cast<int64_t>(query.shape(3));
   x.value = static_cast<int64_t>(value.shape(3));
   x.scale = scale;
-  const auto same = [&](const Array& array) { return array.dtype() == value.dtype(); };
-  x.values = heads<const void*>("value", value, x, x.value, true);
-  x.query = heads<const void*>("query", query, x, x.key, same(query));
-  x.read = heads<const void*>("key", read, x, x.key, same(read));
-  if (write) x.write = heads<const void*>("write", *write, x, x.key, same(*write));
-  x.beta = maybe("beta", beta, x, 0, wide);
+  const Sizes sizes(x);
+  x.values = heads(strided("value", value, sizes.value, x.stored));
+  x.query = heads(strided("query", query, sizes.key, x.stored));
+  x.read = heads(strided("key", read, sizes.key, x.stored));
+  x.write = heads(strided("write", write, sizes.key, x.stored));
+  x.beta = heads(strided("beta", beta, sizes.gate, wide(x.stored)));
   x.per_key = log_decay && log_decay->ndim() == 4;
-  x.log_decay = maybe("log_decay", log_decay, x, x.per_key ? x.key : 0, wide);
-  if (!write && !beta) throw nb::value_error("either write or beta is needed");
-  if (write && beta) throw nb::value_error("write and beta exclude each other");
+  x.log_decay = x.per_key ? heads(strided("log_decay", log_decay, sizes.key, wide(x.stored)))
+                          : heads(strided("log_decay", log_decay, sizes.gate, wide(x.stored)));
+  if (write.has_value() == beta.has_value())
+    throw nb::value_error("either beta or write is needed, and not both");
   if (write && log_decay && !x.per_key) refuse("log_decay", *log_decay, "one for every key");
-  x.mask = mask(reset, lengths, {stored, x.batch, x.time, x.value});
+  x.mask = mask(reset, lengths, x.batch, x.time);
   return x;
 }
 
@@ -93,7 +72,8 @@ DeltaRuleInputs inputs(const Array& query, const Array& read, const MaybeArray& 
 void* states(const char* name, const Array& array, const DeltaRuleInputs& x, int64_t segments = 0) {
   int64_t sizes[] = {x.batch, x.heads, segments, x.key, x.value}, axes = 5;
   if (!segments) sizes[2] = x.key, sizes[3] = x.value, axes = 4;
-  bool right = static_cast<int64_t>(array.ndim()) == axes && wide(array, x.stored);
+  bool right = static_cast<int64_t>(array.ndim()) == axes &&
+               stored_of(name, array) == wide(x.stored);
   int64_t stride = 1;
   for (int64_t axis = axes - 1; right && axis >= 0; axis--) {
     right = static_cast<int64_t>(array.shape(axis)) == sizes[axis] &&
@@ -130,7 +110,7 @@ void forward(bool chunkwise, double scale, const Array& query, const Array& read
   a.inputs = inputs(query, read, write, value, beta, log_decay, reset, lengths, scale);
   const DeltaRuleInputs& x = a.inputs;
   a.initial = states("initial", initial, x);
-  a.output = writable("output", output, x, x.value, output.dtype() == value.dtype());
+  a.output = heads(mutable_strided("output", output, Sizes(x).value, x.stored));
   a.final = states("final", final, x);
   if (kept && segments(x)) a.states = states("states", *kept, x, segments(x));
   if (a.states && !chunkwise) throw nb::value_error("states are kept by the chunkwise form alone");
@@ -152,21 +132,22 @@ void backward(double scale, const Array& query, const Array& read, const MaybeAr
   DeltaRuleBackward a{};
   a.inputs = inputs(query, read, write, value, beta, log_decay, reset, lengths, scale);
   const DeltaRuleInputs& x = a.inputs;
-  const auto same = [&](const Array& array) { return array.dtype() == value.dtype(); };
+  const Sizes sizes(x);
   if (segments(x)) a.states = states("states", kept, x, segments(x));
-  a.grad_output = heads<const void*>("grad_output", grad_output, x, x.value, same(grad_output));
+  a.grad_output = heads(strided("grad_output", grad_output, sizes.value, x.stored));
   a.grad_final = states("grad_final", grad_final, x);
-  a.grad_query = writable("grad_query", grad_query, x, x.key, same(grad_query));
-  a.grad_read = writable("grad_key", grad_read, x, x.key, same(grad_read));
-  a.grad_values = writable("grad_value", grad_value, x, x.value, same(grad_value));
+  a.grad_query = heads(mutable_strided("grad_query", grad_query, sizes.key, x.stored));
+  a.grad_read = heads(mutable_strided("grad_key", grad_read, sizes.key, x.stored));
+  a.grad_values = heads(mutable_strided("grad_value", grad_value, sizes.value, x.stored));
   if (grad_write.has_value() != write.has_value() || grad_beta.has_value() != beta.has_value() ||
       grad_log_decay.has_value() != log_decay.has_value())
     throw nb::value_error("every input that is there needs its gradient, and no other");
-  if (write) a.grad_write = writable("grad_write", *grad_write, x, x.key, same(*grad_write));
-  if (beta) a.grad_beta = writable("grad_beta", *grad_beta, x, 0, wide(*grad_beta, x.stored));
-  if (log_decay)
-    a.grad_log_decay = writable("grad_log_decay", *grad_log_decay, x, x.per_key ? x.key : 0,
-                                wide(*grad_log_decay, x.stored));
+  a.grad_write = heads(mutable_strided("grad_write", grad_write, sizes.key, x.stored));
+  a.grad_beta = heads(mutable_strided("grad_beta", grad_beta, sizes.gate, wide(x.stored)));
+  a.grad_log_decay =
+      x.per_key
+          ? heads(mutable_strided("grad_log_decay", grad_log_decay, sizes.key, wide(x.stored)))
+          : heads(mutable_strided("grad_log_decay", grad_log_decay, sizes.gate, wide(x.stored)));
   a.grad_initial = states("grad_initial", grad_initial, x);
   const int64_t heads = x.batch * x.heads;
   if (threads > heads) threads = heads > 0 ? static_cast<int>(heads) : 1;

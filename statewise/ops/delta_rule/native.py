@@ -77,11 +77,8 @@ def _backward(inputs, outputs, grads, gradients):
     )
 
 
-def _arrays(query, key, write, value, beta, log_decay):
-    if log_decay is not None and log_decay.ndim == 4:
-        log_decay = rows(log_decay)
-    write = None if write is None else rows(write)
-    return rows(query), rows(key), write, rows(value), beta, log_decay
+def _arrays(*tensors):
+    return [None if x is None else rows(x) for x in tensors]
 
 
 def _definition(query, key, write, value, beta, log_decay, initial, reset, lengths, scale):
