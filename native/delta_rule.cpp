@@ -394,6 +394,10 @@ void forward(const DeltaRule& a, int part, int parts) {
       t += count;
     }
     unfold(state, x.key, x.value, wide, first, last, static_cast<W*>(a.final) + index * size);
+    // Nobody reads those beyond the end, but what an operator returns should not be chance.
+    for (int64_t t = up(end, delta_rule_segment); a.states && t < x.time; t += delta_rule_segment)
+      unfold(state, x.key, x.value, wide, first, last,
+             static_cast<W*>(a.states) + (index * segments + t / delta_rule_segment) * size);
     for (int64_t t = end; t < x.time; t++)
       memset(at<S>(a.output, row, t, head) + left, 0, (right - left) * sizeof(S));
   }

@@ -48,7 +48,7 @@ def delta_product(
     for t in range(query.shape[1]):
         # Padding is replaced before it is used: a NaN there would reach gradients as 0 * NaN.
         real = _real(t, lengths)
-        q, k, v, b = (_at(x, t, real) for x in (query, key, value, beta))
+        q, k, v, b = (_at(x, t, real).to(S.dtype) for x in (query, key, value, beta))
         now = _before(S, t, reset)
         if log_decay is not None:
             decay = _at(log_decay, t, real).exp()
@@ -78,7 +78,7 @@ def low_rank_delta_rule(
     S, outputs = initial, []
     for t in range(query.shape[1]):
         real = _real(t, lengths)
-        q, k, v, a, b = (_at(x, t, real) for x in (query, key, value, read, write))
+        q, k, v, a, b = (_at(x, t, real).to(S.dtype) for x in (query, key, value, read, write))
         before = _before(S, t, reset)
         kept = before
         if log_decay is not None:

@@ -46,21 +46,22 @@ def delta_rule(
     if time == 0:
         return torch.zeros_like(value), initial.clone()
     given = write is not None
-    query, key, value = (x.to(initial.dtype) for x in (query, key, value))
-    if write is None:
-        assert beta is not None
-        write = beta.to(initial.dtype)[..., None] * key
-    write = write.to(initial.dtype)
-    gates = query.new_zeros(1, 1, 1) if log_decay is None else log_decay.to(initial.dtype)
+    weights = write if beta is None else beta[..., None]
+    gates = query.new_zeros(1, 1, 1, 1) if log_decay is None else log_decay
     gates = (gates if gates.ndim == 4 else gates[..., None]).expand(*query.shape[:3], -1)
+    assert weights is not None
+    query, key, value, weights, gates = (
+        x.to(initial.dtype) for x in (query, key, value, weights, gates)
+    )
     real = None
     if lengths is not None:
         real = torch.arange(time, device=lengths.device) < lengths[:, None]
         padding = ~real[..., None, None]
-        query, key, value, write, gates = (
-            torch.where(padding, 0, x) for x in (query, key, value, write, gates)
+        query, key, value, weights, gates = (
+            torch.where(padding, 0, x) for x in (query, key, value, weights, gates)
         )
         reset = None if reset is None else reset & real
+    write = weights if given else weights * key
     # What is not a number is taken out, for in a product it would reach times it has nothing to do
     # with, as 0 * NaN; where it belongs it is put back.
     ill, ill_end, (query, key, value, write, gates, initial) = _ill(
