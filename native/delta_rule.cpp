@@ -1,0 +1,877 @@
+#include "delta_rule.h"
+
+#include "tile.h"
+
+namespace statewise {
+namespace STATEWISE_LEVEL {
+namespace {
+
+// Tokens of a chunk, whose steps become products of matrices. A token costs 6 key value operations
+// for what crosses chunks and 2 chunk (key + value) for what stays within, so short is cheap, and
+// 16 tokens fill a vector of the longest kind.
+constexpr int64_t chunk = 16;
+constexpr int64_t slots = delta_rule_segment / chunk;
+constexpr int64_t pairs = chunk * (chunk + 1) / 2;
+
+// Tiles over one vector of columns need more rows to keep the arithmetic busy.
+constexpr int narrow_rows = tile_rows * 2;
+template <class W>
+using Narrow = Tile<W, narrow_rows, 1>;
+template <class W>
+using Wide = Tile<W, tile_rows, 2>;
+
+inline int64_t up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+template <class W>
+inline W sum(Vector<W> x) {
+  W total = 0;
+  for (int i = 0; i < width<W>; i++) total += x[i];
+  return total;
+}
+
+template <class W>
+inline W dot(const W* a, const W* b, int64_t n) {
+  Vector<W> total{};
+  for (int64_t i = 0; i < n; i += width<W>) total += load(a + i) * load(b + i);
+  return sum<W>(total);
+}
+
+template <class S>
+inline const S* at(const Heads& x, int64_t row, int64_t t, int64_t head) {
+  return static_cast<const S*>(x.data) + row * x.batch_stride + t * x.time_stride +
+         head * x.head_stride;
+}
+template <class S>
+inline S* at(const MutableHeads& x, int64_t row, int64_t t, int64_t head) {
+  return static_cast<S*>(x.data) + row * x.batch_stride + t * x.time_stride + head * x.head_stride;
+}
+
+// What a chunk is to the state, whichever decay it has. With rows scaled by their factors,
+//   u = values - reads S - A u,  output = queries S + P u,  S = end S + writes^T u.
+template <class W>
+struct Chunk {
+  int64_t start, count;                    // times
+  const W *reads, *queries, *writes;       // chunk x key
+  W *read_factor, *query_factor, *write_factor;
+  W *A, *P;  // chunk x chunk, lower triangles; A without its diagonal
+  W* end;    // key
+  // For the gradient, and where the rows above point to.
+  W *key, *query, *write;  // as given, query scaled
+  W *beta, *decay;         // chunk; with decays per key, chunk x key
+  W *between, *inner_key, *inner_query;  // one decay: chunk x chunk, decayed inner products
+  W *before;  // per key: chunk x key, decay from the chunk's start
+  W *read_rows, *query_rows, *aged;  // per key: rows with decay; pairs x key, writes as time goes by
+};
+
+// Memory of one part, taken piece by piece.
+struct Pool {
+  char* next;
+  template <class W>
+  W* take(int64_t n) {
+    char* taken = next;
+    next += up(n * static_cast<int64_t>(sizeof(W)), 64);
+    return reinterpret_cast<W*>(taken);
+  }
+};
+
+template <class W>
+void place(Chunk<W>& c, Pool& pool, int64_t wide, bool per_key) {
+  c.start = -1;
+  c.read_factor = pool.take<W>(chunk);
+  c.query_factor = pool.take<W>(chunk);
+  c.write_factor = pool.take<W>(chunk);
+  c.beta = pool.take<W>(chunk);
+  c.A = pool.take<W>(chunk * chunk);
+  c.P = pool.take<W>(chunk * chunk);
+  c.end = pool.take<W>(wide);
+  c.key = pool.take<W>(chunk * wide);
+  c.query = pool.take<W>(chunk * wide);
+  if (per_key) {
+    c.write = pool.take<W>(chunk * wide);
+    c.decay = pool.take<W>(chunk * wide);
+    c.before = pool.take<W>(chunk * wide);
+    c.read_rows = pool.take<W>(chunk * wide);
+    c.query_rows = pool.take<W>(chunk * wide);
+    c.aged = pool.take<W>(pairs * wide);
+  } else {
+    c.decay = pool.take<W>(chunk);
+    c.between = pool.take<W>(chunk * chunk);
+    c.inner_key = pool.take<W>(chunk * chunk);
+    c.inner_query = pool.take<W>(chunk * chunk);
+  }
+}
+
+// Copies rows into a rectangle that ends in zeros.
+template <class S, class W>
+inline void gather(const Heads& x, int64_t row, int64_t t, int64_t head, int64_t count,
+                   int64_t from, int64_t width, W scale, W* to, int64_t to_row) {
+  for (int64_t i = 0; i < chunk; i++, to += to_row) {
+    int64_t j = 0;
+    if (i < count) {
+      const S* source = at<S>(x, row, t + i, head) + from;
+      for (; j < width; j++) to[j] = scale * widen(source[j]);
+    }
+    for (; j < to_row; j++) to[j] = 0;
+  }
+}
+
+template <class S, class W>
+inline void scatter(const W* from, int64_t from_row, int64_t count, int64_t width, W scale,
+                    const MutableHeads& x, int64_t row, int64_t t, int64_t head, int64_t to) {
+  for (int64_t i = 0; i < count; i++, from += from_row) {
+    S* target = at<S>(x, row, t + i, head) + to;
+    for (int64_t j = 0; j < width; j++) target[j] = narrow<S>(scale * from[j]);
+  }
+}
+
+template <class W>
+inline W gate(const Heads& x, int64_t row, int64_t t, int64_t head) {
+  return *at<W>(x, row, t, head);
+}
+
+// to (chunk x chunk) = a b^T, given b transposed.
+template <class W>
+inline void inner(const W* a, int64_t a_row, const W* transposed, int64_t n, W* to) {
+  for (int64_t i = 0; i < chunk; i += narrow_rows)
+    for (int64_t j = 0; j < chunk; j += width<W>) {
+      Narrow<W> tile;
+      tile.zero();
+      tile.add(a + i * a_row, a_row, 1, transposed + j, chunk, n);
+      tile.write(to + i * chunk + j, chunk);
+    }
+}
+
+// One decay a head. Decays between two times are products, never differences of sums of
+// logarithms: so none is too strong, minus infinity included.
+template <class S, class W>
+void pack_scalar(const DeltaRuleInputs& x, int64_t row, int64_t head, int64_t t, int64_t count,
+                 W* spare, Chunk<W>& c) {
+  const int64_t wide = up(x.key, chunk);
+  gather<S, W>(x.read, row, t, head, count, 0, x.key, 1, c.key, wide);
+  gather<S, W>(x.query, row, t, head, count, 0, x.key, static_cast<W>(x.scale), c.query, wide);
+  W before = 1;
+  for (int64_t i = 0; i < chunk; i++) {
+    const bool real = i < count;
+    c.beta[i] = real ? gate<W>(x.beta, row, t + i, head) : 0;
+    c.decay[i] = real && x.log_decay.data ? exp(gate<W>(x.log_decay, row, t + i, head)) : 1;
+    before *= c.decay[i];
+    c.read_factor[i] = c.query_factor[i] = before;
+    for (int64_t j = 0; j < chunk; j++)
+      c.between[i * chunk + j] =
+          j < i ? c.between[(i - 1) * chunk + j] * c.decay[i] : j == i ? 1 : 0;
+  }
+  for (int64_t k = 0; k < wide; k++) c.end[k] = before;
+  transpose(chunk, wide, c.key, wide, spare, chunk);
+  inner(c.key, wide, spare, wide, c.inner_key);
+  inner(c.query, wide, spare, wide, c.inner_query);
+  for (int64_t i = 0; i < chunk; i++) {
+    for (int64_t j = 0; j < chunk; j++) {
+      const int64_t ij = i * chunk + j;
+      c.inner_key[ij] = j < i ? c.inner_key[ij] * c.between[ij] : 0;
+      c.inner_query[ij] = j <= i ? c.inner_query[ij] * c.between[ij] : 0;
+      c.A[ij] = j < i ? c.inner_key[ij] * c.beta[j] : 0;
+      c.P[ij] = j <= i ? c.inner_query[ij] * c.beta[j] : 0;
+    }
+    c.write_factor[i] = c.between[(chunk - 1) * chunk + i] * c.beta[i];
+  }
+  c.reads = c.writes = c.key;
+  c.queries = c.query;
+}
+
+inline int64_t pair(int64_t i, int64_t j) { return i * (i + 1) / 2 + j; }
+
+// A decay for every key. What j wrote, as it stands at time i, is what it was at i - 1 times one
+// decay: products again.
+template <class S, class W>
+void pack_per_key(const DeltaRuleInputs& x, int64_t row, int64_t head, int64_t t, int64_t count,
+                  Chunk<W>& c) {
+  const int64_t wide = up(x.key, chunk);
+  const bool given = x.write.data != nullptr;  // the read then meets the state before the decay
+  gather<S, W>(x.read, row, t, head, count, 0, x.key, 1, c.key, wide);
+  gather<S, W>(x.query, row, t, head, count, 0, x.key, static_cast<W>(x.scale), c.query, wide);
+  if (given) gather<S, W>(x.write, row, t, head, count, 0, x.key, 1, c.write, wide);
+  for (int64_t i = 0; i < chunk; i++) {
+    const bool real = i < count;
+    c.beta[i] = given ? 1 : real ? gate<W>(x.beta, row, t + i, head) : 0;
+    c.read_factor[i] = c.query_factor[i] = c.write_factor[i] = 1;
+    if (!given)
+      for (int64_t k = 0; k < wide; k++) c.write[i * wide + k] = c.beta[i] * c.key[i * wide + k];
+    W* decay = c.decay + i * wide;
+    for (int64_t k = 0; k < wide; k++) decay[k] = 1;
+    if (real && x.log_decay.data) {
+      const W* log_decay = at<W>(x.log_decay, row, t + i, head);
+      int64_t k = 0;
+      for (; k + width<W> <= x.key; k += width<W>) store(decay + k, exp(load(log_decay + k)));
+      for (; k < x.key; k++) decay[k] = exp(log_decay[k]);
+    }
+    W* before = c.before + i * wide;
+    for (int64_t k = 0; k < wide; k++) {
+      const W last = i ? before[k - wide] : W(1);
+      before[k] = last * decay[k];
+      c.read_rows[i * wide + k] = (given ? last : before[k]) * c.key[i * wide + k];
+      c.query_rows[i * wide + k] = before[k] * c.query[i * wide + k];
+    }
+    for (int64_t j = 0; j < chunk; j++) c.A[i * chunk + j] = c.P[i * chunk + j] = 0;
+    for (int64_t j = 0; j <= i; j++) {
+      W* now = c.aged + pair(i, j) * wide;
+      if (j == i) {
+        memcpy(now, c.write + i * wide, wide * sizeof(W));
+        c.P[i * chunk + j] = dot(now, c.query + i * wide, wide);
+        continue;
+      }
+      const W* last = c.aged + pair(i - 1, j) * wide;
+      Vector<W> read{}, asked{};
+      for (int64_t k = 0; k < wide; k += width<W>) {
+        const Vector<W> old = load(last + k), aged = old * load(decay + k);
+        store(now + k, aged);
+        read += (given ? old : aged) * load(c.key + i * wide + k);
+        asked += aged * load(c.query + i * wide + k);
+      }
+      c.A[i * chunk + j] = sum<W>(read);
+      c.P[i * chunk + j] = sum<W>(asked);
+    }
+  }
+  memcpy(c.end, c.before + (chunk - 1) * wide, wide * sizeof(W));
+  c.reads = c.read_rows;
+  c.queries = c.query_rows;
+  c.writes = c.aged + pair(chunk - 1, 0) * wide;
+}
+
+inline bool by_key(const DeltaRuleInputs& x) { return x.per_key || x.write.data; }
+
+template <class S, class W>
+inline void pack(const DeltaRuleInputs& x, int64_t row, int64_t head, int64_t t, int64_t count,
+                 W* spare, Chunk<W>& c) {
+  if (by_key(x)) pack_per_key<S, W>(x, row, head, t, count, c);
+  else pack_scalar<S, W>(x, row, head, t, count, spare, c);
+  c.start = t;
+  c.count = count;
+}
+
+// Turns the values of one panel, in u, into what is written.
+template <class W>
+void solve(const Chunk<W>& c, int64_t wide, const W* state, W* u) {
+  for (int64_t i0 = 0; i0 < c.count; i0 += tile_rows) {
+    Wide<W> tile;
+    tile.zero();
+    tile.add(c.reads + i0 * wide, wide, 1, state, panel<W>, wide);
+    tile.scale(c.read_factor + i0);
+    tile.add(c.A + i0 * chunk, chunk, 1, u, panel<W>, i0);
+    const W* triangle = c.A + i0 * chunk + i0;
+#pragma GCC unroll 8
+    for (int i = 0; i < tile_rows; i++)
+#pragma GCC unroll 2
+      for (int j = 0; j < 2; j++) {
+        W* to = u + (i0 + i) * panel<W> + j * width<W>;
+        const Vector<W> solved = load(to) - tile.x[i][j];
+        store(to, solved);
+#pragma GCC unroll 8
+        for (int below = i + 1; below < tile_rows; below++)
+          tile.x[below][j] += triangle[below * chunk + i] * solved;
+      }
+  }
+}
+
+template <class W>
+void answer(const Chunk<W>& c, int64_t wide, const W* state, const W* u, W* output) {
+  for (int64_t i0 = 0; i0 < c.count; i0 += tile_rows) {
+    Wide<W> tile;
+    tile.zero();
+    tile.add(c.queries + i0 * wide, wide, 1, state, panel<W>, wide);
+    tile.scale(c.query_factor + i0);
+    tile.add(c.P + i0 * chunk, chunk, 1, u, panel<W>, i0);
+    const W* triangle = c.P + i0 * chunk + i0;
+    // Nothing above the diagonal is touched, not even multiplied by zero: a NaN stays in its future.
+#pragma GCC unroll 8
+    for (int i = 0; i < tile_rows; i++)
+#pragma GCC unroll 2
+      for (int j = 0; j < 2; j++) {
+        const Vector<W> written = load(u + (i0 + i) * panel<W> + j * width<W>);
+#pragma GCC unroll 8
+        for (int below = i; below < tile_rows; below++)
+          tile.x[below][j] += triangle[below * chunk + i] * written;
+      }
+    tile.write(output + i0 * panel<W>, panel<W>);
+  }
+}
+
+template <class W>
+inline void scaled(const W* from, const W* factor, W* to) {
+  for (int64_t i = 0; i < chunk; i++)
+    for (int64_t j = 0; j < panel<W>; j++) to[i * panel<W> + j] = factor[i] * from[i * panel<W> + j];
+}
+
+template <class W>
+void advance(const Chunk<W>& c, int64_t wide, const W* u, W* spare, W* state) {
+  scaled(u, c.write_factor, spare);
+  for (int64_t k = 0; k < wide; k += tile_rows) {
+    Wide<W> tile;
+    tile.read(state + k * panel<W>, panel<W>);
+    tile.scale(c.end + k);
+    tile.add(c.writes + k, 1, wide, spare, panel<W>, c.count);
+    tile.write(state + k * panel<W>, panel<W>);
+  }
+}
+
+// Between (key, value) rows and panels of columns, padded with zeros.
+template <class W>
+void fold(const W* from, int64_t key, int64_t value, int64_t wide, int64_t first, int64_t last,
+          W* to) {
+  for (int64_t p = first; p < last; p++, to += wide * panel<W>)
+    for (int64_t k = 0; k < wide; k++)
+      for (int64_t j = 0; j < panel<W>; j++) {
+        const int64_t column = p * panel<W> + j;
+        to[k * panel<W> + j] = k < key && column < value ? from[k * value + column] : 0;
+      }
+}
+template <class W>
+void unfold(const W* from, int64_t key, int64_t value, int64_t wide, int64_t first, int64_t last,
+            W* to) {
+  for (int64_t p = first; p < last; p++, from += wide * panel<W>)
+    for (int64_t k = 0; k < key; k++)
+      for (int64_t j = 0; j < panel<W> && p * panel<W> + j < value; j++)
+        to[k * value + p * panel<W> + j] = from[k * panel<W> + j];
+}
+
+// How many tokens from t on make one chunk: chunks end at multiples of their size and at resets.
+inline int64_t chunk_at(const Mask& mask, int64_t row, int64_t t, int64_t end) {
+  int64_t stop = (t / chunk + 1) * chunk;
+  if (stop > end) stop = end;
+  int64_t next = t + 1;
+  while (next < stop && !resets(mask, row, next)) next++;
+  return next - t;
+}
+
+template <class S, class W>
+inline int64_t columns(const DeltaRuleInputs& x, int64_t p) {
+  const int64_t left = x.value - p * panel<W>;
+  return left < panel<W> ? left : panel<W>;
+}
+
+template <class S, class W>
+void forward(const DeltaRule& a, int part, int parts) {
+  const DeltaRuleInputs& x = a.inputs;
+  const int64_t wide = up(x.key, chunk), panels = up(x.value, panel<W>) / panel<W>;
+  const int64_t heads = x.batch * x.heads, segments = up(x.time, delta_rule_segment) / delta_rule_segment;
+  // Where heads are fewer than threads, the columns of their states are divided too.
+  int64_t shares = heads && heads < parts ? (parts + heads - 1) / heads : 1;
+  if (shares > panels) shares = panels;
+  const int64_t work = heads * shares, size = x.key * x.value;
+
+  Pool pool{a.scratch + part * a.scratch_bytes};
+  Chunk<W> c;
+  place(c, pool, wide, by_key(x));
+  W* spare = pool.take<W>(chunk * wide);
+  W* u = pool.take<W>(chunk * panel<W>);
+  W* output = pool.take<W>(chunk * panel<W>);
+  W* state = pool.take<W>(panels * wide * panel<W>);
+
+  for (int64_t item = work * part / parts; item < work * (part + 1) / parts; item++) {
+    const int64_t index = item / shares, row = index / x.heads, head = index % x.heads;
+    const int64_t first = panels * (item % shares) / shares;
+    const int64_t last = panels * (item % shares + 1) / shares;
+    const int64_t end = length(x.mask, row, x.time);
+    const int64_t left = first * panel<W>;
+    const int64_t right = last * panel<W> < x.value ? last * panel<W> : x.value;
+    fold(static_cast<const W*>(a.initial) + index * size, x.key, x.value, wide, first, last, state);
+    for (int64_t t = 0; t < end;) {
+      if (a.states && t % delta_rule_segment == 0)
+        unfold(state, x.key, x.value, wide, first, last,
+               static_cast<W*>(a.states) + (index * segments + t / delta_rule_segment) * size);
+      if (resets(x.mask, row, t)) memset(state, 0, (last - first) * wide * panel<W> * sizeof(W));
+      const int64_t count = chunk_at(x.mask, row, t, end);
+      pack<S, W>(x, row, head, t, count, spare, c);
+      for (int64_t p = first; p < last; p++) {
+        W* mine = state + (p - first) * wide * panel<W>;
+        gather<S, W>(x.values, row, t, head, count, p * panel<W>, columns<S, W>(x, p), 1, u,
+                     panel<W>);
+        solve(c, wide, mine, u);
+        answer(c, wide, mine, u, output);
+        scatter<S, W>(output, panel<W>, count, columns<S, W>(x, p), 1, a.output, row, t, head,
+                      p * panel<W>);
+        advance(c, wide, u, output, mine);
+      }
+      t += count;
+    }
+    unfold(state, x.key, x.value, wide, first, last, static_cast<W*>(a.final) + index * size);
+    // Nobody reads those beyond the end, but what an operator returns should not be chance.
+    for (int64_t t = up(end, delta_rule_segment); a.states && t < x.time; t += delta_rule_segment)
+      unfold(state, x.key, x.value, wide, first, last,
+             static_cast<W*>(a.states) + (index * segments + t / delta_rule_segment) * size);
+    for (int64_t t = end; t < x.time; t++)
+      memset(at<S>(a.output, row, t, head) + left, 0, (right - left) * sizeof(S));
+  }
+}
+
+// The gradient of a chunk, whose u and state are known. On entry `grad` is that of the state after
+// the chunk; it leaves as that of the state before.
+template <class S, class W>
+struct Adjoint {
+  const DeltaRuleBackward& a;
+  int64_t wide, panels;
+  // Panels of chunk x panel; what u sends back is negated.
+  W *u, *grad_output, *grad_u, *spare;
+  W *beside, *transposed;   // value x 2 chunk: grad_u and grad_output; value x chunk: u
+  W *to_rows, *to_writes;   // key x 2 chunk, key x chunk
+  W *grad_read, *grad_query, *grad_write;  // chunk x key
+  W *key_out, *query_out;
+  W *grad_A, *grad_P, *mixed, *crossing;   // chunk x chunk
+  W* at_end;                // key
+  W* grad_decay;            // chunk x key
+
+  Adjoint(const DeltaRuleBackward& a, int64_t wide, int64_t panels)
+      : a(a), wide(wide), panels(panels) {}
+
+  void place(Pool& pool) {
+    const int64_t block = chunk * panel<W> * panels;
+    u = pool.take<W>(block);
+    grad_output = pool.take<W>(block);
+    grad_u = pool.take<W>(block);
+    spare = pool.take<W>(2 * chunk * panel<W>);
+    beside = pool.take<W>(2 * block);
+    transposed = pool.take<W>(block);
+    to_rows = pool.take<W>(2 * chunk * wide);
+    to_writes = pool.take<W>(chunk * wide);
+    grad_read = pool.take<W>(chunk * wide);
+    grad_query = pool.take<W>(chunk * wide);
+    grad_write = pool.take<W>(chunk * wide);
+    key_out = pool.take<W>(chunk * wide);
+    query_out = pool.take<W>(chunk * wide);
+    grad_A = pool.take<W>(chunk * chunk);
+    grad_P = pool.take<W>(chunk * chunk);
+    mixed = pool.take<W>(chunk * chunk);
+    crossing = pool.take<W>(chunk * chunk);
+    at_end = pool.take<W>(wide);
+    grad_decay = pool.take<W>(chunk * wide);
+  }
+
+  // grad_u = -(I + A)^-T (P^T grad_output + writes grad)
+  void solve_back(const Chunk<W>& c, const W* grad, const W* dy, W* to) {
+    for (int64_t i0 = chunk - tile_rows; i0 >= 0; i0 -= tile_rows) {
+      Wide<W> tile;
+      tile.zero();
+      tile.add(c.writes + i0 * wide, wide, 1, grad, panel<W>, wide);
+      tile.scale(c.write_factor + i0);
+      tile.add(c.P + i0 * chunk + i0, 1, chunk, dy + i0 * panel<W>, panel<W>, chunk - i0);
+      const int64_t next = i0 + tile_rows;
+      tile.add(c.A + next * chunk + i0, 1, chunk, to + next * panel<W>, panel<W>, chunk - next);
+      const W* triangle = c.A + i0 * chunk + i0;
+#pragma GCC unroll 8
+      for (int i = tile_rows - 1; i >= 0; i--)
+#pragma GCC unroll 2
+        for (int j = 0; j < 2; j++) {
+          const Vector<W> solved = -tile.x[i][j];
+          store(to + (i0 + i) * panel<W> + j * width<W>, solved);
+#pragma GCC unroll 8
+          for (int above = 0; above < i; above++)
+            tile.x[above][j] += triangle[i * chunk + above] * solved;
+        }
+    }
+  }
+
+  // to (key x columns) = state times the rows of all panels, transposed.
+  template <int64_t count>
+  void against(const W* state, const W* rows, W* to) {
+    constexpr int vectors = count >= panel<W> ? 2 : 1;
+    constexpr int height = vectors == 2 ? tile_rows : narrow_rows;
+    for (int64_t k = 0; k < wide; k += height)
+      for (int64_t j = 0; j < count; j += vectors * width<W>) {
+        Tile<W, height, vectors> tile;
+        tile.zero();
+        for (int64_t p = 0; p < panels; p++)
+          tile.add(state + (p * wide + k) * panel<W>, panel<W>, 1,
+                   rows + p * panel<W> * count + j, count, panel<W>);
+        tile.write(to + k * count + j, count);
+      }
+  }
+
+  // to (chunk x chunk) = rows u^T
+  void with_u(const W* rows, W* to) {
+    for (int64_t i = 0; i < chunk; i += narrow_rows)
+      for (int64_t j = 0; j < chunk; j += width<W>) {
+        Narrow<W> tile;
+        tile.zero();
+        for (int64_t p = 0; p < panels; p++)
+          tile.add(rows + (p * chunk + i) * panel<W>, panel<W>, 1,
+                   transposed + p * panel<W> * chunk + j, chunk, panel<W>);
+        tile.write(to + i * chunk + j, chunk);
+      }
+  }
+
+  void run(const Chunk<W>& c, int64_t row, int64_t head, const W* state, W* grad) {
+    const DeltaRuleInputs& x = a.inputs;
+    for (int64_t p = 0; p < panels; p++) {
+      const int64_t block = p * chunk * panel<W>, width = columns<S, W>(x, p);
+      W* dy = grad_output + block;
+      gather<S, W>(a.grad_output, row, c.start, head, c.count, p * panel<W>, width, 1, dy, panel<W>);
+      solve_back(c, grad + p * wide * panel<W>, dy, grad_u + block);
+      scatter<S, W>(grad_u + block, panel<W>, c.count, width, -1, a.grad_values, row, c.start, head,
+                    p * panel<W>);
+      transpose(chunk, panel<W>, grad_u + block, panel<W>, beside + 2 * block, 2 * chunk);
+      transpose(chunk, panel<W>, dy, panel<W>, beside + 2 * block + chunk, 2 * chunk);
+      transpose(chunk, panel<W>, u + block, panel<W>, transposed + block, chunk);
+    }
+    against<2 * chunk>(state, beside, to_rows);
+    against<chunk>(grad, transposed, to_writes);
+    transpose(wide, chunk, to_rows, 2 * chunk, grad_read, wide);
+    transpose(wide, chunk, to_rows + chunk, 2 * chunk, grad_query, wide);
+    transpose(wide, chunk, to_writes, chunk, grad_write, wide);
+    with_u(grad_u, grad_A);
+    with_u(grad_output, grad_P);
+    if (x.log_decay.data)
+      for (int64_t k = 0; k < wide; k++) {
+        Vector<W> both{};
+        for (int64_t p = 0; p < panels; p++)
+          for (int64_t j = 0; j < panel<W>; j += width<W>)
+            both += load(state + (p * wide + k) * panel<W> + j) *
+                    load(grad + (p * wide + k) * panel<W> + j);
+        at_end[k] = c.end[k] * sum<W>(both);
+      }
+    for (int64_t p = 0; p < panels; p++) {
+      const int64_t block = p * chunk * panel<W>;
+      W* mine = grad + p * wide * panel<W>;
+      scaled(grad_output + block, c.query_factor, spare);
+      scaled(grad_u + block, c.read_factor, spare + chunk * panel<W>);
+      for (int64_t k = 0; k < wide; k += tile_rows) {
+        Wide<W> tile;
+        tile.read(mine + k * panel<W>, panel<W>);
+        tile.scale(c.end + k);
+        tile.add(c.queries + k, 1, wide, spare, panel<W>, chunk);
+        tile.add(c.reads + k, 1, wide, spare + chunk * panel<W>, panel<W>, chunk);
+        tile.write(mine + k * panel<W>, panel<W>);
+      }
+    }
+    if (by_key(x)) finish_per_key(c, row, head);
+    else finish_scalar(c, row, head);
+  }
+
+  // Adds left (chunk x chunk, strided) times rows (chunk x key).
+  void mix(const W* left, int64_t left_row, int64_t left_step, const W* rows, W* to) {
+    for (int64_t i = 0; i < chunk; i += narrow_rows)
+      for (int64_t k = 0; k < wide; k += width<W>) {
+        Narrow<W> tile;
+        tile.read(to + i * wide + k, wide);
+        tile.add(left + i * left_row, left_row, left_step, rows + k, wide, chunk);
+        tile.write(to + i * wide + k, wide);
+      }
+  }
+
+  void finish_scalar(const Chunk<W>& c, int64_t row, int64_t head) {
+    const DeltaRuleInputs& x = a.inputs;
+    W entering[chunk], leaving[chunk], beta[chunk];  // what comes from, goes to another chunk
+    for (int64_t i = 0; i < chunk; i++) {
+      const W* key = c.key + i * wide;
+      const W written = dot(key, grad_write + i * wide, wide);
+      entering[i] = c.read_factor[i] * dot(key, grad_read + i * wide, wide) +
+                    c.query_factor[i] * dot(c.query + i * wide, grad_query + i * wide, wide);
+      leaving[i] = c.write_factor[i] * written;
+      beta[i] = c.between[(chunk - 1) * chunk + i] * written;
+      for (int64_t k = 0; k < wide; k++) {
+        key_out[i * wide + k] = c.read_factor[i] * grad_read[i * wide + k] +
+                                c.write_factor[i] * grad_write[i * wide + k];
+        query_out[i * wide + k] = c.query_factor[i] * grad_query[i * wide + k];
+      }
+    }
+    for (int64_t i = 0; i < chunk; i++)
+      for (int64_t j = 0; j <= i; j++) {
+        const int64_t ij = i * chunk + j;
+        const W both = (j < i ? grad_A[ij] * c.inner_key[ij] : 0) + grad_P[ij] * c.inner_query[ij];
+        beta[j] += both;
+        crossing[ij] = c.beta[j] * both;
+        grad_A[ij] = j < i ? grad_A[ij] * c.beta[j] * c.between[ij] : 0;
+        grad_P[ij] *= c.beta[j] * c.between[ij];
+      }
+    for (int64_t i = 0; i < chunk; i++)
+      for (int64_t j = i; j < chunk; j++) {
+        const int64_t ij = i * chunk + j;
+        mixed[ij] = j > i ? grad_A[j * chunk + i] : 0;
+        mixed[j * chunk + i] = mixed[ij];
+        if (j > i) grad_P[ij] = 0;
+      }
+    mix(mixed, chunk, 1, c.key, key_out);
+    mix(grad_P, 1, chunk, c.query, key_out);
+    mix(grad_P, chunk, 1, c.key, query_out);
+    scatter<S, W>(key_out, wide, c.count, x.key, 1, a.grad_read, row, c.start, head, 0);
+    scatter<S, W>(query_out, wide, c.count, x.key, static_cast<W>(x.scale), a.grad_query, row,
+                  c.start, head, 0);
+    for (int64_t i = 0; i < c.count; i++) *at<W>(a.grad_beta, row, c.start + i, head) = beta[i];
+    if (!x.log_decay.data) return;
+    // The decay at m weighs on all that enters at or after m, leaves before m, or crosses m. Sums of
+    // what is there, and none of differences: nothing cancels where decays are strong.
+    W through = 0;
+    for (int64_t k = 0; k < wide; k++) through += at_end[k];
+    for (int64_t m = 0; m < c.count; m++) {
+      W total = through;
+      for (int64_t i = m; i < chunk; i++) {
+        total += entering[i];
+        for (int64_t j = 0; j < m; j++) total += crossing[i * chunk + j];
+      }
+      for (int64_t j = 0; j < m; j++) total += leaving[j];
+      *at<W>(a.grad_log_decay, row, c.start + m, head) = total;
+    }
+  }
+
+  void finish_per_key(const Chunk<W>& c, int64_t row, int64_t head) {
+    const DeltaRuleInputs& x = a.inputs;
+    const bool given = x.write.data != nullptr;
+    for (int64_t k = 0; k < wide; k += width<W>) {
+      Vector<W> read[chunk], query[chunk], decay[chunk];
+      for (int64_t i = 0; i < chunk; i++) read[i] = query[i] = decay[i] = Vector<W>{};
+      for (int64_t j = 0; j < chunk; j++) {
+        Vector<W> back = load(grad_write + j * wide + k);  // to what j wrote, as it is at time i
+        for (int64_t i = chunk - 1; i >= j; i--) {
+          const W from_P = grad_P[i * chunk + j], from_A = grad_A[i * chunk + j];
+          const Vector<W> aged = load(c.aged + pair(i, j) * wide + k);
+          const Vector<W> key = load(c.key + i * wide + k);
+          back += from_P * load(c.query + i * wide + k);
+          query[i] += from_P * aged;
+          if (i == j) break;
+          if (!given) {
+            back += from_A * key;
+            read[i] += from_A * aged;
+          }
+          decay[i] += back * aged;
+          back *= load(c.decay + i * wide + k);
+          if (given) {
+            back += from_A * key;
+            read[i] += from_A * load(c.aged + pair(i - 1, j) * wide + k);
+          }
+        }
+        store(grad_write + j * wide + k, back);
+      }
+      Vector<W> later = load(at_end + k);
+      for (int64_t i = chunk - 1; i >= 0; i--) {
+        const int64_t at = i * wide + k;
+        const Vector<W> from_read = load(grad_read + at), from_query = load(grad_query + at);
+        const Vector<W> before = load(c.before + at);
+        const Vector<W> seen = !given ? before : i ? load(c.before + at - wide) : all<Vector<W>>(1);
+        const Vector<W> entering = load(c.read_rows + at) * from_read;
+        later += load(c.query_rows + at) * from_query;
+        if (!given) later += entering;
+        store(grad_decay + at, decay[i] + later);
+        if (given) later += entering;
+        store(key_out + at, read[i] + seen * from_read);
+        store(query_out + at, query[i] + before * from_query);
+      }
+    }
+    if (given) {
+      scatter<S, W>(grad_write, wide, c.count, x.key, 1, a.grad_write, row, c.start, head, 0);
+    } else {
+      for (int64_t i = 0; i < c.count; i++) {
+        const W* write = grad_write + i * wide;
+        *at<W>(a.grad_beta, row, c.start + i, head) = dot(c.key + i * wide, write, wide);
+        for (int64_t k = 0; k < wide; k++) key_out[i * wide + k] += c.beta[i] * write[k];
+      }
+    }
+    scatter<S, W>(key_out, wide, c.count, x.key, 1, a.grad_read, row, c.start, head, 0);
+    scatter<S, W>(query_out, wide, c.count, x.key, static_cast<W>(x.scale), a.grad_query, row,
+                  c.start, head, 0);
+    if (x.log_decay.data)
+      scatter<W, W>(grad_decay, wide, c.count, x.key, 1, a.grad_log_decay, row, c.start, head, 0);
+  }
+};
+
+template <class S>
+void clear_from(const MutableHeads& x, int64_t row, int64_t head, int64_t begin, int64_t end,
+                int64_t width) {
+  if (!x.data) return;
+  for (int64_t t = begin; t < end; t++) memset(at<S>(x, row, t, head), 0, width * sizeof(S));
+}
+
+template <class S, class W>
+void backward(const DeltaRuleBackward& a, int part, int parts) {
+  const DeltaRuleInputs& x = a.inputs;
+  const int64_t wide = up(x.key, chunk), panels = up(x.value, panel<W>) / panel<W>;
+  const int64_t heads = x.batch * x.heads, size = x.key * x.value;
+  const int64_t segments = up(x.time, delta_rule_segment) / delta_rule_segment;
+  const int64_t folded = panels * wide * panel<W>, block = panels * chunk * panel<W>;
+
+  Pool pool{a.scratch + part * a.scratch_bytes};
+  Adjoint<S, W> adjoint(a, wide, panels);
+  adjoint.place(pool);
+  W* spare = pool.take<W>(chunk * (wide > panel<W> ? wide : panel<W>));
+  W* grad = pool.take<W>(folded);
+  W* zero = pool.take<W>(folded);
+  W* state = pool.take<W>(folded);
+  W* written = pool.take<W>(delta_rule_segment * panels * panel<W>);  // time x value: every u
+  Chunk<W> kept[slots];
+  W* states[slots];
+  for (int64_t i = 0; i < slots; i++) {
+    place(kept[i], pool, wide, by_key(x));
+    states[i] = pool.take<W>(folded);
+  }
+  memset(zero, 0, folded * sizeof(W));
+
+  for (int64_t index = heads * part / parts; index < heads * (part + 1) / parts; index++) {
+    const int64_t row = index / x.heads, head = index % x.heads;
+    const int64_t end = length(x.mask, row, x.time);
+    fold(static_cast<const W*>(a.grad_final) + index * size, x.key, x.value, wide, 0, panels, grad);
+    clear_from<S>(a.grad_query, row, head, end, x.time, x.key);
+    clear_from<S>(a.grad_read, row, head, end, x.time, x.key);
+    clear_from<S>(a.grad_write, row, head, end, x.time, x.key);
+    clear_from<S>(a.grad_values, row, head, end, x.time, x.value);
+    clear_from<W>(a.grad_beta, row, head, end, x.time, 1);
+    clear_from<W>(a.grad_log_decay, row, head, end, x.time, x.per_key ? x.key : 1);
+    for (int64_t segment = up(end, delta_rule_segment) / delta_rule_segment - 1; segment >= 0;
+         segment--) {
+      const int64_t begin = segment * delta_rule_segment;
+      const int64_t stop = begin + delta_rule_segment < end ? begin + delta_rule_segment : end;
+      int64_t starts[delta_rule_segment + 1], chunks = 0;
+      fold(static_cast<const W*>(a.states) + (index * segments + segment) * size, x.key, x.value,
+           wide, 0, panels, state);
+      for (Chunk<W>& c : kept) c.start = -1;
+      for (int64_t t = begin; t < stop;) {
+        starts[chunks++] = t;
+        const int64_t slot = (t - begin) / chunk;
+        // A chunk begins at a multiple of its size or at a reset, where the state is zero.
+        if (resets(x.mask, row, t)) memset(state, 0, folded * sizeof(W));
+        else memcpy(states[slot], state, folded * sizeof(W));
+        const int64_t count = chunk_at(x.mask, row, t, end);
+        Chunk<W>& c = kept[slot];
+        pack<S, W>(x, row, head, t, count, spare, c);
+        for (int64_t p = 0; p < panels; p++) {
+          W* u = adjoint.u + p * chunk * panel<W>;
+          W* mine = state + p * wide * panel<W>;
+          gather<S, W>(x.values, row, t, head, count, p * panel<W>, columns<S, W>(x, p), 1, u,
+                       panel<W>);
+          solve(c, wide, mine, u);
+          for (int64_t i = 0; i < count; i++)
+            memcpy(written + ((t - begin + i) * panels + p) * panel<W>, u + i * panel<W>,
+                   panel<W> * sizeof(W));
+          advance(c, wide, u, spare, mine);
+        }
+        t += count;
+      }
+      while (chunks--) {
+        const int64_t t = starts[chunks], slot = (t - begin) / chunk;
+        const bool fresh = resets(x.mask, row, t);
+        const int64_t count = chunk_at(x.mask, row, t, end);
+        Chunk<W>& c = kept[slot];
+        if (c.start != t) pack<S, W>(x, row, head, t, count, spare, c);
+        memset(adjoint.u, 0, block * sizeof(W));
+        for (int64_t p = 0; p < panels; p++)
+          for (int64_t i = 0; i < count; i++)
+            memcpy(adjoint.u + (p * chunk + i) * panel<W>,
+                   written + ((t - begin + i) * panels + p) * panel<W>, panel<W> * sizeof(W));
+        adjoint.run(c, row, head, fresh ? zero : states[slot], grad);
+        if (fresh) memset(grad, 0, folded * sizeof(W));
+      }
+    }
+    unfold(grad, x.key, x.value, wide, 0, panels, static_cast<W*>(a.grad_initial) + index * size);
+  }
+}
+
+// A block of columns, token by token: the state is passed over twice. T is a vector, or one number.
+template <class T, int columns, class S, class W>
+void recur(const DeltaRule& a, int64_t index, int64_t from, W* rows) {
+  const DeltaRuleInputs& x = a.inputs;
+  constexpr int lanes = sizeof(T) / sizeof(W);
+  const int64_t row = index / x.heads, head = index % x.heads, size = x.key * x.value;
+  const int64_t end = length(x.mask, row, x.time);
+  const W* old = static_cast<const W*>(a.initial) + index * size + from;
+  W* state = static_cast<W*>(a.final) + index * size + from;
+  W *read = rows, *write = rows + x.key, *query = rows + 2 * x.key, *decay = rows + 3 * x.key;
+  const auto get = [](const W* at) {
+    T value;
+    memcpy(&value, at, sizeof value);
+    return value;
+  };
+  if (end == 0)
+    for (int64_t k = 0; k < x.key; k++)
+      memcpy(state + k * x.value, old + k * x.value, columns * lanes * sizeof(W));
+  for (int64_t t = 0; t < end; t++) {
+    if (resets(x.mask, row, t)) {
+      for (int64_t k = 0; k < x.key; k++) memset(state + k * x.value, 0, columns * lanes * sizeof(W));
+      old = state;
+    }
+    const S *key = at<S>(x.read, row, t, head), *asked = at<S>(x.query, row, t, head);
+    const S* values = at<S>(x.values, row, t, head) + from;
+    const W* log_decay = x.log_decay.data ? at<W>(x.log_decay, row, t, head) : nullptr;
+    const W one = log_decay && !x.per_key ? exp(*log_decay) : 1;
+    const W beta = x.beta.data ? gate<W>(x.beta, row, t, head) : 1;
+    for (int64_t k = 0; k < x.key; k++) {
+      decay[k] = x.per_key && log_decay ? exp(log_decay[k]) : one;
+      query[k] = static_cast<W>(x.scale) * widen(asked[k]);
+      read[k] = x.write.data ? widen(key[k]) : decay[k] * widen(key[k]);
+      write[k] = x.write.data ? widen(at<S>(x.write, row, t, head)[k]) : beta * widen(key[k]);
+    }
+    // Two sums in turn, since one would wait for itself.
+    T u[2][columns], output[columns];
+    for (int j = 0; j < columns; j++) u[0][j] = u[1][j] = output[j] = T{};
+    int64_t k = 0;
+    for (; k + 2 <= x.key; k += 2)
+#pragma GCC unroll 2
+      for (int turn = 0; turn < 2; turn++)
+#pragma GCC unroll 8
+        for (int j = 0; j < columns; j++)
+          u[turn][j] += read[k + turn] * get(old + (k + turn) * x.value + j * lanes);
+    if (k < x.key)
+      for (int j = 0; j < columns; j++) u[0][j] += read[k] * get(old + k * x.value + j * lanes);
+#pragma GCC unroll 8
+    for (int j = 0; j < columns; j++) {
+      W wide[lanes];
+      for (int i = 0; i < lanes; i++) wide[i] = widen(values[j * lanes + i]);
+      u[0][j] = get(wide) - (u[0][j] + u[1][j]);
+    }
+    for (k = 0; k < x.key; k++)
+#pragma GCC unroll 8
+      for (int j = 0; j < columns; j++) {
+        const T now = decay[k] * get(old + k * x.value + j * lanes) + write[k] * u[0][j];
+        memcpy(state + k * x.value + j * lanes, &now, sizeof now);
+        output[j] += query[k] * now;
+      }
+    S* out = at<S>(a.output, row, t, head) + from;
+    for (int j = 0; j < columns; j++) {
+      W wide[lanes];
+      memcpy(wide, &output[j], sizeof wide);
+      for (int i = 0; i < lanes; i++) out[j * lanes + i] = narrow<S>(wide[i]);
+    }
+    old = state;
+  }
+  for (int64_t t = end; t < x.time; t++)
+    memset(at<S>(a.output, row, t, head) + from, 0, columns * lanes * sizeof(S));
+}
+
+template <class S, class W>
+void recurrent(const DeltaRule& a, int part, int parts) {
+  const DeltaRuleInputs& x = a.inputs;
+  constexpr int64_t lanes = width<W>;
+  W* rows = reinterpret_cast<W*>(a.scratch + part * a.scratch_bytes);
+  const int64_t heads = x.batch * x.heads;
+  for (int64_t index = heads * part / parts; index < heads * (part + 1) / parts; index++) {
+    int64_t from = 0;
+    for (; from + 4 * lanes <= x.value; from += 4 * lanes)
+      recur<Vector<W>, 4, S, W>(a, index, from, rows);
+    for (; from + lanes <= x.value; from += lanes) recur<Vector<W>, 1, S, W>(a, index, from, rows);
+    for (; from < x.value; from++) recur<W, 1, S, W>(a, index, from, rows);
+  }
+}
+
+}  // namespace
+
+void delta_rule(const DeltaRule& a, int part, int parts) {
+  switch (a.inputs.stored) {
+    case Stored::float32: return forward<float, float>(a, part, parts);
+    case Stored::float64: return forward<double, double>(a, part, parts);
+    case Stored::bfloat16: return forward<bfloat16, float>(a, part, parts);
+  }
+}
+
+void delta_rule_recurrent(const DeltaRule& a, int part, int parts) {
+  switch (a.inputs.stored) {
+    case Stored::float32: return recurrent<float, float>(a, part, parts);
+    case Stored::float64: return recurrent<double, double>(a, part, parts);
+    case Stored::bfloat16: return recurrent<bfloat16, float>(a, part, parts);
+  }
+}
+
+void delta_rule_backward(const DeltaRuleBackward& a, int part, int parts) {
+  switch (a.inputs.stored) {
+    case Stored::float32: return backward<float, float>(a, part, parts);
+    case Stored::float64: return backward<double, double>(a, part, parts);
+    case Stored::bfloat16: return backward<bfloat16, float>(a, part, parts);
+  }
+}
+
+}  // namespace STATEWISE_LEVEL
+}  // namespace statewise
