@@ -177,7 +177,9 @@ void backward(const SoftmaxScanBackward& a, int64_t row, int64_t head) {
     c *= decay;
   }
   *to_total = -c;
-  *to_maximum = dot(carry, vector(a.weighted), dim) - c * scalar(a.total);
+  *to_maximum = resets(a.mask, row, 0)
+                    ? W(0)
+                    : dot(carry, vector(a.weighted), dim) - c * scalar(a.total);
   // What would change with the maximum alone goes to where it came from: the first that reached it.
   const W rest = scalar(a.grad_last_maximum) - scalar(a.grad_last_total) * total -
                  dot(grad_weighted, vector(a.last_weighted), dim);

@@ -45,9 +45,10 @@ def log_scan(
         torch.cat([initial[:, None], log_drive], 1),
         None if stops is None else torch.cat([torch.zeros_like(stops[:, :1]), stops], 1),
     )
-    final = h[:, -1].clone()
-    output = h[:, 1:]
-    return output.clone() if real is None else torch.where(real, output, 0), final
+    output, final = h[:, 1:], h[:, -1]
+    if lengths is None:
+        return output.clone(), final.clone()
+    return output.where(real, 0), torch.where((lengths > 0)[:, None], final, initial)
 
 
 def _solve(a: Tensor, b: Tensor, stops: Tensor | None) -> Tensor:
@@ -90,16 +91,22 @@ def softmax_scan(
     time = score.shape[1]
     if time == 0:
         return value.clone(), maximum.clone(), total.clone(), weighted.clone()
+    given = maximum, total, weighted
     none = torch.zeros_like(score[..., 0], dtype=torch.bool)
-    real, seen = ~none, ~none  # `seen`: by the final state
+    real = ~none
     if lengths is not None:
         real = torch.arange(time, device=lengths.device) < lengths[:, None]
-        score, value = score.where(real[..., None], -math.inf), value.where(real[..., None, None], 0)
-        seen = real
+        score = score.where(real[..., None], -math.inf)
+        value = value.where(real[..., None, None], 0)
     stops = none if reset is None else reset & real
-    later = stops.flip(1).cumsum(1).flip(1) - stops.to(torch.int64)  # stops after each time
-    seen = seen & (later == 0)
+    # What the final state has seen: the real times from the last stop on, and the state given.
+    later = stops.flip(1).cumsum(1).flip(1) - stops.to(torch.int64)
+    seen = real & (later == 0)
     kept = ~stops.any(1)[:, None]
+    # A state that nothing sees is replaced: it may be NaN, and so may 0 * NaN in the gradient.
+    unseen = stops[:, :1]
+    maximum, total = maximum.where(~unseen, -math.inf), total.where(~unseen, 0)
+    weighted = weighted.where(~unseen[..., None], 0)
 
     # The logarithm of all weights so far, and the mean, from the state and from then on.
     nothing = total == 0
@@ -124,13 +131,10 @@ def softmax_scan(
     scores = scores.where(torch.cat([kept, seen], 1)[..., None], -math.inf)
     high = scores.max(1).values
     amount = (z[:, -1] - torch.where(high == -math.inf, 0, high)).exp()
-    unread = None if lengths is None else (lengths <= 0)[:, None]
     final = high, amount, amount[..., None] * last
-    if unread is not None:
-        mean = mean.where(real[..., None, None], 0)
-        final = (
-            torch.where(unread, maximum, final[0]),
-            torch.where(unread, total, final[1]),
-            torch.where(unread[..., None], weighted, final[2]),
-        )
-    return mean.clone(), final[0].clone(), final[1].clone(), final[2].clone()
+    if lengths is None:
+        return mean.clone(), *(x.clone() for x in final)
+    read = (lengths > 0)[:, None]
+    read = read, read, read[..., None]
+    final = tuple(x.where(r, y) for r, x, y in zip(read, final, given, strict=True))
+    return mean.where(real[..., None, None], 0), *final
