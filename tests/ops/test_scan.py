@@ -24,17 +24,29 @@ DTYPES = [torch.float64, torch.float32, torch.bfloat16]
 TIMES = [0, 1, 2, 3, 63, 100, pytest.param(1000, marks=pytest.mark.long)]
 
 
-def example(time=7, dim=5, masks=(), dtype=torch.float64, batch=3, seed=0):
-    """Return (decay, drive, initial) and the masks asked for; decays at -1, 0 and 1 among them."""
+KINDS = ["real", "complex", "constant", "constant complex"]
+
+
+def example(time=7, dim=5, masks=(), dtype=torch.float64, batch=3, seed=0, kind="real"):
+    """Return (decay, drive, initial) and the masks asked for; decays at -1, 0 and 1 among them.
+
+    The complex kinds are of the precision asked for; of a constant decay there is one row.
+    """
     g = torch.Generator().manual_seed(seed)
-    decay = torch.rand(batch, time, dim, generator=g, dtype=torch.float64) * 2 - 1
+    shape = (dim,) if "constant" in kind else (batch, time, dim)
+    decay = torch.rand(shape, generator=g, dtype=torch.float64) * 2 - 1
     edges = torch.randint(0, 12, decay.shape, generator=g)
     for edge, value in enumerate((-1.0, 0.0, 1.0)):
         decay = torch.where(edges == edge, value, decay)
     drive = torch.randn(batch, time, dim, generator=g, dtype=torch.float64)
     initial = torch.randn(batch, dim, generator=g, dtype=torch.float64)
     wide = torch.promote_types(dtype, torch.float32)
-    tensors = [decay.to(dtype), drive.to(dtype), initial.to(wide)]
+    tensors = [decay.to(wide if "constant" in kind else dtype), drive.to(dtype), initial.to(wide)]
+    if "complex" in kind:
+        turned = torch.polar(torch.ones_like(decay), torch.rand(shape, generator=g).double() * 6)
+        others = [torch.randn(x.shape, generator=g, dtype=torch.float64) for x in (drive, initial)]
+        pairs = [decay * turned, torch.complex(drive, others[0]), torch.complex(initial, others[1])]
+        tensors = [x.to(wide.to_complex()) for x in pairs]
     named = {
         "reset": torch.rand(batch, time, generator=g) < 0.2,
         "lengths": torch.tensor([time, 0, time // 2, 1])[:batch].clamp(max=time),
@@ -50,7 +62,8 @@ def results(form, tensors, masks, rounded=None):
     decay, drive, initial = tensors
     output, final = form(decay, drive, initial=initial, **masks)
     g = torch.Generator().manual_seed(1)
-    weights = [torch.randn(x.shape, generator=g, dtype=torch.float64) for x in (output, final)]
+    wide = torch.promote_types(output.dtype, torch.float64)
+    weights = [torch.randn(x.shape, generator=g, dtype=wide) for x in (output, final)]
     weights[0] = weights[0].to(rounded or output.dtype).to(output.dtype)
     weights[1] = weights[1].to(final.dtype)
     # At time 0 the output depends on nothing.
@@ -63,7 +76,7 @@ def results(form, tensors, masks, rounded=None):
 
 def error(a, b):
     """Return ||a - b|| / ||b||, or ||a|| where b is zero."""
-    a, b = a.detach().double(), b.detach().double()
+    a, b = (x.detach().to(torch.promote_types(x.dtype, torch.float64)) for x in (a, b))
     return float((a - b).norm() / b.norm()) if b.norm() > 0 else float(a.norm())
 
 
@@ -96,6 +109,74 @@ def assert_agrees_with_reference(form, **options):
 @pytest.mark.parametrize("form", FORMS)
 def test_agrees_at_every_length(form, time, masks, dtype):
     assert_agrees_with_reference(form, time=time, masks=masks, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("masks", MASKS, ids="+".join)
+@pytest.mark.parametrize("time", TIMES)
+@pytest.mark.parametrize("kind", KINDS[1:])
+@pytest.mark.parametrize("form", FORMS)
+def test_complex_and_constant_decays_agree(form, kind, time, masks, dtype):
+    assert_agrees_with_reference(form, time=time, masks=masks, dtype=dtype, kind=kind)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_constant_decay_stays_wide_beside_bfloat16(form):
+    tensors, masks = example(63, masks=("reset",), dtype=torch.bfloat16, kind="constant")
+    assert tensors[0].dtype == torch.float32
+    assert_agrees_with_reference(
+        form, time=63, masks=("reset",), dtype=torch.bfloat16, kind="constant"
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS[2:])
+def test_a_constant_decay_equals_one_repeated(kind):
+    """Gradient included, through many rows and times."""
+    (decay, drive, initial), masks = example(100, 17, ("reset", "lengths"), batch=4, kind=kind)
+    found = []
+    for a in (decay, decay.expand(drive.shape)):
+        output, final = scan(a, drive, initial=initial, **masks)
+        loss = output.abs().square().sum() + final.abs().sum()
+        found.append([output, final, *torch.autograd.grad(loss, (decay, drive, initial))])
+    assert_agree(*found, 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("decay", "drive", "initial", "output", "final"),
+    [
+        ("float32", "float32", "complex64", "complex64", "complex64"),
+        ("complex64", "float32", None, "complex64", "complex64"),
+        ("complex64", "bfloat16", "float32", "complex64", "complex64"),
+        ("float64", "complex64", None, "complex64", "complex128"),
+        ("complex128", "float32", "complex64", "complex64", "complex128"),
+        ("float32", "bfloat16", None, "bfloat16", "float32"),
+        ("float64", "bfloat16", None, "bfloat16", "float64"),
+    ],
+)
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("name", ["native", "torch"] if backends.core else ["torch"])
+def test_mixed_dtypes(name, constant, decay, drive, initial, output, final):
+    kind = "constant complex" if constant else "complex"
+    (a, b, h), _ = example(dtype=torch.float64, kind=kind)
+
+    def given(x, dtype):
+        if dtype is None:
+            return None
+        dtype = getattr(torch, dtype)
+        return (x if dtype.is_complex else x.real).detach().to(dtype).requires_grad_()
+
+    tensors = given(a, decay), given(b, drive), given(h, initial)
+    wide = [None if x is None else x.detach().to(torch.complex128) for x in tensors]
+    start = torch.zeros_like(h) if initial is None else wide[2]
+    exact = reference.scan(wide[0], wide[1], initial=start)
+    with backends.use(name):
+        y, end = scan(tensors[0], tensors[1], initial=tensors[2])
+    assert (y.dtype, end.dtype) == (getattr(torch, output), getattr(torch, final))
+    assert error(y, exact[0]) < (1e-2 if output == "bfloat16" else 1e-6)
+    assert error(end, exact[1]) < (1e-12 if final in ("float64", "complex128") else 1e-6)
+    (y.abs().square().sum() + end.abs().square().sum()).backward()
+    for x in tensors:
+        assert x is None or x.grad.dtype == x.dtype
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -131,9 +212,10 @@ LEVELS = backends.core.about()["levels"].split(", ") if backends.core else []
 def test_every_level_and_way_to_write(core, level, cache, dtype):
     core.set_level(level)
     core.set_cache(cache)
-    for dim in (17, 1100):
+    kinds = KINDS[::2] if dtype == torch.bfloat16 else KINDS  # there is no complex bfloat16
+    for dim, kind in itertools.product((17, 1100), kinds):
         assert_agrees_with_reference(
-            native.scan, time=5, dim=dim, masks=("reset", "lengths"), dtype=dtype
+            native.scan, time=5, dim=dim, masks=("reset", "lengths"), dtype=dtype, kind=kind
         )
 
 
@@ -144,11 +226,11 @@ def test_unknown_level_is_refused(core):
 
 
 @needs_core
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("batch", [1, 3])
-def test_bit_equal_at_any_number_of_threads(core, batch):
-    tensors, masks = example(
-        time=70, dim=1001, batch=batch, masks=("reset", "lengths"), dtype=torch.float32
-    )
+def test_bit_equal_at_any_number_of_threads(core, batch, kind):
+    masks = ("reset", "lengths")
+    tensors, masks = example(70, 1001, masks, torch.float32, batch, kind=kind)
     runs = []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
@@ -157,38 +239,43 @@ def test_bit_equal_at_any_number_of_threads(core, batch):
 
 
 @needs_core
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("cache", [0, 2**40])
 @pytest.mark.parametrize("dim", [5, 64, 1030])
-def test_writes_every_number(core, dim, cache):
+def test_writes_every_number(core, dim, cache, kind):
     """Memory that came as NaN leaves without one."""
     core.set_cache(cache)
-    tensors, masks = example(time=9, dim=dim, masks=("reset", "lengths"))
-    decay, drive, initial = (x.detach() for x in tensors)
-    output, final = torch.full_like(drive, torch.nan), torch.full_like(initial, torch.nan)
-    rest = (masks["reset"], masks["lengths"])
-    backends.run(core.scan, decay, drive, initial, *rest, output, final)
-    expected = native.scan(decay, drive, initial=initial, **masks)
-    assert torch.equal(output, expected[0])
-    assert torch.equal(final, expected[1])
+    tensors, masks = example(time=9, dim=dim, masks=("reset", "lengths"), kind=kind)
+    tensors = [x.detach() for x in tensors]
+    inputs = (*tensors, masks["reset"], masks["lengths"])
+    outputs = [torch.full_like(x, torch.nan) for x in tensors[1:]]
+    native._forward(inputs, outputs)
+    expected = native.scan(*tensors[:2], initial=tensors[2], **masks)
+    assert all(torch.equal(a, b) for a, b in zip(outputs, expected, strict=True))
     grads = [torch.full_like(x, torch.nan) for x in tensors]
-    backends.run(core.scan_backward, decay, output, initial, *rest, output, final, *grads)
+    native._backward(inputs, outputs, outputs, grads)
     assert not any(x.isnan().any() for x in grads)
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("form", FORMS)
-def test_padding_may_hold_nan(form):
-    tensors, masks = example(masks=("reset", "lengths"))
+def test_padding_may_hold_nan(form, kind):
+    tensors, masks = example(masks=("reset", "lengths"), kind=kind)
     clean = results(form, tensors, masks)
     beyond = (torch.arange(7) >= masks["lengths"][:, None])[..., None]
-    padded = [torch.where(beyond, torch.nan, x).detach().requires_grad_() for x in tensors[:2]]
+    padded = [
+        x if x.ndim == 1 else torch.where(beyond, torch.nan, x).detach().requires_grad_()
+        for x in tensors[:2]
+    ]
     masks["reset"] = masks["reset"] | beyond[..., 0]
     poisoned = results(form, [*padded, tensors[2]], masks)
     assert all(torch.equal(a, b) for a, b in zip(poisoned, clean, strict=True))
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("form", FORMS)
-def test_reset_heals_a_nan_state(form):
-    tensors, _ = example()
+def test_reset_heals_a_nan_state(form, kind):
+    tensors, _ = example(kind=kind)
     reset = torch.zeros(3, 7, dtype=torch.bool)
     reset[:, 0] = True
     ill = [*tensors[:2], torch.full_like(tensors[2], torch.nan).requires_grad_()]
@@ -241,10 +328,11 @@ def test_gradients_of_one_result_alone(form, which):
         assert error(a, b) < 1e-9
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("form", FORMS)
-def test_nothing_is_shared_or_changed(form):
+def test_nothing_is_shared_or_changed(form, kind):
     for time in (0, 1, 7):
-        tensors, masks = example(time=time, masks=("reset", "lengths"))
+        tensors, masks = example(time=time, masks=("reset", "lengths"), kind=kind)
         arguments = [x.detach() for x in tensors] + list(masks.values())
         before = [x.clone() for x in arguments]
         made = form(*arguments[:2], initial=arguments[2], **masks)
@@ -256,9 +344,10 @@ def test_nothing_is_shared_or_changed(form):
 
 
 @pytest.mark.parametrize("masks", [(), ("reset", "lengths")], ids="+".join)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("form", FORMS)
-def test_gradcheck(form, masks):
-    tensors, masks = example(time=4, dim=2, masks=masks)
+def test_gradcheck(form, kind, masks):
+    tensors, masks = example(time=4, dim=2, masks=masks, batch=2, kind=kind)
 
     def f(decay, drive, initial):
         return form(decay, drive, initial=initial, **masks)
@@ -285,9 +374,10 @@ def test_third_derivative_and_batched_gradients(masks):
         assert error(a, b) < 1e-9
 
 
-def test_transforms_are_right_through_the_table():
+@pytest.mark.parametrize("kind", KINDS)
+def test_transforms_are_right_through_the_table(kind):
     """Through jvp and vmap a custom op would answer zero or fail; the table must see to it."""
-    tensors, masks = example(masks=("reset", "lengths"))
+    tensors, masks = example(masks=("reset", "lengths"), kind=kind)
     tensors = tuple(x.detach() for x in tensors)
     tangents = tuple(torch.randn_like(x) for x in tensors)
 
@@ -297,7 +387,7 @@ def test_transforms_are_right_through_the_table():
 
         def row(decay, drive, initial, reset, length):
             return form(
-                decay[None],
+                decay if decay.ndim == 1 else decay[None],
                 drive[None],
                 initial=initial[None],
                 reset=reset[None],
@@ -305,8 +395,10 @@ def test_transforms_are_right_through_the_table():
             )
 
         pushed = torch.func.jvp(f, tensors, tangents)[1]
-        mapped = torch.func.vmap(row)(*tensors, *masks.values())
-        pulled = torch.func.grad(lambda *x: f(*x)[0].square().sum(), argnums=(0, 1, 2))(*tensors)
+        axes = (None if tensors[0].ndim == 1 else 0, 0, 0, 0, 0)
+        mapped = torch.func.vmap(row, axes)(*tensors, *masks.values())
+        loss = torch.func.grad(lambda *x: f(*x)[0].abs().square().sum(), argnums=(0, 1, 2))
+        pulled = loss(*tensors)
         with torch.autograd.forward_ad.dual_level():
             duals = [
                 torch.autograd.forward_ad.make_dual(*p) for p in zip(tensors, tangents, strict=True)
@@ -320,8 +412,9 @@ def test_transforms_are_right_through_the_table():
 
 @needs_core
 @pytest.mark.parametrize("masks", [(), ("reset", "lengths")], ids="+".join)
-def test_custom_ops_are_registered_rightly(masks):
-    tensors, masks = example(masks=masks)
+@pytest.mark.parametrize("kind", ["real", "constant complex"])
+def test_custom_ops_are_registered_rightly(kind, masks):
+    tensors, masks = example(masks=masks, kind=kind)
     inputs = (*tensors, masks.get("reset"), masks.get("lengths"))
     torch.library.opcheck(native._scan.operator, inputs)
     if masks:
@@ -341,12 +434,13 @@ def test_compiles(how):
     assert done.returncode == 0, done.stderr
 
 
-def test_step_is_one_time_of_the_scan():
-    tensors, _ = example()
+@pytest.mark.parametrize("kind", KINDS)
+def test_step_is_one_time_of_the_scan(kind):
+    tensors, _ = example(kind=kind)
     decay, drive, h = (x.detach() for x in tensors)
     output, final = scan(decay, drive, initial=h)
     for t in range(7):
-        h = scan_step(decay[:, t], drive[:, t], h)
+        h = scan_step(decay if decay.ndim == 1 else decay[:, t], drive[:, t], h)
         assert error(h, output[:, t]) < 1e-12
     assert error(h, final) < 1e-12
 
@@ -364,6 +458,7 @@ def test_wider_state_widens_the_work():
     ("change", "message"),
     [
         ({"decay": torch.ones(3, 7, 4)}, r"decay \(3, 7, 4\) and drive \(3, 7, 5\)"),
+        ({"decay": torch.ones(7)}, r"decay \(7,\) and drive \(3, 7, 5\)"),
         ({"initial": torch.ones(3, 4)}, r"initial \(3, 4\) should be .* \(3, 5\)"),
         ({"reset": torch.ones(3, 7)}, r"reset \(3, 7\) of torch.float32 should be boolean"),
         ({"reset": torch.ones(3, 6).bool()}, r"reset \(3, 6\)"),
@@ -375,6 +470,13 @@ def test_errors_name_the_argument_and_its_shape(change, message):
     arguments = {"decay": torch.ones(3, 7, 5), "drive": torch.ones(3, 7, 5)} | change
     with pytest.raises(ValueError, match=message):
         inspect.unwrap(scan)(**arguments)  # past the hook that checks shapes in tests
+
+
+def test_step_names_the_argument_and_its_shape():
+    x = torch.ones(3, 5)
+    for wrong in ((x[:2], x, x), (x[0, :4], x, x), (x, x[:, :4], x), (x, x, x[None])):
+        with pytest.raises(ValueError, match=r"scan_step: drive \(3, .*\(dim,\)"):
+            inspect.unwrap(scan_step)(*wrong)
 
 
 @needs_core
@@ -405,6 +507,16 @@ def test_kernels_refuse_what_they_cannot_address(core):
     for change, message in bad:
         with pytest.raises(ValueError, match=message):
             backends.run(core.scan, *(good | change).values())
+    for change, message in [
+        ({"decay": torch.ones(3)}, r"decay of shape \(3,\) should be a contiguous \(dim,\)"),
+        ({"decay": torch.ones(4).double()}, "decay .* precision of the state"),
+        ({"decay": torch.ones(8)[::2]}, "decay .* contiguous"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            backends.run(core.scan, *(good | change).values())
+    with pytest.raises(ValueError, match="drive .* pairs of float32 or float64"):
+        odd = {name: y if y is None else y[..., :3] for name, y in good.items()}
+        backends.run(core.scan_complex, *odd.values())
 
 
 def test_table_names_every_form():

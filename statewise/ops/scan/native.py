@@ -1,7 +1,7 @@
 """The diagonal scan in C++: one pass over time; gradients in one pass back from the output."""
 
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from jaxtyping import Bool, Inexact, Int
+from torch import Tensor, view_as_real
 
 from statewise import backends
 from statewise.ops.custom import core, fresh, native_op, rows
@@ -9,13 +9,13 @@ from statewise.ops.scan.torch import scan as parallel_scan
 
 
 def scan(
-    decay: Float[Tensor, "batch time dim"],
-    drive: Float[Tensor, "batch time dim"],
+    decay: Inexact[Tensor, "batch time dim"] | Inexact[Tensor, " dim"],
+    drive: Inexact[Tensor, "batch time dim"],
     *,
-    initial: Float[Tensor, "batch dim"],
+    initial: Inexact[Tensor, "batch dim"],
     reset: Bool[Tensor, "batch time"] | None = None,
     lengths: Int[Tensor, " batch"] | None = None,
-) -> tuple[Float[Tensor, "batch time dim"], Float[Tensor, "batch dim"]]:
+) -> tuple[Inexact[Tensor, "batch time dim"], Inexact[Tensor, "batch dim"]]:
     """Return every h_t of  h_t = decay_t * h_{t-1} + drive_t,  and the last."""
     output, final = _scan(decay, drive, initial, reset, lengths)
     return output, final
@@ -28,21 +28,22 @@ def _allocate(inputs, keep):
 
 def _forward(inputs, outputs):
     decay, drive, initial, *marks = inputs
-    backends.run(core().scan, rows(decay), rows(drive), initial.contiguous(), *marks, *outputs)
+    kernel = core().scan_complex if drive.is_complex() else core().scan
+    given = (_real(rows(x)) for x in (decay, drive, initial.contiguous()))
+    backends.run(kernel, *given, *marks, *map(_real, outputs))
 
 
 def _backward(inputs, outputs, grads, gradients):
-    decay, _, initial, *marks = inputs
-    backends.run(
-        core().scan_backward,
-        rows(decay),
-        outputs[0],
-        initial.contiguous(),
-        *marks,
-        rows(grads[0]),
-        grads[1].contiguous(),
-        *gradients,
-    )
+    decay, drive, initial, *marks = inputs
+    kernel = core().scan_complex_backward if drive.is_complex() else core().scan_backward
+    given = (_real(rows(x)) for x in (decay, outputs[0], initial.contiguous()))
+    came = (_real(rows(grads[0])), _real(grads[1].contiguous()))
+    backends.run(kernel, *given, *marks, *came, *map(_real, gradients))
+
+
+def _real(x: Tensor) -> Tensor:
+    """Return x with each complex number as two real ones along its last axis."""
+    return view_as_real(x.resolve_conj()).flatten(-2) if x.is_complex() else x
 
 
 def _definition(decay, drive, initial, reset, lengths):

@@ -1,20 +1,21 @@
 """The diagonal scan written as its definition: one loop. Every other backend must agree with it."""
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Inexact, Int
 from torch import Tensor
 
 
 def scan(
-    decay: Float[Tensor, "batch time dim"],
-    drive: Float[Tensor, "batch time dim"],
+    decay: Inexact[Tensor, "batch time dim"] | Inexact[Tensor, " dim"],
+    drive: Inexact[Tensor, "batch time dim"],
     *,
-    initial: Float[Tensor, "batch dim"],
+    initial: Inexact[Tensor, "batch dim"],
     reset: Bool[Tensor, "batch time"] | None = None,
     lengths: Int[Tensor, " batch"] | None = None,
-) -> tuple[Float[Tensor, "batch time dim"], Float[Tensor, "batch dim"]]:
+) -> tuple[Inexact[Tensor, "batch time dim"], Inexact[Tensor, "batch dim"]]:
     """Return every h_t of  h_t = decay_t * h_{t-1} + drive_t,  and the last."""
     h, hs = initial, []
+    decay = decay if decay.ndim == 3 else decay.expand(drive.shape)
     for t, (a, b) in enumerate(zip(decay.unbind(1), drive.unbind(1), strict=True)):
         before = h
         if reset is not None:
