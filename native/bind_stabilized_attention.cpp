@@ -103,6 +103,45 @@ void forward(const Array& query, const Array& key, const Array& value, const Arr
   run(table_of_stabilized_attention, arguments, work(s), threads);
 }
 
+// One time, whose axis the arrays do not have.
+void step(const Array& query, const Array& key, const Array& value, const Array& log_input,
+          const Array& log_forget, const Array& C, const Array& n, const Array& m,
+          const Array& output, const Array& final_C, const Array& final_n, const Array& final_m,
+          int threads, double scale, double eps) {
+  if (query.ndim() != 3) refuse("query", query, "(batch, heads, key)");
+  if (value.ndim() != 3) refuse("value", value, "(batch, heads, value)");
+  const StabilizedShape s{stored_of("value", value),
+                          static_cast<int64_t>(value.shape(0)),
+                          1,
+                          static_cast<int64_t>(value.shape(1)),
+                          static_cast<int64_t>(query.shape(2)),
+                          static_cast<int64_t>(value.shape(2)),
+                          0};
+  const auto sequence = [&](const char* name, const Array& x, int64_t last) {
+    const auto made = strided(name, x, {s.batch, s.heads, last}, s.stored);
+    return Strided<4>{made.data, {made.stride[0], 0, made.stride[1]}};
+  };
+  const auto gate = [&](const char* name, const Array& x) {
+    const auto made = strided(name, x, {s.batch, s.heads}, wide(s.stored));
+    return Strided<3>{made.data, {made.stride[0], 0}};
+  };
+  const auto written = mutable_strided("output", output, {s.batch, s.heads, s.value}, s.stored);
+  StabilizedAttention arguments{
+      s,
+      {sequence("query", query, s.key), sequence("key", key, s.key),
+       sequence("value", value, s.value), gate("log_input", log_input),
+       gate("log_forget", log_forget), read(state("state", {C, n, m}, s)),
+       Mask{nullptr, 0, 0, nullptr}, scale, eps},
+      MutableStrided<4>{written.data, {written.stride[0], 0, written.stride[1]}},
+      state("next", {final_C, final_n, final_m}, s),
+      {nullptr, nullptr, nullptr},
+      nullptr};
+  nb::gil_scoped_release released;
+  const Memory scratch = memory(stabilized_scratch(s), threads);
+  arguments.scratch = scratch.get();
+  run(table_of_stabilized_attention, arguments, work(s), threads);
+}
+
 void backward(const Array& query, const Array& key, const Array& value, const Array& log_input,
               const Array& log_forget, const Array& C, const Array& n, const Array& m,
               const MaybeArray& reset, const MaybeArray& lengths, const Array& final_C,
@@ -146,6 +185,10 @@ void bind_stabilized_attention(nb::module_& module) {
              "border_m"_a.none(), "threads"_a, "scale"_a, "eps"_a, "chunk"_a,
              "Write the outputs and the final state; with borders, the state before every chunk. "
              "With chunk 0, one time after another.");
+  module.def("stabilized_attention_step", &step, "query"_a, "key"_a, "value"_a, "log_input"_a,
+             "log_forget"_a, "C"_a, "n"_a, "m"_a, "output"_a, "final_C"_a, "final_n"_a,
+             "final_m"_a, "threads"_a, "scale"_a, "eps"_a,
+             "Write one output and the state after it, from arrays without an axis of time.");
   module.def("stabilized_attention_backward", &backward, "query"_a, "key"_a, "value"_a,
              "log_input"_a, "log_forget"_a, "C"_a, "n"_a, "m"_a, "reset"_a.none(),
              "lengths"_a.none(), "final_C"_a, "final_n"_a, "final_m"_a, "border_C"_a, "border_n"_a,

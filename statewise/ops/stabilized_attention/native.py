@@ -3,7 +3,7 @@
 from functools import partial
 
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, bfloat16, float32, float64, is_grad_enabled
 
 from statewise import backends
 from statewise.ops.custom import core, fresh, native_op, rows
@@ -35,9 +35,34 @@ def stabilized_linear_attention(
     return output, (C, n, m)
 
 
+def steps(*tensors: Tensor) -> bool:
+    """Return whether `step` may serve: (query, key, value, log_input, log_forget, C, n, m)."""
+    query, key, value, *others = tensors
+    stored, wide = query.dtype, float64 if query.dtype == float64 else float32
+    return (
+        backends.core is not None
+        and stored in (float32, bfloat16, float64)
+        and key.dtype == stored == value.dtype
+        and all(x.dtype == wide and x.is_contiguous() for x in others)
+        and not (is_grad_enabled() and any(x.requires_grad for x in tensors))
+        and all(x.device.type == "cpu" for x in tensors)
+        and backends.plain(tensors)
+    )
+
+
+def step(query, key, value, log_input, log_forget, state, scale, eps):
+    """Return one output and the state after it, by the kernel itself."""
+    output = fresh(value.shape, value)
+    C, n, m = (fresh(x.shape, x) for x in state)
+    kernel = partial(core().stabilized_attention_step, scale=scale, eps=eps)
+    tensors = (rows(query), rows(key), rows(value), log_input, log_forget, *state, output, C, n, m)
+    backends.run(kernel, *tensors)
+    return output, (C, n, m)
+
+
 def _allocate(inputs, keep):
     _, _, value, _, _, C, n, m, *_ = inputs
-    borders = (0, 0, 0)
+    borders = ((0,),) * 3
     if keep:
         batch, heads, key, values = C.shape
         chunks = -(-value.shape[1] // CHUNK)

@@ -39,7 +39,9 @@ def stabilized_linear_attention(
     inputs = [x.to(C.dtype) for x in (query, key, value, log_input, log_forget)]
     if time == 0:
         return inputs[2].to(dtype, copy=True), (C.clone(), n.clone(), m.clone())
-    end = torch.full_like(query[:, 0, 0, 0], time, dtype=torch.int64) if lengths is None else lengths
+    end = (
+        torch.full_like(query[:, 0, 0, 0], time, dtype=torch.int64) if lengths is None else lengths
+    )
     # Beyond the end, and up to a whole number of chunks, times that neither forget nor admit.
     chunk = min(CHUNK, time)
     times = torch.arange(-(-time // chunk) * chunk, device=query.device)
