@@ -37,13 +37,13 @@ def stabilized_linear_attention(
         if reset is not None:
             before = _where(~reset[:, t], before, _zeros(before))
         if lengths is None:
-            output, state = _step(*inputs, before, scale, eps)
+            output, state = _step(inputs, before, scale, eps)
         else:
             # The inputs are replaced, not only the result: a NaN in the padding would otherwise
             # reach the gradient as 0 * NaN.
             real = t < lengths
             inputs = _where(real, inputs, _zeros(inputs))
-            output, after = _step(*inputs, _where(real, before, _zeros(before)), scale, eps)
+            output, after = _step(inputs, _where(real, before, _zeros(before)), scale, eps)
             output, *state = _where(real, (output, *after), (torch.zeros_like(output), *state))
         outputs.append(output)
     stacked = torch.stack(outputs, 1) if outputs else torch.zeros_like(value)
@@ -51,8 +51,9 @@ def stabilized_linear_attention(
     return stacked.to(dtype), (C, n, m)
 
 
-def _step(q, k, v, log_input, log_forget, before, scale, eps):
+def _step(inputs, before, scale, eps):
     """One time: (batch, heads, ...) everywhere."""
+    q, k, v, log_input, log_forget = inputs
     C, n, m_before = before
     m = torch.maximum(log_forget + m_before, log_input)
     forget, admit = (log_forget + m_before - m).exp(), (log_input - m).exp()

@@ -39,13 +39,12 @@ def stabilized_linear_attention(
     inputs = [x.to(C.dtype) for x in (query, key, value, log_input, log_forget)]
     if time == 0:
         return inputs[2].to(dtype, copy=True), (C.clone(), n.clone(), m.clone())
-    end = (
-        torch.full_like(query[:, 0, 0, 0], time, dtype=torch.int64) if lengths is None else lengths
-    )
     # Beyond the end, and up to a whole number of chunks, times that neither forget nor admit.
     chunk = min(CHUNK, time)
     times = torch.arange(-(-time // chunk) * chunk, device=query.device)
-    real = times < end[:, None]
+    real = (times < time).expand(query.shape[0], -1)
+    if lengths is not None:
+        real = real & (times < lengths[:, None])
     q, k, v, log_input, log_forget = (
         torch.where(_over(real, x), pad(x, (0, 0) * (x.ndim - 2) + (0, len(times) - time)), 0)
         for x in inputs
@@ -78,7 +77,7 @@ def stabilized_linear_attention(
     admit = torch.where(real[..., None], (log_input - held).exp(), 0)
 
     numerator, normalizer, C, n = _decayed(
-        *(_chunked(x, chunk) for x in (scale * q, k, v, admit, log_decay)),
+        [_chunked(x, chunk) for x in (scale * q, k, v, admit, log_decay)],
         stops.unflatten(1, (-1, chunk))[:, None],
         C,
         n,
@@ -146,11 +145,12 @@ def _since_reset(
     return _running_maximum(add, *seen) == 0
 
 
-def _decayed(q, k, v, admit, log_decay, stops, C, n):
+def _decayed(inputs, stops, C, n):
     """Return numerators and normalizers of every time, and the last C and n.
 
-    q and k are (batch, heads, chunks, chunk, key), the rest accordingly.
+    Among the inputs q and k are (batch, heads, chunks, chunk, key), the rest accordingly.
     """
+    q, k, v, admit, log_decay = inputs
     chunk = q.shape[-2]
     segment = stops.cumsum(-1)  # resets so far in this chunk
     whole = segment == 0  # whether the state before the chunk is still there
