@@ -3,9 +3,6 @@
 import functools
 import inspect
 import itertools
-import pathlib
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -38,6 +35,7 @@ from tests.ops.agreement import (
     needs_core,
     with_gradients,
 )
+from tests.ops.compiling import HOW, assert_compiles
 
 __all__ = ["core"]
 
@@ -436,13 +434,9 @@ def test_custom_ops_are_registered_rightly(masks):
         )
 
 
-@pytest.mark.parametrize("how", ["aot_eager", pytest.param("inductor", marks=pytest.mark.long)])
+@pytest.mark.parametrize("how", HOW)
 def test_compiles(how):
-    """In a process of its own: Dynamo refuses the hook that checks shapes in this one."""
-    root = pathlib.Path(__file__).parents[2]
-    command = [sys.executable, "-m", "tests.ops.compile_stabilized_attention", how]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert_compiles("compile_stabilized_attention", how)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
