@@ -1,0 +1,1 @@
+bool test_cells() { return true; }
