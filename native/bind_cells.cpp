@@ -75,7 +75,7 @@ Cells common(int kind, int switches, int64_t offset, bool pack, const Array& rec
   a.vectors = maybe_whole("vectors", vectors, {cell.vectors, hidden}, a.stored);
   if (cell.vectors && !a.vectors) throw nb::value_error("this cell needs vectors");
   a.offset = offset;
-  a.mask = mask(reset, lengths, {a.stored, a.batch, a.time, hidden});
+  a.mask = mask(reset, lengths, a.batch, a.time);
   a.pack = pack;
   a.caches = caches();
   const int64_t bytes = cells_workspace(a, threads);

@@ -9,7 +9,7 @@
 #pragma once
 
 #include "cells.h"
-#include "lanes.h"
+#include "vector.h"
 
 namespace statewise {
 namespace STATEWISE_LEVEL {

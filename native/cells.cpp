@@ -4,6 +4,7 @@
 #include "parallel.h"
 
 #include "cell_formulas.h"
+#include "vector.h"
 
 namespace statewise {
 namespace STATEWISE_LEVEL {
@@ -12,7 +13,18 @@ namespace {
 constexpr int most_gates = 4, most_leaves = 5, most_vectors = 3;
 
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-inline int64_t larger(int64_t a, int64_t b) { return a < b ? b : a; }
+inline int64_t at_least_one(int64_t a) { return a < 1 ? 1 : a; }
+
+// The units of a block that are there: all but in the last of a head.
+template <class W>
+inline Vector<W> fetch(const W* from, int64_t there) {
+  return there == width<W> ? load(from) : load(from, there);
+}
+template <class W>
+inline void put_some(W* to, Vector<W> x, int64_t there) {
+  if (there == width<W>) store(to, x);
+  else store(to, x, there);
+}
 
 // Threads of one team wait here for each other, once a step or more.
 struct alignas(64) Barrier {
@@ -41,21 +53,21 @@ inline void wait(Barrier* barrier, int team) {
 template <class W, int R, int C>
 void multiply(const W* panel, const W* operand, int64_t row_stride, int64_t segments,
               int64_t segment_stride, int64_t depth, W* out, int64_t out_stride) {
-  constexpr int64_t lanes = lane_count<W>;
-  Lanes<W> sum[R][C];
+  constexpr int64_t lanes = width<W>;
+  Vector<W> sum[R][C];
 #pragma GCC unroll 8
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 8
-    for (int c = 0; c < C; c++) sum[r][c] = Lanes<W>{};
+    for (int c = 0; c < C; c++) sum[r][c] = Vector<W>{};
   for (int64_t segment = 0; segment < segments; segment++) {
     const W* from = operand + segment * segment_stride;
     for (int64_t k = 0; k < depth; k++) {
-      Lanes<W> weight[C];
+      Vector<W> weight[C];
 #pragma GCC unroll 8
       for (int c = 0; c < C; c++) weight[c] = load(panel + c * lanes);
 #pragma GCC unroll 8
       for (int r = 0; r < R; r++) {
-        const Lanes<W> factor = from[r * row_stride + k] - Lanes<W>{};
+        const Vector<W> factor = from[r * row_stride + k] - Vector<W>{};
 #pragma GCC unroll 8
         for (int c = 0; c < C; c++) sum[r][c] += factor * weight[c];
       }
@@ -112,7 +124,7 @@ struct Product {
 // What a part of the work knows about itself.
 template <class W>
 struct Part {
-  static constexpr int64_t lanes = lane_count<W>;
+  static constexpr int64_t lanes = width<W>;
   const Cells& a;
   CellShape shape;
   int64_t hidden, blocks;  // blocks of units in a head
@@ -129,11 +141,11 @@ struct Part {
     const int64_t columns = back ? shape.operands : shape.first;
     const int64_t terms = (back ? shape.first : shape.operands) * a.width;
     const int stages = shape.operands == 0 ? 0 : shape.first < shape.gates ? 2 : 1;
-    tiling = choose_tiling({a.batch, a.heads * blocks, larger(columns, 1), terms, stages},
-                           {static_cast<int>(lanes), register_count, register_bytes}, a.caches,
+    tiling = choose_tiling({a.batch, a.heads * blocks, at_least_one(columns), terms, stages},
+                           {static_cast<int>(lanes), static_cast<int>(vector_registers), static_cast<int>(vector_bytes)}, a.caches,
                            parts);
     group = 1;
-    while (group * larger(columns, 1) % tiling.columns) group++;
+    while (group * at_least_one(columns) % tiling.columns) group++;
     row_part = part / tiling.unit_parts;
     const int unit_part = part % tiling.unit_parts;
     row = a.batch * row_part / tiling.row_parts;
@@ -249,8 +261,8 @@ struct State {
 
 template <class Cell, class W>
 void forward(const Cell& cell, const CellsForward& f, int part, int parts) {
-  using V = Lanes<W>;
-  constexpr int64_t lanes = lane_count<W>;
+  using V = Vector<W>;
+  constexpr int64_t lanes = width<W>;
   const Cells& a = f.cells;
   const CellShape shape = cell.shape();
   const Part<W> p(a, shape, false, part, parts);
@@ -288,41 +300,40 @@ void forward(const Cell& cell, const CellsForward& f, int part, int parts) {
     // What there is of a row before the cell reads it, and of its state after.
     const auto gather = [&](V* x, V* before, V* v, int64_t r, int64_t unit, int64_t there) {
       for (int g = 0; g < gates; g++)
-        x[g] = load(gates_now + (r * gates + g) * hidden + unit, there);
+        x[g] = fetch(gates_now + (r * gates + g) * hidden + unit, there);
       const bool fresh = resets(a.mask, r, t);
       for (int l = 0; l < leaves; l++)
-        before[l] = fresh ? V{} : load(state.at(l, r, unit), there);
-      for (int i = 0; i < shape.vectors; i++) v[i] = load(vectors + i * hidden + unit, there);
+        before[l] = fresh ? V{} : fetch(state.at(l, r, unit), there);
+      for (int i = 0; i < shape.vectors; i++) v[i] = fetch(vectors + i * hidden + unit, there);
     };
     const auto sums = [&](V* u, int begin, int end, const W* from, int64_t unit, int64_t there) {
       for (int g = begin; g < end; g++) {
         u[g - begin] = operands ? load(from + (g - begin) * lanes) : V{};
-        if (bias) u[g - begin] += load(bias + g * hidden + unit, there);
+        if (bias) u[g - begin] += fetch(bias + g * hidden + unit, there);
       }
     };
     const auto keep = [&](const V* x, int begin, int end, int64_t r, int64_t unit, int64_t there) {
       for (int g = begin; g < end; g++)
-        store(gates_now + (r * gates + g) * hidden + unit, x[g], there);
+        put_some(gates_now + (r * gates + g) * hidden + unit, x[g], there);
     };
     const auto finish = [&](const V* after, const V* extra, int64_t r, int64_t unit,
                             int64_t there) {
-      for (int l = 0; l < leaves; l++) store(state.at(l, r, unit), after[l], there);
-      store(at<W>(f.output, r, t, unit), after[0], there);
+      for (int l = 0; l < leaves; l++) put_some(state.at(l, r, unit), after[l], there);
+      put_some(at<W>(f.output, r, t, unit), after[0], there);
       if (rest_now) {
         W* to = rest_now + r * kept * hidden + unit;
-        for (int l = 1; l < leaves; l++) store(to + (l - 1) * hidden, after[l], there);
+        for (int l = 1; l < leaves; l++) put_some(to + (l - 1) * hidden, after[l], there);
         for (int e = 0; e < shape.extras; e++)
-          store(to + (leaves - 1 + e) * hidden, extra[e], there);
+          put_some(to + (leaves - 1 + e) * hidden, extra[e], there);
       }
       const bool none = t + 1 == a.time || resets(a.mask, r, t + 1) || p.ended(r, t + 1);
       for (int j = 0; j < operands; j++)
-        store(next + (r * operands + j) * hidden + unit, none ? V{} : after[Cell::operand(j)],
-              there);
+        put_some(next + (r * operands + j) * hidden + unit, none ? V{} : after[Cell::operand(j)], there);
     };
     const auto pass = [&](int64_t r, int64_t unit, int64_t there) {
-      store(at<W>(f.output, r, t, unit), V{}, there);
+      put_some(at<W>(f.output, r, t, unit), V{}, there);
       for (int j = 0; j < operands; j++)
-        store(next + (r * operands + j) * hidden + unit, V{}, there);
+        put_some(next + (r * operands + j) * hidden + unit, V{}, there);
     };
 
     p.for_groups([&](int64_t head, int64_t from, int64_t count) {
@@ -339,7 +350,7 @@ void forward(const Cell& cell, const CellsForward& f, int part, int parts) {
           gather(x, before, v, r, unit, there);
           sums(u, 0, first, p.scratch + ((r - p.row) * count + b) * first * lanes, unit, there);
           if constexpr (Cell::two_stages) {
-            store(p.second + r * hidden + unit, cell.forward_first(x, u, before, v), there);
+            put_some(p.second + r * hidden + unit, cell.forward_first(x, u, before, v), there);
             keep(x, 0, first, r, unit, there);
           } else {
             V after[most_leaves], extra[1] = {};
@@ -374,8 +385,8 @@ void forward(const Cell& cell, const CellsForward& f, int part, int parts) {
 
 template <class Cell, class W>
 void backward(const Cell& cell, const CellsBackward& f, int part, int parts) {
-  using V = Lanes<W>;
-  constexpr int64_t lanes = lane_count<W>;
+  using V = Vector<W>;
+  constexpr int64_t lanes = width<W>;
   const Cells& a = f.cells;
   const CellShape shape = cell.shape();
   const Part<W> p(a, shape, true, part, parts);
@@ -406,24 +417,24 @@ void backward(const Cell& cell, const CellsBackward& f, int part, int parts) {
 
     const auto gather = [&](V* x, V* before, int64_t r, int64_t unit, int64_t there) {
       for (int g = 0; g < gates; g++)
-        x[g] = load(kept_gates + (r * gates + g) * hidden + unit, there);
+        x[g] = fetch(kept_gates + (r * gates + g) * hidden + unit, there);
       const bool fresh = resets(a.mask, r, t);
       for (int l = 0; l < leaves; l++) {
         const W* from = t == 0 ? initial.at(l, r, unit)
                         : l == 0
                             ? walk<W>(f.output, r, t - 1, unit).at
                             : rest_before + (r * kept + l - 1) * hidden + unit;
-        before[l] = fresh ? V{} : load(from, there);
+        before[l] = fresh ? V{} : fetch(from, there);
       }
     };
     const auto put = [&](W* to, const V* x, int begin, int end, int64_t r, int64_t unit,
                          int64_t there) {
-      for (int g = begin; g < end; g++) store(to + (r * gates + g) * hidden + unit, x[g], there);
+      for (int g = begin; g < end; g++) put_some(to + (r * gates + g) * hidden + unit, x[g], there);
     };
     const auto leave = [&](const V* d_before, int64_t r, int64_t unit, int64_t there) {
       const bool fresh = resets(a.mask, r, t);
       for (int l = 0; l < leaves; l++)
-        store(grad_state.at(l, r, unit), fresh ? V{} : d_before[l], there);
+        put_some(grad_state.at(l, r, unit), fresh ? V{} : d_before[l], there);
     };
 
     p.for_groups([&](int64_t head, int64_t from, int64_t count) {
@@ -435,39 +446,39 @@ void backward(const Cell& cell, const CellsBackward& f, int part, int parts) {
             put(dx_now, none, 0, gates, r, unit, there);
             if (f.grad_recurrent) put(du_now, none, 0, gates, r, unit, there);
             for (int j = 0; j < operands; j++)
-              store(read_now + (r * operands + j) * hidden + unit, V{}, there);
-            if (second_now) store(second_now + r * hidden + unit, V{}, there);
+              put_some(read_now + (r * operands + j) * hidden + unit, V{}, there);
+            if (second_now) put_some(second_now + r * hidden + unit, V{}, there);
             continue;
           }
           V x[most_gates], before[most_leaves], d[most_leaves], d_before[most_leaves];
           V dx[most_gates] = {};
           gather(x, before, r, unit, there);
-          for (int l = 0; l < leaves; l++) d[l] = load(grad_state.at(l, r, unit), there);
-          d[0] += load(walk<W>(f.grad_output, r, t, unit).at, there);
+          for (int l = 0; l < leaves; l++) d[l] = fetch(grad_state.at(l, r, unit), there);
+          d[0] += fetch(walk<W>(f.grad_output, r, t, unit).at, there);
           for (int j = 0; j < operands; j++)
-            store(read_now + (r * operands + j) * hidden + unit, before[Cell::operand(j)], there);
+            put_some(read_now + (r * operands + j) * hidden + unit, before[Cell::operand(j)], there);
           if constexpr (Cell::two_stages) {
             const V read = cell.backward_second(x, before, d, dx, d_before);
-            store(second_now + r * hidden + unit, read, there);
+            put_some(second_now + r * hidden + unit, read, there);
             put(dx_now, dx, 0, gates, r, unit, there);
             for (int l = 0; l < leaves; l++)
-              store(grad_state.at(l, r, unit), d_before[l], there);
+              put_some(grad_state.at(l, r, unit), d_before[l], there);
           } else {
             V du[most_gates] = {}, after[most_leaves], extra[1] = {}, v[most_vectors], dv[most_vectors];
             for (int l = 1; l < leaves; l++)
-              after[l] = load(rest_now + (r * kept + l - 1) * hidden + unit, there);
+              after[l] = fetch(rest_now + (r * kept + l - 1) * hidden + unit, there);
             for (int e = 0; e < shape.extras; e++)
-              extra[e] = load(rest_now + (r * kept + leaves - 1 + e) * hidden + unit, there);
+              extra[e] = fetch(rest_now + (r * kept + leaves - 1 + e) * hidden + unit, there);
             W* const grad_vectors =
                 static_cast<W*>(f.grad_vectors) + r * shape.vectors * hidden + unit;
             for (int i = 0; i < shape.vectors; i++) {
-              v[i] = load(vectors + i * hidden + unit, there);
-              dv[i] = load(grad_vectors + i * hidden, there);
+              v[i] = fetch(vectors + i * hidden + unit, there);
+              dv[i] = fetch(grad_vectors + i * hidden, there);
             }
             cell.backward(x, extra, before, after, v, d, dx, du, d_before, dv);
             put(dx_now, dx, 0, gates, r, unit, there);
             if (!shape.additive) put(du_now, du, 0, gates, r, unit, there);
-            for (int i = 0; i < shape.vectors; i++) store(grad_vectors + i * hidden, dv[i], there);
+            for (int i = 0; i < shape.vectors; i++) put_some(grad_vectors + i * hidden, dv[i], there);
             leave(d_before, r, unit, there);
           }
         }
@@ -484,9 +495,9 @@ void backward(const Cell& cell, const CellsBackward& f, int part, int parts) {
             V x[most_gates], before[most_leaves], d_before[most_leaves], dx[most_gates];
             gather(x, before, r, unit, there);
             for (int g = 0; g < first; g++)
-              dx[g] = load(dx_now + (r * gates + g) * hidden + unit, there);
+              dx[g] = fetch(dx_now + (r * gates + g) * hidden + unit, there);
             for (int l = 0; l < leaves; l++)
-              d_before[l] = load(grad_state.at(l, r, unit), there);
+              d_before[l] = fetch(grad_state.at(l, r, unit), there);
             const V d_second = load(p.scratch + ((r - p.row) * count + b) * lanes);
             cell.backward_first(x, before, d_second, dx, d_before);
             put(dx_now, dx, 0, first, r, unit, there);
@@ -505,7 +516,7 @@ void backward(const Cell& cell, const CellsBackward& f, int part, int parts) {
           const W* sums = p.scratch + ((r - p.row) * count + b) * operands * lanes;
           for (int j = 0; j < operands; j++) {
             W* to = grad_state.at(Cell::operand(j), r, unit);
-            store(to, load(to, there) + load(sums + j * lanes), there);
+            put_some(to, fetch(to, there) + load(sums + j * lanes), there);
           }
         }
       }
@@ -515,10 +526,10 @@ void backward(const Cell& cell, const CellsBackward& f, int part, int parts) {
 
 // The sum of the lanes, by halves.
 template <class W>
-inline W sum_of(Lanes<W> x) {
-  W all[lane_count<W>];
+inline W sum_of(Vector<W> x) {
+  W all[width<W>];
   memcpy(all, &x, sizeof x);
-  for (int64_t half = lane_count<W> / 2; half > 0; half /= 2)
+  for (int64_t half = width<W> / 2; half > 0; half /= 2)
     for (int64_t i = 0; i < half; i++) all[i] += all[i + half];
   return all[0];
 }
@@ -527,10 +538,10 @@ inline W sum_of(Lanes<W> x) {
 template <class W>
 inline void add_products(const W* matrix, int64_t stride, int64_t rows, const W* x, int64_t terms,
                          W* sums) {
-  constexpr int64_t lanes = lane_count<W>;
+  constexpr int64_t lanes = width<W>;
   int64_t i = 0;
   for (; i + 4 <= rows; i += 4) {
-    Lanes<W> sum[4] = {};
+    Vector<W> sum[4] = {};
     const W* row = matrix + i * stride;
     int64_t k = 0;
     for (; k + lanes <= terms; k += lanes)
@@ -538,15 +549,15 @@ inline void add_products(const W* matrix, int64_t stride, int64_t rows, const W*
       for (int j = 0; j < 4; j++) sum[j] += load(row + j * stride + k) * load(x + k);
     if (k < terms)
       for (int j = 0; j < 4; j++)
-        sum[j] += load(row + j * stride + k, terms - k) * load(x + k, terms - k);
+        sum[j] += fetch(row + j * stride + k, terms - k) * fetch(x + k, terms - k);
 #pragma GCC unroll 4
     for (int j = 0; j < 4; j++) sums[i + j] += sum_of<W>(sum[j]);
   }
   for (; i < rows; i++) {
-    Lanes<W> sum{};
+    Vector<W> sum{};
     for (int64_t k = 0; k < terms; k += lanes) {
       const int64_t there = smaller(lanes, terms - k);
-      sum += load(matrix + i * stride + k, there) * load(x + k, there);
+      sum += fetch(matrix + i * stride + k, there) * fetch(x + k, there);
     }
     sums[i] += sum_of<W>(sum);
   }
@@ -554,8 +565,8 @@ inline void add_products(const W* matrix, int64_t stride, int64_t rows, const W*
 
 template <class Cell, class W>
 void step(const Cell& cell, const CellsStep& f, int part, int parts) {
-  using V = Lanes<W>;
-  constexpr int64_t lanes = lane_count<W>;
+  using V = Vector<W>;
+  constexpr int64_t lanes = width<W>;
   const CellShape shape = cell.shape();
   const int64_t hidden = f.heads * f.width, blocks = ceil_of(f.width, lanes);
   const int64_t across = shape.operands * f.width;
@@ -576,7 +587,7 @@ void step(const Cell& cell, const CellsStep& f, int part, int parts) {
   const auto from_input = [&](V* x, int64_t unit, int64_t there, int64_t r) {
     for (int g = 0; g < shape.gates; g++) {
       W sums[lanes] = {};
-      if (bias[0]) store(sums, load(bias[0] + g * hidden + unit, there));
+      if (bias[0]) store(sums, fetch(bias[0] + g * hidden + unit, there));
       add_products(static_cast<const W*>(f.input) + (g * hidden + unit) * f.dim, f.dim, there,
                    static_cast<const W*>(f.x) + r * f.dim, f.dim, sums);
       x[g] = load(sums);
@@ -587,7 +598,7 @@ void step(const Cell& cell, const CellsStep& f, int part, int parts) {
     for (int g = begin; g < end; g++) {
       W sums[lanes] = {};
       if (bias[1])
-        store(sums, load(bias[1] + g * hidden + head * f.width + in_head, there));
+        store(sums, fetch(bias[1] + g * hidden + head * f.width + in_head, there));
       const W* rows = static_cast<const W*>(f.recurrent) +
                       ((head * shape.gates + g) * f.width + in_head) * across;
       for (int j = 0; j < shape.operands; j++)
@@ -596,13 +607,13 @@ void step(const Cell& cell, const CellsStep& f, int part, int parts) {
     }
   };
   const auto gather = [&](V* before, V* v, int64_t unit, int64_t there, int64_t r) {
-    for (int l = 0; l < shape.leaves; l++) before[l] = load(leaf(l, r) + unit, there);
+    for (int l = 0; l < shape.leaves; l++) before[l] = fetch(leaf(l, r) + unit, there);
     for (int i = 0; i < shape.vectors; i++)
-      v[i] = load(static_cast<const W*>(f.vectors) + i * hidden + unit, there);
+      v[i] = fetch(static_cast<const W*>(f.vectors) + i * hidden + unit, there);
   };
   const auto finish = [&](const V* after, int64_t unit, int64_t there, int64_t r) {
     for (int l = 0; l < shape.leaves; l++)
-      store(static_cast<W*>(f.after[l]) + r * hidden + unit, after[l], there);
+      put_some(static_cast<W*>(f.after[l]) + r * hidden + unit, after[l], there);
   };
 
   if constexpr (Cell::two_stages) {
@@ -617,8 +628,8 @@ void step(const Cell& cell, const CellsStep& f, int part, int parts) {
                  [&](int j) { return leaf(Cell::operand(j), r); });
       const V read = cell.forward_first(x, u, before, v);
       W* to = kept + r * stride + unit;
-      for (int g = 0; g < shape.gates; g++) store(to + g * hidden, x[g], there);
-      store(to + shape.gates * hidden, read, there);
+      for (int g = 0; g < shape.gates; g++) put_some(to + g * hidden, x[g], there);
+      put_some(to + shape.gates * hidden, read, there);
     });
     wait(static_cast<Barrier*>(f.barrier), parts);
     for_blocks([&](int64_t head, int64_t in_head, int64_t there, int64_t r) {
@@ -627,7 +638,7 @@ void step(const Cell& cell, const CellsStep& f, int part, int parts) {
       V after[most_leaves], extra[1] = {};
       gather(before, v, unit, there, r);
       for (int g = 0; g < shape.gates; g++)
-        x[g] = load(kept + r * stride + g * hidden + unit, there);
+        x[g] = fetch(kept + r * stride + g * hidden + unit, there);
       from_state(u, shape.first, shape.gates, head, in_head, there,
                  [&](int) { return kept + r * stride + shape.gates * hidden; });
       cell.forward_second(x, u, before, v, after, extra);
