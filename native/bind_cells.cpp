@@ -77,6 +77,7 @@ Cells common(int kind, int switches, int64_t offset, bool pack, const Array& rec
   a.offset = offset;
   a.mask = mask(reset, lengths, a.batch, a.time);
   a.pack = pack;
+  a.most_parts = threads;
   a.caches = caches();
   const int64_t bytes = cells_workspace(a, threads);
   if (workspace.ndim() != 1 || static_cast<int64_t>(workspace.nbytes()) < bytes)

@@ -156,7 +156,7 @@ struct Part {
     char* at = static_cast<char*>(a.workspace) + 64;
     all = reinterpret_cast<Barrier*>(at);
     team = all + 1 + row_part;
-    at += (1 + parts) * sizeof(Barrier);
+    at += (1 + a.most_parts) * sizeof(Barrier);
     const auto take = [&at](int64_t numbers) {
       W* taken = reinterpret_cast<W*>(at);
       at += ceil_of(numbers * static_cast<int64_t>(sizeof(W)), 64) * 64;
@@ -332,6 +332,9 @@ void forward(const Cell& cell, const CellsForward& f, int part, int parts) {
     };
     const auto pass = [&](int64_t r, int64_t unit, int64_t there) {
       put_some(at<W>(f.output, r, t, unit), V{}, there);
+      if (rest_now)
+        for (int i = 0; i < kept; i++)
+          put_some(rest_now + (r * kept + i) * hidden + unit, V{}, there);
       for (int j = 0; j < operands; j++)
         put_some(next + (r * operands + j) * hidden + unit, V{}, there);
     };

@@ -63,6 +63,7 @@ struct Cells {
   const void* recurrent;       // (heads, gates * width, operands * width)
   const void* recurrent_bias;  // (gates, hidden) or null
   const void* vectors;         // (vectors, hidden)
+  int most_parts;
   void* workspace;             // as `cells_workspace` says; it keeps the packed matrix
   bool pack;                   // whether that is still to be done
   Caches caches;
