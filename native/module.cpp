@@ -16,16 +16,23 @@ STATEWISE_OPS(DECLARE)
 
 namespace {
 
-int64_t find_cache() {
+// Bytes of one of the first processor's caches, where Linux says.
+long long listed_cache(int index) {
   long long found = 0;
 #if defined(__linux__)
   // Not sysconf: under virtual machines it has been seen to answer ten times the size.
-  for (int index = 4; index >= 0 && found <= 0; index--) {
-    const std::string path =
-        "/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(index) + "/size";
-    std::ifstream file(path);
-    if (file >> found) found *= 1024;  // the file says 32768K
-  }
+  const std::string path =
+      "/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(index) + "/size";
+  std::ifstream file(path);
+  if (file >> found) found *= 1024;  // the file says 32768K
+#endif
+  return found;
+}
+
+int64_t find_cache() {
+  long long found = 0;
+#if defined(__linux__)
+  for (int index = 4; index >= 0 && found <= 0; index--) found = listed_cache(index);
 #elif defined(__APPLE__)
   size_t size = sizeof found;
   if (sysctlbyname("hw.l2cachesize", &found, &size, nullptr, 0)) found = 0;
@@ -38,6 +45,13 @@ int64_t cache = find_cache();
 }  // namespace
 
 int64_t last_level_cache() { return cache; }
+
+// The first level's cache of data is listed at 0, the second level's at 2.
+int64_t cache_of_a_core(int level) {
+  static const int64_t first = listed_cache(0), second = listed_cache(2);
+  const int64_t found = level == 1 ? first : second;
+  return found > 0 ? found : level == 1 ? 32 << 10 : 1 << 20;  // guesses that suit most
+}
 
 namespace {
 

@@ -12,6 +12,13 @@ bool has_openmp();
 // Calls body(context, part) for every part, each on a thread of its own where there are threads.
 void parallel(int parts, void (*body)(void* context, int part), void* context);
 
+// Calls body(context, part, parts) on threads that all run at the same time, so that they may wait
+// for each other: on as many as asked for, or on fewer, or on the caller's alone.
+void parallel_team(int parts, void (*body)(void* context, int part, int parts), void* context);
+
+// Lets another thread have the processor.
+void yield_thread();
+
 // How many parts `work` elements deserve: waking a thread for fewer costs more than it saves.
 inline int parts_for(int64_t work, int threads) {
   constexpr int64_t worth_a_thread = 16384;
@@ -34,6 +41,23 @@ void run(const Kernel<Arguments> (&table)[level_count], const Arguments& argumen
       [](void* context, int part) {
         const Call& call = *static_cast<Call*>(context);
         call.kernel(call.arguments, part, call.parts);
+      },
+      &call);
+}
+
+// The same for kernels whose parts wait for each other.
+template <class Arguments>
+void run_team(const Kernel<Arguments> (&table)[level_count], const Arguments& arguments,
+              int64_t work, int threads) {
+  struct Call {
+    Kernel<Arguments> kernel;
+    const Arguments& arguments;
+  } call{table[level()], arguments};
+  parallel_team(
+      parts_for(work, threads),
+      [](void* context, int part, int parts) {
+        const Call& call = *static_cast<Call*>(context);
+        call.kernel(call.arguments, part, parts);
       },
       &call);
 }

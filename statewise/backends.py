@@ -153,6 +153,11 @@ def without_native(x: Tensor) -> str | None:
     return None
 
 
+def serves_native() -> bool:
+    """Return whether the core is there and no other backend is forced."""
+    return core is not None and _forced in (None, "native")
+
+
 def transformed() -> bool:
     """Return whether vmap, jvp or the like is at work, to which a custom op answers wrongly.
 

@@ -1,26 +1,64 @@
-"""The classical cells  h_t = f(U h_{t-1}, W x_t):  Elman's, LSTM, GRU, in torch's forms."""
+"""Gated cells  h_t = f(U h_{t-1}, W x_t):  Elman's, LSTM and its variants, GRU, MGU, sLSTM, IndRNN.
+
+The recurrent matrix is dense, or has a block for each head.
+"""
 
 # Inside this package `torch` is the file torch.py, so the library is imported by its parts.
 from contextlib import AbstractContextManager, nullcontext
 
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, autocast, compiler, float32, is_autocast_enabled, promote_types
+from torch import (
+    Tensor,
+    autocast,
+    compiler,
+    float32,
+    float64,
+    is_autocast_enabled,
+    is_grad_enabled,
+    promote_types,
+)
 from torch import dtype as DataType
 from torch.nn.functional import linear
 
 from statewise import backends
 from statewise.ops.arguments import check_marks
-from statewise.ops.cells import reference
+from statewise.ops.cells import native, reference
 from statewise.ops.cells.reference import GRU as GRU
+from statewise.ops.cells.reference import GRU_RESET_BEFORE as GRU_RESET_BEFORE
+from statewise.ops.cells.reference import INDRNN_RELU as INDRNN_RELU
+from statewise.ops.cells.reference import INDRNN_TANH as INDRNN_TANH
 from statewise.ops.cells.reference import LSTM as LSTM
+from statewise.ops.cells.reference import MGU as MGU
+from statewise.ops.cells.reference import ODYSSEY as ODYSSEY
 from statewise.ops.cells.reference import RELU as RELU
+from statewise.ops.cells.reference import SLSTM as SLSTM
 from statewise.ops.cells.reference import TANH as TANH
 from statewise.ops.cells.reference import Cell as Cell
 from statewise.ops.cells.reference import State as State
 from statewise.ops.cells.reference import Weights as Weights
+from statewise.ops.cells.reference import lstm as lstm
+from statewise.ops.cells.torch import KERNELS
 from statewise.ops.cells.torch import recur as by_kernels
 
-__all__ = ["GRU", "LSTM", "RELU", "TABLE", "TANH", "Cell", "Weights", "recur", "recur_step"]
+__all__ = [
+    "GRU",
+    "GRU_RESET_BEFORE",
+    "INDRNN_RELU",
+    "INDRNN_TANH",
+    "LSTM",
+    "MGU",
+    "ODYSSEY",
+    "RELU",
+    "SLSTM",
+    "TABLE",
+    "TANH",
+    "Cell",
+    "Weights",
+    "lstm",
+    "recur",
+    "recur_step",
+    "table",
+]
 
 
 def without_kernels(x: Tensor) -> str | None:
@@ -35,11 +73,33 @@ def without_kernels(x: Tensor) -> str | None:
 
 
 TABLE = (
+    backends.Row("native", backends.without_native),
     backends.Row("torch", without_kernels),
     backends.Row("reference", backends.always),
 )
 
-_FORMS = {"torch": by_kernels, "reference": reference.recur}
+
+def table(cell: Cell, weights: Weights) -> tuple[backends.Row, ...]:
+    """Return the rows of the table, with what a cell's kernels lack."""
+    lacks = {
+        "native": f"the core has no {cell.name}" if cell.kernel is None else None,
+        "torch": (
+            f"torch has no {cell.name}"
+            if cell.name not in KERNELS
+            else "torch's kernels have no heads"
+            if weights.recurrent.ndim == 3
+            else "torch's kernels have both biases or none"
+            if (weights.input_bias is None) != (weights.recurrent_bias is None)
+            else None
+        ),
+    }
+    return tuple(
+        backends.Row(row.backend, lambda _, why=why: why) if (why := lacks.get(row.backend)) else row
+        for row in TABLE
+    )
+
+
+_FORMS = {"native": native.recur, "torch": by_kernels, "reference": reference.recur}
 
 
 def recur(
@@ -54,12 +114,17 @@ def recur(
     """Return a cell's output at every time, and its last state, fresh tensors.
 
     Args:
-        cell: `TANH`, `RELU`, `LSTM` or `GRU`.
+        cell: `TANH`, `RELU`, `LSTM` or any other `lstm(...)`, those of `ODYSSEY` among them, `GRU`,
+            `GRU_RESET_BEFORE`, `MGU`, `SLSTM`, `INDRNN_TANH`, `INDRNN_RELU`, or a `Cell` of your
+            own, whose `update` is then the definition and the loop.
         x: the inputs; their dtype is the output's. Arithmetic is in float32 or wider, under
             autocast too.
-        weights: (gates * hidden, dim) and (gates * hidden, hidden) with two biases or none; the
-            gates are in torch's order: i, f, g, o and r, z, n.
-        initial: the state before the first input; zeros if absent.
+        weights: (gates * hidden, dim) and (gates * hidden, hidden), either bias or none. With heads
+            the recurrent weights are (heads, gates * head_dim, head_dim); where units are on their
+            own, (hidden,). The gates are in torch's order: i, f, g, o and r, z, n; f, n for the
+            MGU; i, f, z, o for the sLSTM.
+        initial: the state before the first input; zeros if absent. That of an LSTM is h, c; of the
+            sLSTM h, c, n, m.
         reset: where true, the state counts as zero.
         lengths: from 0 to time. Beyond a row's length the output is zero, nothing is read, and the
             last state is the one after its last real input; with length 0, `initial`.
@@ -67,14 +132,8 @@ def recur(
     Raises:
         ValueError: if shapes or dtypes do not fit together.
     """
-    batch, time, dim = x.shape
-    hidden = weights.recurrent.shape[1]
-    shape = (cell.gates * hidden, dim)
-    if weights.input.shape != shape:
-        raise ValueError(
-            f"{cell.name}: the input weights {tuple(weights.input.shape)} should be "
-            f"({cell.gates} * hidden, dim) = {shape}"
-        )
+    batch, time, _ = x.shape
+    hidden = _check_weights(cell, x.shape[2], weights)
     work = promote_types(promote_types(x.dtype, weights.input.dtype), float32)
     if initial is None:
         zeros = x.new_zeros(batch, hidden, dtype=work)
@@ -89,7 +148,7 @@ def recur(
             )
         work = promote_types(work, leaf.dtype)
     check_marks(cell.name, batch, time, reset, lengths)
-    form = _FORMS[backends.choose("cells", TABLE, x).backend]
+    form = _FORMS[backends.choose("cells", table(cell, weights), x).backend]
     with _without_autocast(x):
         output, final = form(
             cell,
@@ -104,21 +163,76 @@ def recur(
 
 def recur_step(cell: Cell, x: Float[Tensor, "batch dim"], weights: Weights, state: State) -> State:
     """Return the state after one more input, in the dtype of the state given."""
+    if _plain(cell, x, weights, state):
+        return native.step(cell, x, weights, state)
     dtype = state[0].dtype
     weights = _in(dtype, weights)
     with _without_autocast(x):
         return cell.update(linear(x.to(dtype), weights.input, weights.input_bias), state, weights)
 
 
+def _plain(cell: Cell, x: Tensor, weights: Weights, state: State) -> bool:
+    """Return whether the kernel of one step may be called: nobody differentiates or watches."""
+    if cell.kernel is None or not backends.serves_native():
+        return False
+    tensors = [y for y in (x, *weights, *state) if y is not None]
+    dtype = x.dtype
+    differentiates = is_grad_enabled()
+    for y in tensors:
+        if y.dtype is not dtype or y.is_cuda or (differentiates and y.requires_grad):
+            return False
+    return (
+        dtype in (float32, float64)
+        and x.device.type == "cpu"
+        and x.numel() > 0
+        and backends.plain(tensors)
+    )
+
+
+def _check_weights(cell: Cell, dim: int, weights: Weights) -> int:
+    """Refuse weights that do not fit together; return the units they are for."""
+    rows, recurrent = weights.input.shape[0], weights.recurrent
+    hidden = rows // cell.gates
+    if recurrent.ndim == 3:
+        heads = max(recurrent.shape[0], 1)
+        width = hidden // heads
+        wanted = (heads, cell.gates * width, width)
+        if cell.operands != 1:
+            raise ValueError(f"{cell.name}: the recurrent weights cannot have heads")
+    elif cell.operands == 0:
+        hidden = recurrent.shape[-1] if recurrent.ndim else 0
+        wanted = (hidden,)
+    else:
+        hidden = recurrent.shape[-1] // cell.operands
+        wanted = (cell.gates * hidden, cell.operands * hidden)
+    shape = (cell.gates * hidden, dim)
+    if weights.input.shape != shape:
+        raise ValueError(
+            f"{cell.name}: the input weights {tuple(weights.input.shape)} should be "
+            f"({cell.gates} * hidden, dim) = {shape}"
+        )
+    if recurrent.shape != wanted or (recurrent.ndim == 3 and hidden % wanted[0]):
+        raise ValueError(
+            f"{cell.name}: the recurrent weights {tuple(recurrent.shape)} should be {wanted}"
+        )
+    for name, bias in (("input", weights.input_bias), ("recurrent", weights.recurrent_bias)):
+        if bias is not None and bias.shape != (cell.gates * hidden,):
+            raise ValueError(
+                f"{cell.name}: the {name} bias {tuple(bias.shape)} should be "
+                f"({cell.gates} * hidden,) = {(cell.gates * hidden,)}"
+            )
+    found = None if weights.vectors is None else tuple(weights.vectors.shape)
+    if found != ((cell.vectors, hidden) if cell.vectors else None):
+        raise ValueError(
+            f"{cell.name}: the vectors {found or 'absent'} should be "
+            + (f"(vectors, hidden) = {(cell.vectors, hidden)}" if cell.vectors else "absent")
+        )
+    return hidden
+
+
 def _in(dtype: DataType, weights: Weights) -> Weights:
     """Return the weights in another precision."""
-    w, u, b, c = weights
-    return Weights(
-        w.to(dtype),
-        u.to(dtype),
-        None if b is None else b.to(dtype),
-        None if c is None else c.to(dtype),
-    )
+    return Weights(*(None if weight is None else weight.to(dtype) for weight in weights))
 
 
 def _without_autocast(x: Tensor) -> AbstractContextManager[object]:

@@ -28,7 +28,7 @@ def recur(
     lengths: Int[Tensor, " batch"] | None = None,
 ) -> tuple[Float[Tensor, "batch time hidden"], State]:
     """Return the output at every time, and the last state."""
-    real, kernel, time = None, _KERNELS[cell.name], x.shape[1]
+    real, kernel, time = None, KERNELS[cell.name], x.shape[1]
     borders = {0, time}
     if lengths is not None:
         real = torch.arange(time, device=x.device) < lengths[:, None]
@@ -59,7 +59,7 @@ def _kernel(function: Callable[..., tuple[Tensor, ...]]) -> Kernel:
     """Return one of torch's functions as a map of one layer, batch first."""
 
     def run(x: Tensor, weights: Weights, state: State) -> tuple[Tensor, State]:
-        parameters = [weight for weight in weights if weight is not None]
+        parameters = [weight for weight in weights[:4] if weight is not None]
         leaves = [leaf[None].contiguous() for leaf in state]
         # What follows the weights: has biases, layers, dropout, training, bidirectional, batch
         # first. `training` is true because cuDNN refuses gradients otherwise.
@@ -79,7 +79,7 @@ def _kernel(function: Callable[..., tuple[Tensor, ...]]) -> Kernel:
     return run
 
 
-_KERNELS = {
+KERNELS = {
     TANH.name: _kernel(torch.rnn_tanh),
     RELU.name: _kernel(torch.rnn_relu),
     LSTM.name: _kernel(torch.lstm),

@@ -1,0 +1,291 @@
+"""Gated cells in C++: the loop over time is a kernel's, the products around it are torch's.
+
+Time is cut into stretches whose products with the input stay in the cache until the kernel has
+read them. Where gradients are wanted, the kernel leaves in their place what the backward pass
+needs: the gates and the rest of the state. That pass gives the gradients of all products, from
+which those of the weights follow by one matrix product a stretch.
+"""
+
+from functools import partial
+from typing import Any
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, addmm, arange, empty, get_num_threads, mm, ones, stack, uint8, where
+
+from statewise import backends
+from statewise.ops.cells import reference
+from statewise.ops.cells.reference import Cell, State, Weights
+from statewise.ops.custom import core, fresh, native_op
+
+ROWS = 2048
+"""Inputs of a stretch, through the batch: enough for fast products, few enough for the cache."""
+
+
+def recur(
+    cell: Cell,
+    x: Float[Tensor, "batch time dim"],
+    weights: Weights,
+    *,
+    initial: State,
+    reset: Bool[Tensor, "batch time"] | None = None,
+    lengths: Int[Tensor, " batch"] | None = None,
+) -> tuple[Float[Tensor, "batch time hidden"], State]:
+    """Return the output at every time, and the last state."""
+    assert cell.kernel is not None
+    recurrent, vectors = _as_kernels_see(cell, weights)
+    output, final = _cells(
+        x,
+        weights.input,
+        recurrent,
+        weights.input_bias,
+        weights.recurrent_bias,
+        vectors,
+        stack(initial),
+        reset,
+        lengths,
+        *cell.kernel,
+    )
+    return output, tuple(leaf.clone() for leaf in final)
+
+
+def step(cell: Cell, x: Tensor, weights: Weights, state: State) -> State:
+    """Return the state after one more input; all tensors on the CPU and in one precision."""
+    assert cell.kernel is not None
+    recurrent, vectors = _as_kernels_see(cell, weights)
+    after = tuple([fresh(leaf.shape, leaf) for leaf in state])
+    core().cells_step(
+        *cell.kernel,
+        *(
+            None if y is None else backends.to_dlpack(y.detach().contiguous())
+            for y in (
+                x,
+                weights.input,
+                recurrent,
+                weights.input_bias,
+                weights.recurrent_bias,
+                vectors,
+            )
+        ),
+        [backends.to_dlpack(leaf.contiguous()) for leaf in state],
+        [backends.to_dlpack(leaf) for leaf in after],
+        get_num_threads(),
+    )
+    return after
+
+
+def _as_kernels_see(cell: Cell, weights: Weights) -> tuple[Tensor, Tensor | None]:
+    """Return the recurrent matrix, (heads, gates * head_dim, operands * head_dim), and vectors."""
+    recurrent = weights.recurrent
+    if cell.operands == 0:
+        # What acts unit by unit is a vector to the kernels, whatever it is called.
+        return recurrent.new_empty(1, 0, 0), recurrent[None]
+    if cell.operands > 1:
+        # The definition does not look at what z would read of the gates.
+        hidden = recurrent.shape[1] // cell.operands
+        row, column = arange(len(recurrent))[:, None], arange(recurrent.shape[1])
+        unread = (row >= 2 * hidden) & (row < 3 * hidden) & (column >= hidden)
+        recurrent = where(unread, 0, recurrent)
+    return recurrent if recurrent.ndim == 3 else recurrent[None], weights.vectors
+
+
+class _Plan:
+    """Sizes that the kernels agree on, and the stretches of time."""
+
+    def __init__(self, inputs: Any):
+        x, _, recurrent, _, _, vectors, initial, _, _, kind, switches = inputs
+        self.kind, self.switches = kind, switches
+        self.batch, self.time, self.dim = x.shape
+        self.leaves, _, self.hidden = initial.shape
+        self.heads = recurrent.shape[0]
+        self.rows = inputs[1].shape[0]  # gates * hidden
+        self.vectors = 0 if vectors is None else len(vectors)
+        self.kept, self.first, self.operands, self.additive = core().cells_shape(kind, switches)
+        self.stretch = max(1, min(self.time, -(-ROWS // max(self.batch, 1))))
+
+    def stretches(self) -> list[tuple[int, int]]:
+        """Return where each begins and ends."""
+        begins = range(0, self.time, self.stretch)
+        return [(begin, min(begin + self.stretch, self.time)) for begin in begins]
+
+    def workspace(self, like: Tensor) -> Tensor:
+        """Return the memory that a kernel needs for itself."""
+        width = self.hidden // self.heads
+        size = core().cells_workspace(
+            self.kind,
+            self.switches,
+            self.batch,
+            self.heads,
+            width,
+            like.element_size(),
+            get_num_threads(),
+        )
+        return empty(size, dtype=uint8)
+
+
+def _allocate(inputs, keep):
+    x, w, _, _, _, _, initial, _, _, kind, switches = inputs
+    batch, time, _ = x.shape
+    hidden = initial.shape[2]
+    output = fresh((batch, time, hidden), x)
+    final = fresh(initial.shape, initial)
+    if not keep:
+        return output, final, empty(0), empty(0)
+    kept = core().cells_shape(kind, switches)[0]
+    gates = fresh((time, batch, w.shape[0]), x)
+    return output, final, gates, fresh((time, batch, kept * hidden), x)
+
+
+def _inputs_by_time(x: Tensor, begin: int, end: int, lengths: Tensor | None) -> Tensor:
+    """Return a stretch of the inputs as rows, time first; zero where rows have ended."""
+    part = x[:, begin:end]
+    if lengths is not None:
+        real = arange(begin, end) < lengths[:, None]
+        part = where(real[..., None], part, 0)
+    return part.transpose(0, 1).reshape(-1, x.shape[2])
+
+
+def _forward(inputs, outputs):
+    x, w, recurrent, bias, recurrent_bias, vectors, initial, reset, lengths, kind, switches = inputs
+    output, final, gates, rest = outputs
+    plan = _Plan(inputs)
+    final.copy_(initial)
+    if plan.time == 0 or plan.batch == 0:
+        return
+    recurrent, vectors, recurrent_bias = map(_contiguous, (recurrent, vectors, recurrent_bias))
+    workspace = plan.workspace(x)
+    keep = gates.numel() > 0
+    scratch = None if keep else fresh((plan.stretch, plan.batch, plan.rows), x)
+    for begin, end in plan.stretches():
+        part = gates[begin:end] if scratch is None else scratch[: end - begin]
+        read = _inputs_by_time(x, begin, end, lengths)
+        if bias is None:
+            mm(read, w.t(), out=part.view(-1, plan.rows))
+        else:
+            addmm(bias, read, w.t(), out=part.view(-1, plan.rows))
+        backends.run(
+            partial(core().cells_forward, kind, switches, begin, begin == 0),
+            recurrent,
+            recurrent_bias,
+            vectors,
+            None if reset is None else reset[:, begin:end],
+            lengths,
+            part,
+            rest[begin:end] if keep else None,
+            final,
+            output[:, begin:end],
+            workspace,
+        )
+
+
+def _backward(inputs, outputs, grads, gradients):
+    x, w, recurrent, bias, recurrent_bias, vectors, initial, reset, lengths, kind, switches = inputs
+    output, _, gates, rest = outputs
+    grad_output, grad_final = grads
+    grad_x, grad_w, grad_u, grad_bias, grad_recurrent_bias, grad_vectors, grad_state = gradients
+    plan = _Plan(inputs)
+    grad_state.copy_(grad_final)
+    for gradient in (grad_w, grad_u, grad_bias, grad_recurrent_bias, grad_vectors):
+        if gradient is not None:
+            gradient.zero_()
+    if plan.time == 0 or plan.batch == 0:
+        return
+    recurrent, vectors, initial = map(_contiguous, (recurrent, vectors, initial))
+    grad_output = grad_output if grad_output.stride(-1) == 1 else grad_output.contiguous()
+    workspace = plan.workspace(x)
+    shape = (plan.stretch, plan.batch)
+    dx, read = fresh((*shape, plan.rows), x), fresh((*shape, plan.operands * plan.hidden), x)
+    du = None if plan.additive else fresh((*shape, plan.rows), x)
+    two_stages = plan.first * plan.hidden < plan.rows
+    second = fresh((*shape, plan.hidden), x) if two_stages else None
+    by_row = x.new_zeros(plan.batch, plan.vectors, plan.hidden) if plan.vectors else None
+    many = ones(plan.stretch * plan.batch, dtype=x.dtype)
+    for begin, end in reversed(plan.stretches()):
+        size = end - begin
+        before = initial
+        if begin > 0:
+            leaves = rest[begin - 1].view(plan.batch, -1, plan.hidden)[:, : plan.leaves - 1]
+            before = stack([output[:, begin - 1], *leaves.unbind(1)])
+        backends.run(
+            partial(core().cells_backward, kind, switches, begin, end == plan.time),
+            recurrent,
+            vectors,
+            None if reset is None else reset[:, begin:end],
+            lengths,
+            gates[begin:end],
+            rest[begin:end],
+            before,
+            output[:, begin:end],
+            grad_output[:, begin:end],
+            grad_state,
+            dx[:size],
+            None if du is None else du[:size],
+            read[:size],
+            None if second is None else second[:size],
+            by_row,
+            workspace,
+        )
+        left = dx[:size].view(-1, plan.rows)
+        grad_w.addmm_(left.t(), _inputs_by_time(x, begin, end, lengths))
+        grad_x[:, begin:end] = mm(left, w).view(size, plan.batch, plan.dim).transpose(0, 1)
+        if grad_bias is not None:
+            grad_bias.addmv_(left.t(), many[: len(left)])
+        if du is not None:
+            left = du[:size].view(-1, plan.rows)
+        if grad_recurrent_bias is not None:
+            grad_recurrent_bias.addmv_(left.t(), many[: len(left)])
+        if plan.operands:
+            edge = plan.first * plan.hidden
+            _add_products(grad_u, left[:, :edge], read[:size], 0, plan)
+            if second is not None:
+                _add_products(grad_u, left[:, edge:], second[:size], plan.first, plan)
+    if by_row is not None:
+        grad_vectors.copy_(by_row.sum(0))
+
+
+def _add_products(grad_u: Tensor, left: Tensor, read: Tensor, gate: int, plan: _Plan) -> None:
+    """Add to the recurrent matrix's gradient, head by head, from one gate on."""
+    right = read.view(len(left), -1)
+    width = plan.hidden // plan.heads
+    if plan.heads == 1:
+        grad_u[0, gate * width : gate * width + left.shape[1]].addmm_(left.t(), right)
+        return
+    # (heads, gates * width, rows) times (heads, rows, operands * width)
+    gates = left.shape[1] // plan.hidden
+    lefts = left.view(-1, gates, plan.heads, width).permute(2, 1, 3, 0).flatten(1, 2)
+    rights = right.view(len(left), -1, plan.heads, width).permute(2, 0, 1, 3).flatten(2)
+    grad_u[:, gate * width : (gate + gates) * width].baddbmm_(lefts, rights)
+
+
+def _contiguous(x: Tensor | None) -> Tensor | None:
+    return None if x is None else x.contiguous()
+
+
+def _definition(
+    x, w, recurrent, bias, recurrent_bias, vectors, initial, reset, lengths, kind, switches
+):
+    cell = reference.of_kernel(kind, switches)
+    if cell.operands == 0:
+        recurrent, vectors = vectors[0], None
+    elif cell.operands > 1 or len(recurrent) == 1:
+        recurrent = recurrent[0]
+    output, final = reference.recur(
+        cell,
+        x,
+        Weights(w, recurrent, bias, recurrent_bias, vectors),
+        initial=initial.unbind(),
+        reset=reset,
+        lengths=lengths,
+    )
+    return output, stack(final)
+
+
+_cells = native_op(
+    "cells(Tensor x, Tensor input, Tensor recurrent, Tensor? bias, Tensor? recurrent_bias, "
+    "Tensor? vectors, Tensor initial, Tensor? reset, Tensor? lengths, int kind, int switches)",
+    results=2,
+    kept=2,
+    allocate=_allocate,
+    forward=_forward,
+    backward=_backward,
+    definition=_definition,
+)
