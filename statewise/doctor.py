@@ -27,6 +27,12 @@ def tables() -> dict[str, tuple[backends.Row, ...]]:
     return {op: importlib.import_module(f"statewise.ops.{op}").TABLE for op in packages}
 
 
+def remarks() -> dict[str, list[str]]:
+    """Return what ops say of how they run here, for those that do."""
+    packages = {op: importlib.import_module(f"statewise.ops.{op}") for op in tables()}
+    return {op: package.remarks() for op, package in packages.items() if "remarks" in vars(package)}
+
+
 def examine() -> dict[str, Any]:
     """Return the versions, the processor, the core, and the choice of every op, as plain values."""
     devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
@@ -51,6 +57,7 @@ def examine() -> dict[str, Any]:
         "native": backends.core.about() if backends.core else None,
         "native_missing": backends.core_missing,
         "ops": choices,
+        "remarks": remarks(),
     }
 
 
@@ -71,4 +78,5 @@ def describe(report: dict[str, Any]) -> str:
         for choice in choices:
             where = f"{choice['device']} {choice['dtype']}"
             lines.append(f"  {where:16} {choice['backend']:10} {choice['reason']}")
+        lines += [f"  {remark}" for remark in report["remarks"].get(op, [])]
     return "\n".join(lines)

@@ -57,6 +57,7 @@ __all__ = [
     "lstm",
     "recur",
     "recur_step",
+    "remarks",
     "table",
 ]
 
@@ -94,9 +95,16 @@ def table(cell: Cell, weights: Weights) -> tuple[backends.Row, ...]:
         ),
     }
     return tuple(
-        backends.Row(row.backend, lambda _, why=why: why) if (why := lacks.get(row.backend)) else row
+        backends.Row(row.backend, lambda _, why=why: why)
+        if (why := lacks.get(row.backend))
+        else row
         for row in TABLE
     )
+
+
+def remarks() -> list[str]:
+    """Return how the kernel divides some sizes of work on this machine, a sentence each."""
+    return native.tilings() if backends.core is not None else []
 
 
 _FORMS = {"native": native.recur, "torch": by_kernels, "reference": reference.recur}

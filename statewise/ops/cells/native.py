@@ -1,4 +1,4 @@
-"""Gated cells in C++: the loop over time is a kernel's, the products around it are torch's.
+"""Gated cells in C++: the loop over time is one kernel, the products around it another.
 
 Time is cut into stretches whose products with the input stay in the cache until the kernel has
 read them. Where gradients are wanted, the kernel leaves in their place what the backward pass
@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, addmm, arange, empty, get_num_threads, mm, ones, stack, uint8, where
+from torch import Tensor, arange, empty, get_num_threads, ones, stack, uint8, where
 
 from statewise import backends
 from statewise.ops.cells import reference
@@ -71,6 +71,23 @@ def step(cell: Cell, x: Tensor, weights: Weights, state: State) -> State:
         get_num_threads(),
     )
     return after
+
+
+def tilings() -> list[str]:
+    """Return how a step of an LSTM and of a GRU is divided among threads and registers."""
+    lines = []
+    threads = get_num_threads()
+    for cell in (reference.LSTM, reference.GRU):
+        for batch, hidden in ((1, 256), (16, 128), (32, 256)):
+            assert cell.kernel is not None
+            found = core().cells_tiling(*cell.kernel, batch, 1, hidden, threads)
+            lines.append(
+                f"{cell.name}, batch {batch}, hidden {hidden}: {threads} threads as "
+                f"{found['row_parts']} parts of the batch by {found['unit_parts']} of the units; "
+                f"sums of {found['rows']} rows by {found['columns']} columns in registers; about "
+                f"{found['cycles']} cycles a step"
+            )
+    return lines
 
 
 def _as_kernels_see(cell: Cell, weights: Weights) -> tuple[Tensor, Tensor | None]:
@@ -153,15 +170,13 @@ def _forward(inputs, outputs):
         return
     recurrent, vectors, recurrent_bias = map(_contiguous, (recurrent, vectors, recurrent_bias))
     workspace = plan.workspace(x)
+    products = _Products(x)
     keep = gates.numel() > 0
     scratch = None if keep else fresh((plan.stretch, plan.batch, plan.rows), x)
     for begin, end in plan.stretches():
         part = gates[begin:end] if scratch is None else scratch[: end - begin]
         read = _inputs_by_time(x, begin, end, lengths)
-        if bias is None:
-            mm(read, w.t(), out=part.view(-1, plan.rows))
-        else:
-            addmm(bias, read, w.t(), out=part.view(-1, plan.rows))
+        products.multiply(read, w.t(), part.view(-1, plan.rows), bias=bias)
         backends.run(
             partial(core().cells_forward, kind, switches, begin, begin == 0),
             recurrent,
@@ -198,6 +213,7 @@ def _backward(inputs, outputs, grads, gradients):
     two_stages = plan.first * plan.hidden < plan.rows
     second = fresh((*shape, plan.hidden), x) if two_stages else None
     by_row = x.new_zeros(plan.batch, plan.vectors, plan.hidden) if plan.vectors else None
+    by_time, products = fresh((plan.stretch * plan.batch, plan.dim), x), _Products(x)
     many = ones(plan.stretch * plan.batch, dtype=x.dtype)
     for begin, end in reversed(plan.stretches()):
         size = end - begin
@@ -225,8 +241,12 @@ def _backward(inputs, outputs, grads, gradients):
             workspace,
         )
         left = dx[:size].view(-1, plan.rows)
-        grad_w.addmm_(left.t(), _inputs_by_time(x, begin, end, lengths))
-        grad_x[:, begin:end] = mm(left, w).view(size, plan.batch, plan.dim).transpose(0, 1)
+        products.multiply(left.t(), _inputs_by_time(x, begin, end, lengths), grad_w, add=True)
+        grad_x[:, begin:end] = (
+            products.multiply(left, w, by_time[: len(left)])
+            .view(size, plan.batch, plan.dim)
+            .transpose(0, 1)
+        )
         if grad_bias is not None:
             grad_bias.addmv_(left.t(), many[: len(left)])
         if du is not None:
@@ -235,19 +255,40 @@ def _backward(inputs, outputs, grads, gradients):
             grad_recurrent_bias.addmv_(left.t(), many[: len(left)])
         if plan.operands:
             edge = plan.first * plan.hidden
-            _add_products(grad_u, left[:, :edge], read[:size], 0, plan)
+            _add_products(grad_u, left[:, :edge], read[:size], 0, plan, products)
             if second is not None:
-                _add_products(grad_u, left[:, edge:], second[:size], plan.first, plan)
+                _add_products(grad_u, left[:, edge:], second[:size], plan.first, plan, products)
     if by_row is not None:
         grad_vectors.copy_(by_row.sum(0))
 
 
-def _add_products(grad_u: Tensor, left: Tensor, read: Tensor, gate: int, plan: _Plan) -> None:
+class _Products:
+    """Matrix products by the core, with the memory that they need for themselves."""
+
+    def __init__(self, like: Tensor):
+        self.bytes, self.workspace = like.element_size(), empty(0, dtype=uint8)
+
+    def multiply(
+        self, a: Tensor, b: Tensor, to: Tensor, *, bias: Tensor | None = None, add: bool = False
+    ) -> Tensor:
+        """Write a b and the bias, or add a b, to a matrix; return that."""
+        size = core().multiply_workspace(b.shape[1], b.shape[0], self.bytes)
+        if len(self.workspace) < size:
+            self.workspace = empty(size, dtype=uint8)
+        bias = None if bias is None else bias.contiguous()
+        backends.run(partial(core().multiply, add), a, b, bias, to, self.workspace)
+        return to
+
+
+def _add_products(
+    grad_u: Tensor, left: Tensor, read: Tensor, gate: int, plan: _Plan, products: _Products
+) -> None:
     """Add to the recurrent matrix's gradient, head by head, from one gate on."""
     right = read.view(len(left), -1)
     width = plan.hidden // plan.heads
     if plan.heads == 1:
-        grad_u[0, gate * width : gate * width + left.shape[1]].addmm_(left.t(), right)
+        rows = grad_u[0, gate * width : gate * width + left.shape[1]]
+        products.multiply(left.t(), right, rows, add=True)
         return
     # (heads, gates * width, rows) times (heads, rows, operands * width)
     gates = left.shape[1] // plan.hidden

@@ -1,0 +1,143 @@
+#include "large_product.h"
+
+#include "matrix.h"
+
+namespace statewise {
+namespace STATEWISE_LEVEL {
+namespace {
+
+inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+template <class W>
+constexpr int64_t panel_columns = block_vectors * width<W>;
+
+// b, in panels of as many columns as a block of sums has, the inner index outside.
+template <class W>
+void pack(const LargeProduct& p, int part, int parts) {
+  constexpr int64_t across = panel_columns<W>;
+  const int64_t panels = (p.columns + across - 1) / across;
+  // Row by row of b where it has rows, so that these are read once.
+  const int64_t begin = panels * part / parts, end = panels * (part + 1) / parts;
+  for (int64_t panel = begin; panel < end; panel++) {
+    const int64_t there = smaller(across, p.columns - panel * across);
+    W* const to = static_cast<W*>(p.packed) + panel * across * p.inner;
+    const W* const from = static_cast<const W*>(p.b) + panel * across * p.b_column;
+    if (p.b_column == 1) {
+      for (int64_t k = 0; k < p.inner; k++) {
+        W* row = to + k * across;
+        if (there == across) memcpy(row, from + k * p.b_row, across * sizeof(W));
+        else
+          for (int64_t j = 0; j < across; j++) row[j] = j < there ? from[k * p.b_row + j] : 0;
+      }
+    } else {
+      for (int64_t k = 0; k < p.inner; k++)
+        for (int64_t j = 0; j < across; j++)
+          to[k * across + j] = j < there ? from[k * p.b_row + j * p.b_column] : 0;
+    }
+  }
+}
+
+// Some rows times one panel, over a stretch of the inner index. Element (r, k) of the rows is
+// a[r * a_row + k * a_column].
+template <int64_t rows, class W>
+void block(const W* a, int64_t a_row, int64_t a_column, const W* panel, int64_t inner, W* c,
+           int64_t c_row, int64_t there, const W* bias, bool first) {
+  constexpr int64_t lanes = width<W>;
+  const bool whole = there == panel_columns<W>;
+  const auto count = [=](int64_t v) {
+    const int64_t left = there - v * lanes;
+    return left < 0 ? 0 : smaller(left, lanes);
+  };
+  Vector<W> sums[rows][block_vectors];
+#pragma GCC unroll 8
+  for (int64_t r = 0; r < rows; r++)
+#pragma GCC unroll 8
+    for (int64_t v = 0; v < block_vectors; v++) {
+      const W* from = first ? bias ? bias + v * lanes : nullptr : c + r * c_row + v * lanes;
+      sums[r][v] = !from ? Vector<W>{} : whole ? load(from) : load(from, count(v));
+    }
+  for (int64_t k = 0; k < inner; k++) {
+    Vector<W> right[block_vectors];
+#pragma GCC unroll 8
+    for (int64_t v = 0; v < block_vectors; v++) right[v] = load(panel + v * lanes);
+#pragma GCC unroll 8
+    for (int64_t r = 0; r < rows; r++) {
+      const Vector<W> left = a[r * a_row] - Vector<W>{};
+#pragma GCC unroll 8
+      for (int64_t v = 0; v < block_vectors; v++) sums[r][v] += left * right[v];
+    }
+    panel += panel_columns<W>;
+    a += a_column;
+  }
+#pragma GCC unroll 8
+  for (int64_t r = 0; r < rows; r++)
+#pragma GCC unroll 8
+    for (int64_t v = 0; v < block_vectors; v++) {
+      W* to = c + r * c_row + v * lanes;
+      if (whole) store(to, sums[r][v]);
+      else if (count(v)) store(to, sums[r][v], count(v));
+    }
+}
+
+template <class W>
+using Block = void (*)(const W*, int64_t, int64_t, const W*, int64_t, W*, int64_t, int64_t,
+                       const W*, bool);
+
+template <class W>
+void multiply(const LargeProduct& p, int part, int parts) {
+  static_assert(block_rows == 6, "a block for every number of rows");
+  static constexpr Block<W> blocks[] = {nullptr,     block<1, W>, block<2, W>, block<3, W>,
+                                        block<4, W>, block<5, W>, block<6, W>};
+  constexpr int64_t across = panel_columns<W>, band = 16 * block_rows;
+  const int64_t groups = (p.rows + block_rows - 1) / block_rows;
+  const int64_t begin = groups * part / parts * block_rows;
+  const int64_t end = smaller(groups * (part + 1) / parts * block_rows, p.rows);
+  W turned[band * large_product_depth];
+  for (int64_t row = begin; row < end; row += band) {
+    const int64_t high = smaller(band, end - row);
+    for (int64_t k = 0; k < p.inner || k == 0; k += large_product_depth) {
+      const int64_t deep = smaller(large_product_depth, p.inner - k);
+      const W* a = static_cast<const W*>(p.a) + row * p.a_row + k * p.a_column;
+      int64_t group_stride = block_rows * p.a_row, a_row = p.a_row, a_column = p.a_column;
+      if (a_column != 1) {
+        // Rows that are columns in memory: by groups, the inner index outside.
+        for (int64_t i = 0; i < high; i += block_rows) {
+          const int64_t some = smaller(block_rows, high - i);
+          W* to = turned + i * large_product_depth;
+          for (int64_t d = 0; d < deep; d++) {
+            const W* from = a + i * a_row + d * a_column;
+            if (some == block_rows && a_row == 1) memcpy(to + d * block_rows, from, block_rows * sizeof(W));
+            else
+              for (int64_t r = 0; r < some; r++) to[d * block_rows + r] = from[r * a_row];
+          }
+        }
+        a = turned, group_stride = block_rows * large_product_depth, a_row = 1, a_column = block_rows;
+      }
+      for (int64_t column = 0; column < p.columns; column += across) {
+        const W* panel = static_cast<const W*>(p.packed) + column * p.inner + k * across;
+        const W* bias = p.bias ? static_cast<const W*>(p.bias) + column : nullptr;
+        const int64_t there = smaller(across, p.columns - column);
+        for (int64_t i = 0; i < high; i += block_rows)
+          blocks[smaller(block_rows, high - i)](
+              a + i / block_rows * group_stride, a_row, a_column, panel, deep,
+              static_cast<W*>(p.c) + (row + i) * p.c_row + column, p.c_row, there, bias,
+              k == 0 && !p.add);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void large_product_pack(const LargeProduct& p, int part, int parts) {
+  if (p.stored == Stored::float64) pack<double>(p, part, parts);
+  else pack<float>(p, part, parts);
+}
+
+void large_product(const LargeProduct& p, int part, int parts) {
+  if (p.stored == Stored::float64) multiply<double>(p, part, parts);
+  else multiply<float>(p, part, parts);
+}
+
+}  // namespace STATEWISE_LEVEL
+}  // namespace statewise
