@@ -319,7 +319,7 @@ def test_bit_equal_at_any_number_of_threads(core, cell, batch, heads):
     )
     x, w, u, b, c, *initial = (y.detach() for y in tensors)
     u = u if u.ndim == 3 else u[None]
-    kept, first, operands, additive = core.cells_shape(*cell.kernel)
+    kept, first, _, additive = core.cells_shape(*cell.kernel)
     projected = (x @ w.T + b).transpose(0, 1).contiguous()
     grad_output = torch.randn(batch, time, hidden)
     shape = (time, batch)
@@ -407,7 +407,7 @@ def test_outside_witness_torch(module):
 
 
 def test_slstm_is_its_unstabilized_form():
-    """c = f c + i z, n = f n + i, h = o c / n with i = exp(.), in float64 where nothing overflows."""
+    """c = f c + i z, n = f n + i, h = o c / n with i = exp(.), where nothing overflows."""
     tensors, _ = example(cells.SLSTM, 9)
     x, w, u, b, r, *_ = (y.detach() for y in tensors)
     output, _ = cells.recur(cells.SLSTM, x, cells.Weights(w, u, b, r))

@@ -240,7 +240,8 @@ def _check_weights(cell: Cell, dim: int, weights: Weights) -> int:
 
 def _in(dtype: DataType, weights: Weights) -> Weights:
     """Return the weights in another precision."""
-    return Weights(*(None if weight is None else weight.to(dtype) for weight in weights))
+    u, rest = weights.recurrent.to(dtype), [y if y is None else y.to(dtype) for y in weights[2:]]
+    return Weights(weights.input.to(dtype), u, *rest)
 
 
 def _without_autocast(x: Tensor) -> AbstractContextManager[object]:

@@ -193,7 +193,7 @@ def _forward(inputs, outputs):
 
 
 def _backward(inputs, outputs, grads, gradients):
-    x, w, recurrent, bias, recurrent_bias, vectors, initial, reset, lengths, kind, switches = inputs
+    x, w, recurrent, _, _, vectors, initial, reset, lengths, kind, switches = inputs
     output, _, gates, rest = outputs
     grad_output, grad_final = grads
     grad_x, grad_w, grad_u, grad_bias, grad_recurrent_bias, grad_vectors, grad_state = gradients

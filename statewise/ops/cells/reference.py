@@ -83,15 +83,13 @@ def recurrent_product(
 ) -> Float[Tensor, "batch gates_hidden"]:
     """Return U h and its bias, gate by gate, or for some of the gates."""
     u, bias, hidden = weights.recurrent, weights.recurrent_bias, h.shape[1]
-    if gates is not None:
-        rows = slice(*(None if end is None else end * hidden for end in (gates.start, gates.stop)))
-        bias = None if bias is None else bias[rows]
+    begin, end = (gates.start, gates.stop) if gates is not None else (0, None)
+    rows = slice(begin * hidden, None if end is None else end * hidden)
+    bias = None if bias is None else bias[rows]
     if u.ndim == 2:
-        return linear(h, u if gates is None else u[rows], bias)
+        return linear(h, u[rows], bias)
     heads, _, width = u.shape
-    blocks = u.view(heads, -1, width, width)
-    if gates is not None:
-        blocks = blocks[:, gates]
+    blocks = u.view(heads, -1, width, width)[:, begin:end]
     product = torch.einsum("ngok,bnk->bgno", blocks, h.view(-1, heads, width)).flatten(1)
     return product if bias is None else product + bias
 
@@ -190,9 +188,9 @@ def lstm(
         peepholes: i and f read the old c, and o the new, unit by unit: `vectors` has a row each, in
             this order, read or not.
         coupled: f = 1 - i; f has no rows.
-        gates_recur: i, f and o also read what i, f and o were. The state is (h, c, i, f, o), and the
-            recurrent weights (4 * hidden, 4 * hidden) read (h, i, f, o); of the rows of z, those
-            columns are not read that belong to gates.
+        gates_recur: i, f and o also read what i, f and o were. The state is (h, c, i, f, o), and
+            the recurrent weights (4 * hidden, 4 * hidden) read (h, i, f, o); of the rows of z,
+            those columns are not read that belong to gates.
     """
     if coupled and not (input_gate and forget_gate):
         raise ValueError("lstm: coupled gates need an input gate, and f is not absent but 1 - i")
