@@ -163,15 +163,17 @@ void step(int kind, int switches, const Array& x, const Array& input, const Arra
     throw nb::value_error("the state has another number of leaves");
   if (before[0].ndim() != 2) refuse("state", before[0], "(batch, hidden)");
   const int64_t hidden = before[0].shape(1);
-  if (recurrent.ndim() != 3 || recurrent.shape(0) == 0)
+  // Without heads the matrix may come as it is.
+  const bool headed = recurrent.ndim() == 3;
+  if ((!headed && recurrent.ndim() != 2) || recurrent.shape(0) == 0)
     refuse("recurrent", recurrent, "(heads, gates * head_dim, operands * head_dim)");
-  a.heads = recurrent.shape(0), a.width = hidden / a.heads;
+  a.heads = headed ? recurrent.shape(0) : 1, a.width = hidden / a.heads;
   if (a.heads * a.width != hidden) refuse("recurrent", recurrent, "of heads that divide hidden");
   a.x = whole("x", x, {a.batch, a.dim}, a.stored);
   a.input = whole("input", input, {cell.gates * hidden, a.dim}, a.stored);
-  a.recurrent =
-      whole("recurrent", recurrent,
-            {a.heads, cell.operands ? cell.gates * a.width : 0, cell.operands * a.width}, a.stored);
+  const int64_t rows = cell.operands ? cell.gates * a.width : 0, across = cell.operands * a.width;
+  a.recurrent = headed ? whole("recurrent", recurrent, {a.heads, rows, across}, a.stored)
+                       : whole("recurrent", recurrent, {rows, across}, a.stored);
   a.input_bias = maybe_whole("input_bias", input_bias, {cell.gates * hidden}, a.stored);
   a.recurrent_bias =
       maybe_whole("recurrent_bias", recurrent_bias, {cell.gates * hidden}, a.stored);

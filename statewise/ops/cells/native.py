@@ -51,26 +51,27 @@ def recur(
 def step(cell: Cell, x: Tensor, weights: Weights, state: State) -> State:
     """Return the state after one more input; all tensors on the CPU and in one precision."""
     assert cell.kernel is not None
-    recurrent, vectors = _as_kernels_see(cell, weights)
-    after = tuple([fresh(leaf.shape, leaf) for leaf in state])
+    recurrent, vectors = weights.recurrent, weights.vectors
+    if cell.operands != 1:
+        recurrent, vectors = _as_kernels_see(cell, weights)
+    given = (
+        x,
+        weights.input,
+        recurrent,
+        weights.input_bias,
+        weights.recurrent_bias,
+        vectors,
+    )
+    # Lists, because a tuple from a generator takes a microsecond more.
+    after = [fresh(leaf.shape, leaf) for leaf in state]
     core().cells_step(
         *cell.kernel,
-        *(
-            None if y is None else backends.to_dlpack(y.detach().contiguous())
-            for y in (
-                x,
-                weights.input,
-                recurrent,
-                weights.input_bias,
-                weights.recurrent_bias,
-                vectors,
-            )
-        ),
+        *[None if y is None else backends.to_dlpack(y.contiguous()) for y in given],
         [backends.to_dlpack(leaf.contiguous()) for leaf in state],
         [backends.to_dlpack(leaf) for leaf in after],
         get_num_threads(),
     )
-    return after
+    return tuple(after)
 
 
 def tilings() -> list[str]:
