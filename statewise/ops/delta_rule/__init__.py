@@ -256,6 +256,10 @@ def delta_rule_step(
     scale: float = 1.0,
 ) -> tuple[Float[Tensor, "batch heads value"], Float[Tensor, "batch heads key value"]]:
     """Return the output and the next state, a fresh tensor: one time of `delta_rule`."""
+    tensors = (query, key, value, beta, log_decay, state)
+    if backends.choose("delta_rule", TABLE, value).backend == "native":
+        if native.serves_step(tensors):
+            return native.step(*tensors, scale)
     output, final = delta_rule(
         query[:, None],
         key[:, None],
