@@ -198,11 +198,11 @@ void pack_scalar(const DeltaRuleInputs& x, int64_t row, int64_t head, int64_t t,
     memcpy(key, c.inner_key + i * chunk, sizeof key);
     memcpy(query, c.inner_query + i * chunk, sizeof query);
     memcpy(between, c.between + i * chunk, sizeof between);
-    for (int64_t j = 0; j < chunk; j++) {
-      key[j] = j < i ? key[j] * between[j] : 0;
-      query[j] = j <= i ? query[j] * between[j] : 0;
-      A[j] = j < i ? key[j] * beta[j] : 0;
-      P[j] = j <= i ? query[j] * beta[j] : 0;
+    for (int64_t j = 0; j < chunk; j++) {  // what lies above the diagonal is never read
+      key[j] *= between[j];
+      query[j] *= between[j];
+      A[j] = key[j] * beta[j];
+      P[j] = query[j] * beta[j];
     }
     memcpy(c.inner_key + i * chunk, key, sizeof key);
     memcpy(c.inner_query + i * chunk, query, sizeof query);
@@ -493,8 +493,17 @@ struct Adjoint {
       tile.zero();
       tile.add(c.writes + i0 * wide, wide, 1, grad, panel<W>, wide);
       tile.scale(c.write_factor + i0);
-      tile.add(c.P + i0 * chunk + i0, 1, chunk, dy + i0 * panel<W>, panel<W>, chunk - i0);
       const int64_t next = i0 + tile_rows;
+      tile.add(c.P + next * chunk + i0, 1, chunk, dy + next * panel<W>, panel<W>, chunk - next);
+#pragma GCC unroll 8
+      for (int i = 0; i < tile_rows; i++)
+#pragma GCC unroll 2
+        for (int j = 0; j < 2; j++) {
+          const Vector<W> back = load(dy + (i0 + i) * panel<W> + j * width<W>);
+#pragma GCC unroll 8
+          for (int above = 0; above <= i; above++)
+            tile.x[above][j] += c.P[(i0 + i) * chunk + i0 + above] * back;
+        }
       tile.add(c.A + next * chunk + i0, 1, chunk, to + next * panel<W>, panel<W>, chunk - next);
       const W* triangle = c.A + i0 * chunk + i0;
 #pragma GCC unroll 8
@@ -599,7 +608,8 @@ struct Adjoint {
 
   void finish_scalar(const Chunk<W>& c, int64_t row, int64_t head) {
     const DeltaRuleInputs& x = a.inputs;
-    W entering[chunk], leaving[chunk], beta[chunk];  // what comes from, goes to another chunk
+    W weights[chunk], entering[chunk], leaving[chunk], beta[chunk];  // what comes from, goes to another chunk
+    memcpy(weights, c.beta, sizeof weights);
     for (int64_t i = 0; i < chunk; i++) {
       const W* key = c.key + i * wide;
       const W written = dot(key, grad_write + i * wide, wide);
@@ -613,23 +623,28 @@ struct Adjoint {
         query_out[i * wide + k] = c.query_factor[i] * grad_query[i * wide + k];
       }
     }
-    for (int64_t i = 0; i < chunk; i++)
-      for (int64_t j = 0; j <= i; j++) {
-        const int64_t ij = i * chunk + j;
-        const W both = (j < i ? grad_A[ij] * c.inner_key[ij] : 0) + grad_P[ij] * c.inner_query[ij];
+    for (int64_t i = 0; i < chunk; i++) {
+      W A[chunk], P[chunk], key[chunk], query[chunk], between[chunk], across[chunk];
+      memcpy(A, grad_A + i * chunk, sizeof A);
+      memcpy(P, grad_P + i * chunk, sizeof P);
+      memcpy(key, c.inner_key + i * chunk, sizeof key);
+      memcpy(query, c.inner_query + i * chunk, sizeof query);
+      memcpy(between, c.between + i * chunk, sizeof between);
+      for (int64_t j = 0; j < chunk; j++) {
+        const W from_A = j < i ? A[j] : 0, from_P = j <= i ? P[j] : 0;
+        const W both = (j < i ? A[j] * key[j] : 0) + (j <= i ? P[j] * query[j] : 0);
         beta[j] += both;
-        crossing[ij] = c.beta[j] * both;
-        grad_A[ij] = j < i ? grad_A[ij] * c.beta[j] * c.between[ij] : 0;
-        grad_P[ij] *= c.beta[j] * c.between[ij];
+        across[j] = weights[j] * both;
+        A[j] = from_A * weights[j] * between[j];
+        P[j] = from_P * weights[j] * between[j];
       }
-    for (int64_t i = 0; i < chunk; i++)
-      for (int64_t j = i; j < chunk; j++) {
-        const int64_t ij = i * chunk + j;
-        if (j > i) crossing[ij] = 0;
-        mixed[ij] = j > i ? grad_A[j * chunk + i] : 0;
-        mixed[j * chunk + i] = mixed[ij];
-        if (j > i) grad_P[ij] = 0;
-      }
+      memcpy(crossing + i * chunk, across, sizeof across);
+      memcpy(grad_A + i * chunk, A, sizeof A);
+      memcpy(grad_P + i * chunk, P, sizeof P);
+    }
+    transposed(grad_A, chunk, chunk, chunk, mixed, chunk);
+    for (int64_t ij = 0; ij < chunk * chunk; ij += width<W>)
+      store(mixed + ij, load(mixed + ij) + load(grad_A + ij));
     mix(mixed, chunk, 1, c.key, key_out);
     mix(grad_P, 1, chunk, c.query, key_out);
     mix(grad_P, chunk, 1, c.key, query_out);

@@ -1,6 +1,6 @@
 """The delta rule beside the hub library's chunked form, and beside our own in torch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -21,9 +21,14 @@ from statewise.ops.delta_rule import delta_rule, delta_rule_step, reference
 from statewise.ops.delta_rule.torch import delta_rule as torch_form
 
 try:
-    from transformers.models.qwen3_next.modeling_qwen3_next import torch_chunk_gated_delta_rule
+    from transformers.models.qwen3_next import (  # pyright: ignore[reportMissingImports]
+        modeling_qwen3_next as hub,
+    )
 except ImportError:
-    torch_chunk_gated_delta_rule = None
+    hub = None
+
+Side = tuple[str, Callable[..., tuple[Tensor, Tensor]] | None, float | None, float | None]
+"""A baseline, and the ratios that were set as aims, forward and with the backward pass."""
 
 SHAPES = [(4, 1024, 8, 64, 64), (1, 4096, 8, 128, 128)]
 
@@ -57,8 +62,8 @@ def in_torch(query: Tensor, key: Tensor, value: Tensor, beta: Tensor, log_decay:
 
 def theirs(query: Tensor, key: Tensor, value: Tensor, beta: Tensor, log_decay: Tensor):
     """Return the hub library's."""
-    assert torch_chunk_gated_delta_rule is not None
-    return torch_chunk_gated_delta_rule(
+    assert hub is not None
+    return hub.torch_chunk_gated_delta_rule(
         query, key, value, log_decay, beta, output_final_state=True
     )
 
@@ -80,11 +85,13 @@ def figures(rounds: int) -> Iterator[Figure]:
                 *wide[:4], log_decay=wide[4], scale=key**-0.5, initial=start
             )
             error = worst(ours(*(x[:, :128] for x in given)), exact)
-            named = dict(zip(("batch", "time", "heads", "key", "value"), shape, strict=True))
-            name = sizes(named) + (", decay per key" if per_key else "")
-            sides = [("our torch backend", in_torch, None, None)]
+            named = zip(("batch", "time", "heads", "key", "value"), shape, strict=True)
+            name = sizes(dict(named)) + (
+                ", decay per key" if per_key else ""
+            )
+            sides: list[Side] = [("our torch backend", in_torch, None, None)]
             if not per_key:
-                there = None if torch_chunk_gated_delta_rule is None else theirs
+                there = None if hub is None else theirs
                 sides.insert(0, ("transformers' torch_chunk_gated_delta_rule", there, 6, 4))
             for label, form, aim, aim_both in sides:
                 other = None if form is None else quietly(form, given)

@@ -33,16 +33,25 @@ def delta_rule(
 
     With `write`, which takes the place of `beta * key`, the key meets the state before its decay.
     """
-    return OP(query, key, write, value, beta, log_decay, initial, reset, lengths, scale)
+    output, final = OP(query, key, write, value, beta, log_decay, initial, reset, lengths, scale)
+    return output, final
 
 
-def serves_step(tensors: tuple[Tensor | None, ...]) -> bool:
-    """Return whether `step` can take these: query, key, value, then gates and the state."""
-    query, key, value, *wide = tensors
+def serves_step(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    beta: Tensor,
+    log_decay: Tensor | None,
+    state: Tensor,
+) -> bool:
+    """Return whether `step` can take these."""
+    tensors = (query, key, value, beta, log_decay, state)
     work = promote_types(value.dtype, float32)
     return (
         query.dtype == key.dtype == value.dtype
-        and all(x is None or x.dtype == work for x in wide)
+        and beta.dtype == state.dtype == work
+        and (log_decay is None or log_decay.dtype == work)
         and all(x is None or x.stride(-1) == 1 for x in tensors)
         and not (is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors))
         and backends.plain(tensors)
@@ -77,7 +86,7 @@ def _allocate(inputs, keep):
 def _forward(inputs, outputs):
     query, key, write, value, beta, log_decay, initial, reset, lengths, scale = inputs
     output, final, states = outputs
-    # What gradients need is kept by chunks alone, but few tokens without them are faster one by one.
+    # Chunks alone keep what gradients need; without gradients, few tokens are faster one by one.
     keep = states.ndim == 5
     chunkwise = keep or query.shape[1] >= CHUNKWISE_FROM
     backends.run(
