@@ -7,18 +7,6 @@
 
 namespace statewise {
 
-int64_t delta_rule_scratch(const DeltaRuleInputs& x, bool backward) {
-  const auto up = [](int64_t n, int64_t to) { return (n + to - 1) / to * to; };
-  // The widest panel of any level has 32 columns, and every chunk 16 rows.
-  const int64_t key = up(x.key, 16), value = up(x.value, 32), row = 16 * key, column = 16 * value;
-  const bool by_key = x.per_key || x.write.data;
-  const int64_t one = (by_key ? 136 * key + 5 * row : 0) + 2 * row + key + 8 * 256;
-  const int64_t forward = one + row + 2 * 16 * 32 + key * value;
-  const int64_t whole = 4 * (one + key * value) + 3 * key * value + 12 * column + 12 * row + 16 * 256;
-  const int64_t numbers = backward ? whole : forward;
-  return (numbers + 16 * 128) * (x.stored == Stored::float64 ? 8 : 4);
-}
-
 namespace {
 
 template <class Pointer>
@@ -115,11 +103,49 @@ void forward(bool chunkwise, double scale, const Array& query, const Array& read
   if (kept && segments(x)) a.states = states("states", *kept, x, segments(x));
   if (a.states && !chunkwise) throw nb::value_error("states are kept by the chunkwise form alone");
   const int parts = parts_for(work(x), threads);
-  a.scratch_bytes = delta_rule_scratch(x, false);
+  a.scratch_bytes = chunkwise ? delta_rule_scratch(x, false) : delta_rule_row_scratch(x);
   const Scratch scratch(a.scratch_bytes * parts);
   a.scratch = scratch.data;
   nb::gil_scoped_release released;
   run(chunkwise ? table_of_delta_rule : table_of_delta_rule_recurrent, a, work(x), threads);
+}
+
+// One time, without its axis.
+void step(double scale, const Array& query, const Array& key, const Array& value, const Array& beta,
+          const MaybeArray& log_decay, const Array& state, const Array& output, const Array& next,
+          int threads) {
+  if (value.ndim() != 3) refuse("value", value, "(batch, heads, value)");
+  if (query.ndim() != 3) refuse("query", query, "(batch, heads, key)");
+  DeltaRule a{};
+  DeltaRuleInputs& x = a.inputs;
+  x.stored = stored_of("value", value);
+  x.batch = static_cast<int64_t>(value.shape(0));
+  x.time = 1;
+  x.heads = static_cast<int64_t>(value.shape(1));
+  x.key = static_cast<int64_t>(query.shape(2));
+  x.value = static_cast<int64_t>(value.shape(2));
+  x.scale = scale;
+  const int64_t keys[] = {x.batch, x.heads, x.key}, values[] = {x.batch, x.heads, x.value};
+  const int64_t gates[] = {x.batch, x.heads};
+  const auto rows = [](auto from) { return Heads{from.data, from.stride[0], 0, from.stride[1]}; };
+  const auto numbers = [](auto from) { return Heads{from.data, from.stride[0], 0, 1}; };
+  x.query = rows(strided("query", query, keys, x.stored));
+  x.read = rows(strided("key", key, keys, x.stored));
+  x.values = rows(strided("value", value, values, x.stored));
+  x.beta = numbers(strided("beta", beta, gates, wide(x.stored)));
+  x.per_key = log_decay && log_decay->ndim() == 3;
+  x.log_decay = x.per_key ? rows(strided("log_decay", log_decay, keys, wide(x.stored)))
+                          : numbers(strided("log_decay", log_decay, gates, wide(x.stored)));
+  const auto out = mutable_strided("output", output, values, x.stored);
+  a.output = {out.data, out.stride[0], 0, out.stride[1]};
+  a.initial = states("state", state, x);
+  a.final = states("next", next, x);
+  const int parts = parts_for(work(x), threads);
+  a.scratch_bytes = delta_rule_row_scratch(x);
+  const Scratch scratch(a.scratch_bytes * parts);
+  a.scratch = scratch.data;
+  nb::gil_scoped_release released;
+  run(table_of_delta_rule_recurrent, a, work(x), threads);
 }
 
 void backward(double scale, const Array& query, const Array& read, const MaybeArray& write,
@@ -168,6 +194,9 @@ void bind_delta_rule(nb::module_& module) {
              "write"_a.none(), "value"_a, "beta"_a.none(), "log_decay"_a.none(), "initial"_a,
              "reset"_a.none(), "lengths"_a.none(), "output"_a, "final"_a, "states"_a.none(),
              "threads"_a, "Write every output of the delta rule, and its last state to final.");
+  module.def("delta_rule_step", &step, "scale"_a, "query"_a, "key"_a, "value"_a, "beta"_a,
+             "log_decay"_a.none(), "state"_a, "output"_a, "next"_a, "threads"_a,
+             "Write the output and the next state of one time of the delta rule.");
   module.def("delta_rule_backward", &backward, "scale"_a, "query"_a, "key"_a, "write"_a.none(),
              "value"_a, "beta"_a.none(), "log_decay"_a.none(), "reset"_a.none(), "lengths"_a.none(),
              "states"_a, "grad_output"_a, "grad_final"_a, "grad_query"_a, "grad_key"_a,

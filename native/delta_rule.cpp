@@ -101,27 +101,55 @@ void place(Chunk<W>& c, Pool& pool, int64_t wide, bool per_key) {
   }
 }
 
+// Sixteen numbers at a time by way of registers: a loop over two arrays would first ask whether they
+// overlap.
+template <class To, class From, class Change>
+inline void convert(const From* from, int64_t n, To* to, Change change) {
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    To block[16];
+    for (int j = 0; j < 16; j++) block[j] = change(from[i + j]);
+    memcpy(to + i, block, sizeof block);
+  }
+  for (; i < n; i++) to[i] = change(from[i]);
+}
+
 // Copies rows into a rectangle that ends in zeros.
 template <class S, class W>
 inline void gather(const Heads& x, int64_t row, int64_t t, int64_t head, int64_t count,
                    int64_t from, int64_t width, W scale, W* to, int64_t to_row) {
   for (int64_t i = 0; i < chunk; i++, to += to_row) {
-    int64_t j = 0;
-    if (i < count) {
-      const S* source = at<S>(x, row, t + i, head) + from;
-      for (; j < width; j++) to[j] = scale * widen(source[j]);
-    }
-    for (; j < to_row; j++) to[j] = 0;
+    const int64_t filled = i < count ? width : 0;
+    if (i < count)
+      convert(at<S>(x, row, t + i, head) + from, width, to,
+              [=](S number) { return scale * widen(number); });
+    if (filled < to_row) memset(to + filled, 0, (to_row - filled) * sizeof(W));
   }
 }
 
 template <class S, class W>
 inline void scatter(const W* from, int64_t from_row, int64_t count, int64_t width, W scale,
                     const MutableHeads& x, int64_t row, int64_t t, int64_t head, int64_t to) {
-  for (int64_t i = 0; i < count; i++, from += from_row) {
-    S* target = at<S>(x, row, t + i, head) + to;
-    for (int64_t j = 0; j < width; j++) target[j] = narrow<S>(scale * from[j]);
-  }
+  for (int64_t i = 0; i < count; i++, from += from_row)
+    convert(from, width, at<S>(x, row, t + i, head) + to,
+            [=](W number) { return narrow<S>(scale * number); });
+}
+
+// Rows of a head are short and lie far apart, which processors do not foresee: a third of a forward
+// pass was waiting for them.
+template <class S>
+inline void foresee(const Heads& x, int64_t row, int64_t t, int64_t end, int64_t head,
+                    int64_t width) {
+  if (t < 0) return;
+  for (int64_t i = t; i < t + chunk && i < end; i++)
+    for (int64_t j = 0; j < width; j += line<S>) __builtin_prefetch(at<S>(x, row, i, head) + j, 0, 3);
+}
+
+template <class S>
+inline void foresee(const DeltaRuleInputs& x, int64_t row, int64_t t, int64_t end, int64_t head) {
+  foresee<S>(x.query, row, t, end, head, x.key);
+  foresee<S>(x.read, row, t, end, head, x.key);
+  foresee<S>(x.values, row, t, end, head, x.value);
 }
 
 template <class W>
@@ -149,31 +177,39 @@ void pack_scalar(const DeltaRuleInputs& x, int64_t row, int64_t head, int64_t t,
   const int64_t wide = up(x.key, chunk);
   gather<S, W>(x.read, row, t, head, count, 0, x.key, 1, c.key, wide);
   gather<S, W>(x.query, row, t, head, count, 0, x.key, static_cast<W>(x.scale), c.query, wide);
-  W before = 1;
+  W before = 1, between[chunk] = {}, beta[chunk];
   for (int64_t i = 0; i < chunk; i++) {
     const bool real = i < count;
-    c.beta[i] = real ? gate<W>(x.beta, row, t + i, head) : 0;
-    c.decay[i] = real && x.log_decay.data ? exp(gate<W>(x.log_decay, row, t + i, head)) : 1;
-    before *= c.decay[i];
+    beta[i] = real ? gate<W>(x.beta, row, t + i, head) : 0;
+    const W decay = real && x.log_decay.data ? exp(gate<W>(x.log_decay, row, t + i, head)) : 1;
+    before *= decay;
     c.read_factor[i] = c.query_factor[i] = before;
-    for (int64_t j = 0; j < chunk; j++)
-      c.between[i * chunk + j] =
-          j < i ? c.between[(i - 1) * chunk + j] * c.decay[i] : j == i ? 1 : 0;
+    for (int64_t j = 0; j < chunk; j++) between[j] *= decay;
+    between[i] = 1;
+    memcpy(c.between + i * chunk, between, sizeof between);
   }
+  memcpy(c.beta, beta, sizeof beta);
   for (int64_t k = 0; k < wide; k++) c.end[k] = before;
-  transpose(chunk, wide, c.key, wide, spare, chunk);
+  transposed(c.key, wide, chunk, wide, spare, chunk);
   inner(c.key, wide, spare, wide, c.inner_key);
   inner(c.query, wide, spare, wide, c.inner_query);
   for (int64_t i = 0; i < chunk; i++) {
-    for (int64_t j = 0; j < chunk; j++) {
-      const int64_t ij = i * chunk + j;
-      c.inner_key[ij] = j < i ? c.inner_key[ij] * c.between[ij] : 0;
-      c.inner_query[ij] = j <= i ? c.inner_query[ij] * c.between[ij] : 0;
-      c.A[ij] = j < i ? c.inner_key[ij] * c.beta[j] : 0;
-      c.P[ij] = j <= i ? c.inner_query[ij] * c.beta[j] : 0;
+    W key[chunk], query[chunk], A[chunk], P[chunk];
+    memcpy(key, c.inner_key + i * chunk, sizeof key);
+    memcpy(query, c.inner_query + i * chunk, sizeof query);
+    memcpy(between, c.between + i * chunk, sizeof between);
+    for (int64_t j = 0; j < chunk; j++) {  // what lies above the diagonal is never read
+      key[j] *= between[j];
+      query[j] *= between[j];
+      A[j] = key[j] * beta[j];
+      P[j] = query[j] * beta[j];
     }
-    c.write_factor[i] = c.between[(chunk - 1) * chunk + i] * c.beta[i];
+    memcpy(c.inner_key + i * chunk, key, sizeof key);
+    memcpy(c.inner_query + i * chunk, query, sizeof query);
+    memcpy(c.A + i * chunk, A, sizeof A);
+    memcpy(c.P + i * chunk, P, sizeof P);
   }
+  for (int64_t i = 0; i < chunk; i++) c.write_factor[i] = between[i] * beta[i];
   c.reads = c.writes = c.key;
   c.queries = c.query;
 }
@@ -298,7 +334,8 @@ void answer(const Chunk<W>& c, int64_t wide, const W* state, const W* u, W* outp
 template <class W>
 inline void scaled(const W* from, const W* factor, W* to) {
   for (int64_t i = 0; i < chunk; i++)
-    for (int64_t j = 0; j < panel<W>; j++) to[i * panel<W> + j] = factor[i] * from[i * panel<W> + j];
+    for (int64_t j = 0; j < panel<W>; j += width<W>)
+      store(to + i * panel<W> + j, factor[i] * load(from + i * panel<W> + j));
 }
 
 template <class W>
@@ -317,20 +354,23 @@ void advance(const Chunk<W>& c, int64_t wide, const W* u, W* spare, W* state) {
 template <class W>
 void fold(const W* from, int64_t key, int64_t value, int64_t wide, int64_t first, int64_t last,
           W* to) {
-  for (int64_t p = first; p < last; p++, to += wide * panel<W>)
-    for (int64_t k = 0; k < wide; k++)
-      for (int64_t j = 0; j < panel<W>; j++) {
-        const int64_t column = p * panel<W> + j;
-        to[k * panel<W> + j] = k < key && column < value ? from[k * value + column] : 0;
-      }
+  for (int64_t p = first; p < last; p++) {
+    const int64_t left = value - p * panel<W>, columns = left < panel<W> ? left : panel<W>;
+    for (int64_t k = 0; k < wide; k++, to += panel<W>) {
+      const int64_t filled = k < key ? columns : 0;
+      if (filled) memcpy(to, from + k * value + p * panel<W>, filled * sizeof(W));
+      memset(to + filled, 0, (panel<W> - filled) * sizeof(W));
+    }
+  }
 }
 template <class W>
 void unfold(const W* from, int64_t key, int64_t value, int64_t wide, int64_t first, int64_t last,
             W* to) {
-  for (int64_t p = first; p < last; p++, from += wide * panel<W>)
+  for (int64_t p = first; p < last; p++, from += wide * panel<W>) {
+    const int64_t left = value - p * panel<W>, columns = left < panel<W> ? left : panel<W>;
     for (int64_t k = 0; k < key; k++)
-      for (int64_t j = 0; j < panel<W> && p * panel<W> + j < value; j++)
-        to[k * value + p * panel<W> + j] = from[k * panel<W> + j];
+      memcpy(to + k * value + p * panel<W>, from + k * panel<W>, columns * sizeof(W));
+  }
 }
 
 // How many tokens from t on make one chunk: chunks end at multiples of their size and at resets.
@@ -381,6 +421,7 @@ void forward(const DeltaRule& a, int part, int parts) {
       if (resets(x.mask, row, t)) memset(state, 0, (last - first) * wide * panel<W> * sizeof(W));
       const int64_t count = chunk_at(x.mask, row, t, end);
       pack<S, W>(x, row, head, t, count, spare, c);
+      foresee<S>(x, row, t + count, end, head);
       for (int64_t p = first; p < last; p++) {
         W* mine = state + (p - first) * wide * panel<W>;
         gather<S, W>(x.values, row, t, head, count, p * panel<W>, columns<S, W>(x, p), 1, u,
@@ -411,7 +452,7 @@ struct Adjoint {
   int64_t wide, panels;
   // Panels of chunk x panel; what u sends back is negated.
   W *u, *grad_output, *grad_u, *spare;
-  W *beside, *transposed;   // value x 2 chunk: grad_u and grad_output; value x chunk: u
+  W *beside, *upright;   // value x 2 chunk: grad_u and grad_output; value x chunk: u
   W *to_rows, *to_writes;   // key x 2 chunk, key x chunk
   W *grad_read, *grad_query, *grad_write;  // chunk x key
   W *key_out, *query_out;
@@ -429,7 +470,7 @@ struct Adjoint {
     grad_u = pool.take<W>(block);
     spare = pool.take<W>(2 * chunk * panel<W>);
     beside = pool.take<W>(2 * block);
-    transposed = pool.take<W>(block);
+    upright = pool.take<W>(block);
     to_rows = pool.take<W>(2 * chunk * wide);
     to_writes = pool.take<W>(chunk * wide);
     grad_read = pool.take<W>(chunk * wide);
@@ -452,8 +493,17 @@ struct Adjoint {
       tile.zero();
       tile.add(c.writes + i0 * wide, wide, 1, grad, panel<W>, wide);
       tile.scale(c.write_factor + i0);
-      tile.add(c.P + i0 * chunk + i0, 1, chunk, dy + i0 * panel<W>, panel<W>, chunk - i0);
       const int64_t next = i0 + tile_rows;
+      tile.add(c.P + next * chunk + i0, 1, chunk, dy + next * panel<W>, panel<W>, chunk - next);
+#pragma GCC unroll 8
+      for (int i = 0; i < tile_rows; i++)
+#pragma GCC unroll 2
+        for (int j = 0; j < 2; j++) {
+          const Vector<W> back = load(dy + (i0 + i) * panel<W> + j * width<W>);
+#pragma GCC unroll 8
+          for (int above = 0; above <= i; above++)
+            tile.x[above][j] += c.P[(i0 + i) * chunk + i0 + above] * back;
+        }
       tile.add(c.A + next * chunk + i0, 1, chunk, to + next * panel<W>, panel<W>, chunk - next);
       const W* triangle = c.A + i0 * chunk + i0;
 #pragma GCC unroll 8
@@ -493,7 +543,7 @@ struct Adjoint {
         tile.zero();
         for (int64_t p = 0; p < panels; p++)
           tile.add(rows + (p * chunk + i) * panel<W>, panel<W>, 1,
-                   transposed + p * panel<W> * chunk + j, chunk, panel<W>);
+                   upright + p * panel<W> * chunk + j, chunk, panel<W>);
         tile.write(to + i * chunk + j, chunk);
       }
   }
@@ -507,15 +557,15 @@ struct Adjoint {
       solve_back(c, grad + p * wide * panel<W>, dy, grad_u + block);
       scatter<S, W>(grad_u + block, panel<W>, c.count, width, -1, a.grad_values, row, c.start, head,
                     p * panel<W>);
-      transpose(chunk, panel<W>, grad_u + block, panel<W>, beside + 2 * block, 2 * chunk);
-      transpose(chunk, panel<W>, dy, panel<W>, beside + 2 * block + chunk, 2 * chunk);
-      transpose(chunk, panel<W>, u + block, panel<W>, transposed + block, chunk);
+      transposed(grad_u + block, panel<W>, chunk, panel<W>, beside + 2 * block, 2 * chunk);
+      transposed(dy, panel<W>, chunk, panel<W>, beside + 2 * block + chunk, 2 * chunk);
+      transposed(u + block, panel<W>, chunk, panel<W>, upright + block, chunk);
     }
     against<2 * chunk>(state, beside, to_rows);
-    against<chunk>(grad, transposed, to_writes);
-    transpose(wide, chunk, to_rows, 2 * chunk, grad_read, wide);
-    transpose(wide, chunk, to_rows + chunk, 2 * chunk, grad_query, wide);
-    transpose(wide, chunk, to_writes, chunk, grad_write, wide);
+    against<chunk>(grad, upright, to_writes);
+    transposed(to_rows, 2 * chunk, wide, chunk, grad_read, wide);
+    transposed(to_rows + chunk, 2 * chunk, wide, chunk, grad_query, wide);
+    transposed(to_writes, chunk, wide, chunk, grad_write, wide);
     with_u(grad_u, grad_A);
     with_u(grad_output, grad_P);
     if (x.log_decay.data)
@@ -558,7 +608,8 @@ struct Adjoint {
 
   void finish_scalar(const Chunk<W>& c, int64_t row, int64_t head) {
     const DeltaRuleInputs& x = a.inputs;
-    W entering[chunk], leaving[chunk], beta[chunk];  // what comes from, goes to another chunk
+    W weights[chunk], entering[chunk], leaving[chunk], beta[chunk];  // what comes from, goes to another chunk
+    memcpy(weights, c.beta, sizeof weights);
     for (int64_t i = 0; i < chunk; i++) {
       const W* key = c.key + i * wide;
       const W written = dot(key, grad_write + i * wide, wide);
@@ -572,22 +623,28 @@ struct Adjoint {
         query_out[i * wide + k] = c.query_factor[i] * grad_query[i * wide + k];
       }
     }
-    for (int64_t i = 0; i < chunk; i++)
-      for (int64_t j = 0; j <= i; j++) {
-        const int64_t ij = i * chunk + j;
-        const W both = (j < i ? grad_A[ij] * c.inner_key[ij] : 0) + grad_P[ij] * c.inner_query[ij];
+    for (int64_t i = 0; i < chunk; i++) {
+      W A[chunk], P[chunk], key[chunk], query[chunk], between[chunk], across[chunk];
+      memcpy(A, grad_A + i * chunk, sizeof A);
+      memcpy(P, grad_P + i * chunk, sizeof P);
+      memcpy(key, c.inner_key + i * chunk, sizeof key);
+      memcpy(query, c.inner_query + i * chunk, sizeof query);
+      memcpy(between, c.between + i * chunk, sizeof between);
+      for (int64_t j = 0; j < chunk; j++) {
+        const W from_A = j < i ? A[j] : 0, from_P = j <= i ? P[j] : 0;
+        const W both = (j < i ? A[j] * key[j] : 0) + (j <= i ? P[j] * query[j] : 0);
         beta[j] += both;
-        crossing[ij] = c.beta[j] * both;
-        grad_A[ij] = j < i ? grad_A[ij] * c.beta[j] * c.between[ij] : 0;
-        grad_P[ij] *= c.beta[j] * c.between[ij];
+        across[j] = weights[j] * both;
+        A[j] = from_A * weights[j] * between[j];
+        P[j] = from_P * weights[j] * between[j];
       }
-    for (int64_t i = 0; i < chunk; i++)
-      for (int64_t j = i; j < chunk; j++) {
-        const int64_t ij = i * chunk + j;
-        mixed[ij] = j > i ? grad_A[j * chunk + i] : 0;
-        mixed[j * chunk + i] = mixed[ij];
-        if (j > i) grad_P[ij] = 0;
-      }
+      memcpy(crossing + i * chunk, across, sizeof across);
+      memcpy(grad_A + i * chunk, A, sizeof A);
+      memcpy(grad_P + i * chunk, P, sizeof P);
+    }
+    transposed(grad_A, chunk, chunk, chunk, mixed, chunk);
+    for (int64_t ij = 0; ij < chunk * chunk; ij += width<W>)
+      store(mixed + ij, load(mixed + ij) + load(grad_A + ij));
     mix(mixed, chunk, 1, c.key, key_out);
     mix(grad_P, 1, chunk, c.query, key_out);
     mix(grad_P, chunk, 1, c.key, query_out);
@@ -598,16 +655,16 @@ struct Adjoint {
     if (!x.log_decay.data) return;
     // The decay at m weighs on all that enters at or after m, leaves before m, or crosses m. Sums of
     // what is there, and none of differences: nothing cancels where decays are strong.
-    W through = 0;
+    W through = 0, inside = 0, below[chunk] = {};
     for (int64_t k = 0; k < wide; k++) through += at_end[k];
-    for (int64_t m = 0; m < c.count; m++) {
-      W total = through;
-      for (int64_t i = m; i < chunk; i++) {
-        total += entering[i];
-        for (int64_t j = 0; j < m; j++) total += crossing[i * chunk + j];
-      }
-      for (int64_t j = 0; j < m; j++) total += leaving[j];
-      *at<W>(a.grad_log_decay, row, c.start + m, head) = total;
+    W left[chunk + 1] = {0};
+    for (int64_t j = 0; j < chunk; j++) left[j + 1] = left[j] + leaving[j];
+    for (int64_t m = chunk - 1; m >= 0; m--) {
+      inside += entering[m];
+      W total = through + inside + left[m];
+      for (int64_t j = 0; j < chunk; j++) below[j] += crossing[m * chunk + j];
+      for (int64_t j = 0; j < m; j++) total += below[j];
+      if (m < c.count) *at<W>(a.grad_log_decay, row, c.start + m, head) = total;
     }
   }
 
@@ -729,6 +786,8 @@ void backward(const DeltaRuleBackward& a, int part, int parts) {
         const int64_t count = chunk_at(x.mask, row, t, end);
         Chunk<W>& c = kept[slot];
         pack<S, W>(x, row, head, t, count, spare, c);
+        if (t + count < stop) foresee<S>(x, row, t + count, stop, head);
+        else foresee<S>(a.grad_output, row, t, stop, head, x.value);
         for (int64_t p = 0; p < panels; p++) {
           W* u = adjoint.u + p * chunk * panel<W>;
           W* mine = state + p * wide * panel<W>;
@@ -745,6 +804,8 @@ void backward(const DeltaRuleBackward& a, int part, int parts) {
       while (chunks--) {
         const int64_t t = starts[chunks], slot = (t - begin) / chunk;
         const bool fresh = resets(x.mask, row, t);
+        if (chunks) foresee<S>(a.grad_output, row, starts[chunks - 1], t, head, x.value);
+        else foresee<S>(x, row, begin - delta_rule_segment, end, head);
         const int64_t count = chunk_at(x.mask, row, t, end);
         Chunk<W>& c = kept[slot];
         if (c.start != t) pack<S, W>(x, row, head, t, count, spare, c);

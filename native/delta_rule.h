@@ -55,7 +55,19 @@ struct DeltaRuleBackward {
 constexpr int64_t delta_rule_segment = 64;
 
 // Bytes that a part needs, at any level.
-int64_t delta_rule_scratch(const DeltaRuleInputs&, bool backward);
+inline int64_t delta_rule_scratch(const DeltaRuleInputs& x, bool backward) {
+  const auto up = [](int64_t n, int64_t to) { return (n + to - 1) / to * to; };
+  // The widest panel of any level has 32 columns, and every chunk 16 rows.
+  const int64_t key = up(x.key, 16), value = up(x.value, 32), row = 16 * key, column = 16 * value;
+  const bool by_key = x.per_key || x.write.data;
+  const int64_t one = (by_key ? 136 * key + 5 * row : 0) + 2 * row + key + 8 * 256;
+  const int64_t forward = one + row + 2 * 16 * 32 + key * value;
+  const int64_t whole = 4 * (one + key * value) + 3 * key * value + 12 * column + 12 * row + 16 * 256;
+  return ((backward ? whole : forward) + 16 * 128) * (x.stored == Stored::float64 ? 8 : 4);
+}
+
+// The same for the form that goes token by token: a key, a query, what is written, and decays.
+inline int64_t delta_rule_row_scratch(const DeltaRuleInputs& x) { return (4 * x.key + 8) / 8 * 64; }
 
 STATEWISE_KERNEL(delta_rule, DeltaRule)
 STATEWISE_KERNEL(delta_rule_recurrent, DeltaRule)

@@ -211,9 +211,7 @@ def test_few_tokens_one_by_one(decay):
 def test_bit_equal_at_any_number_of_threads(op, decay, batch):
     """One row has fewer heads than there are threads: columns of the state are divided then."""
     named = marks(torch.Generator().manual_seed(2), batch, 70)
-    tensors = example(
-        op, decay, time=70, batch=batch, key=20, value=100, dtype=torch.float32
-    )
+    tensors = example(op, decay, time=70, batch=batch, key=20, value=100, dtype=torch.float32)
     run = partial(with_gradients, form(op, "native", **named), tensors)
     assert_bit_equal_at_any_number_of_threads(run)
 
@@ -248,8 +246,9 @@ def test_padding_may_hold_nan(backend, op, decay):
     clean = with_gradients(form(op, backend, **named), tensors)
     padding = beyond(named["lengths"], 20)
     padded = [
-        x if x is None or x is tensors[-1] else
-        torch.where(padding.view(3, 20, *[1] * (x.ndim - 2)), torch.nan, x).detach()
+        x
+        if x is None or x is tensors[-1]
+        else torch.where(padding.view(3, 20, *[1] * (x.ndim - 2)), torch.nan, x).detach()
         for x in tensors
     ]
     padded = [None if x is None else x.requires_grad_() for x in padded]
@@ -328,7 +327,9 @@ def test_gradients_of_one_result_alone(backend, op, decay, which):
     named = marks(torch.Generator().manual_seed(2), 3, 7)
     wanted = [x for x in tensors if x is not None]
     grads = [
-        torch.autograd.grad(form(op, name, **named)(*tensors)[which].sum(), wanted, materialize_grads=True)
+        torch.autograd.grad(
+            form(op, name, **named)(*tensors)[which].sum(), wanted, materialize_grads=True
+        )
         for name in (backend, "reference")
     ]
     assert_agree(*grads, 1e-9)
@@ -430,10 +431,16 @@ def test_step_in_every_dtype_and_with_gradients(dtype):
 def test_one_step_of_a_product_is_the_delta_rule():
     query, key, value, beta, log_decay, initial = example("delta", "key")
     one = delta_product(
-        query, key[:, :, None], value[:, :, None], beta[:, :, None],
-        log_decay=log_decay, initial=initial,
+        query,
+        key[:, :, None],
+        value[:, :, None],
+        beta[:, :, None],
+        log_decay=log_decay,
+        initial=initial,
     )
-    assert_agree(one, delta_rule(query, key, value, beta, log_decay=log_decay, initial=initial), 1e-12)
+    assert_agree(
+        one, delta_rule(query, key, value, beta, log_decay=log_decay, initial=initial), 1e-12
+    )
 
 
 def test_low_rank_form_contains_the_delta_rule():
@@ -463,16 +470,14 @@ def test_agrees_with_the_hub_library(decay):
     """An outside witness, in float32: Qwen3-Next's chunked form."""
     witness = pytest.importorskip("transformers.models.qwen3_next.modeling_qwen3_next")
     query, key, value, beta, log_decay, initial = (
-        x if x is None else x.detach() for x in
-        example("delta", decay, time=100, dtype=torch.float32, edges=())
+        x if x is None else x.detach()
+        for x in example("delta", decay, time=100, dtype=torch.float32, edges=())
     )
     none = torch.zeros_like(beta) if log_decay is None else log_decay
     expected = witness.torch_chunk_gated_delta_rule(
         query, key, value, none, beta, initial_state=initial, output_final_state=True
     )
-    ours = delta_rule(
-        query, key, value, beta, log_decay=log_decay, scale=5**-0.5, initial=initial
-    )
+    ours = delta_rule(query, key, value, beta, log_decay=log_decay, scale=5**-0.5, initial=initial)
     assert_agree(ours, expected, 1e-5)
 
 
@@ -517,7 +522,12 @@ del LOW["beta"]
         (delta_rule, ONES, {"key": torch.ones(3, 7, 2, 4)}, r"key \(3, 7, 2, 4\) should agree"),
         (delta_rule, ONES, {"value": torch.ones(3, 7, 1, 6)}, r"value \(3, 7, 1, 6\) should be"),
         (delta_rule, ONES, {"beta": torch.ones(3, 7)}, r"beta \(3, 7\) should be .*\(3, 7, 2\)"),
-        (delta_rule, ONES, {"log_decay": torch.ones(3, 7, 5)}, r"log_decay \(3, 7, 5\) should .* or"),
+        (
+            delta_rule,
+            ONES,
+            {"log_decay": torch.ones(3, 7, 5)},
+            r"log_decay \(3, 7, 5\) should .* or",
+        ),
         (delta_rule, ONES, {"initial": torch.ones(3, 2, 6, 5)}, r"initial .* \(3, 2, 5, 6\)"),
         (delta_rule, ONES, {"reset": torch.ones(3, 7)}, r"reset \(3, 7\) of torch.float32"),
         (delta_rule, ONES, {"lengths": torch.ones(2).long()}, r"lengths \(2,\)"),

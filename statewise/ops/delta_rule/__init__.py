@@ -13,7 +13,7 @@ caller, beta in [0, 1] forgets, and up to 2 also reflects; where beta |k|^2 > 2 
 
 # Inside this package `torch` is the file torch.py, so the library is imported by its parts.
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, float32, promote_types, stack, zeros_like
+from torch import Tensor, dtype, float32, promote_types, stack, zeros_like
 
 from statewise import backends
 from statewise.ops.arguments import check_marks
@@ -43,7 +43,9 @@ def delta_rule(
     value: Float[Tensor, "batch time heads value"],
     beta: Float[Tensor, "batch time heads"],
     *,
-    log_decay: Float[Tensor, "batch time heads"] | Float[Tensor, "batch time heads key"] | None = None,
+    log_decay: Float[Tensor, "batch time heads"]
+    | Float[Tensor, "batch time heads key"]
+    | None = None,
     scale: float = 1.0,
     initial: Float[Tensor, "batch heads key value"] | None = None,
     reset: Bool[Tensor, "batch time"] | None = None,
@@ -72,12 +74,14 @@ def delta_rule(
         ValueError: if shapes or dtypes do not fit together.
     """
     _check("delta_rule", query, key, value, beta=beta, log_decay=log_decay, initial=initial)
-    check_marks("delta_rule", *query.shape[:2], reset, lengths)
+    check_marks("delta_rule", query.shape[0], query.shape[1], reset, lengths)
     storage, work, initial = _precision(query, key, value, (beta, log_decay), initial)
     choice = backends.choose("delta_rule", TABLE, value.to(storage)).backend
     form = reference.delta_rule if choice == "reference" else _FORMS[choice]
     output, final = form(
-        *(x.to(storage) for x in (query, key, value)),
+        query.to(storage),
+        key.to(storage),
+        value.to(storage),
         beta.to(work),
         log_decay=None if log_decay is None else log_decay.to(work),
         scale=scale,
@@ -94,7 +98,9 @@ def delta_product(
     value: Float[Tensor, "batch time steps heads value"],
     beta: Float[Tensor, "batch time steps heads"],
     *,
-    log_decay: Float[Tensor, "batch time heads"] | Float[Tensor, "batch time heads key"] | None = None,
+    log_decay: Float[Tensor, "batch time heads"]
+    | Float[Tensor, "batch time heads key"]
+    | None = None,
     scale: float = 1.0,
     initial: Float[Tensor, "batch heads key value"] | None = None,
     reset: Bool[Tensor, "batch time"] | None = None,
@@ -103,9 +109,9 @@ def delta_product(
     """Return every output and the last state of the delta rule with several steps a token.
 
     At each time the state decays once, then takes one correction after another, and then answers
-    the query: its transition is a product of Householder matrices (DeltaProduct, Siems et al., 2025,
-    arXiv:2502.10297). The arguments are `delta_rule`'s, with an axis of steps in key, value and
-    beta.
+    the query. Its transition is a product of Householder matrices (DeltaProduct, Siems et al.,
+    2025, arXiv:2502.10297). The arguments are those of `delta_rule`, with an axis of steps in key,
+    value and beta.
 
     Raises:
         ValueError: if shapes or dtypes do not fit together, or there is no step.
@@ -131,7 +137,7 @@ def delta_product(
         log_decay=log_decay,
         initial=initial,
     )
-    check_marks("delta_product", *query.shape[:2], reset, lengths)
+    check_marks("delta_product", query.shape[0], query.shape[1], reset, lengths)
     storage, work, initial = _precision(query, key, value, (beta, log_decay), initial)
     choice = backends.choose("delta_product", TABLE, value.to(storage)).backend
     query, key, made = query.to(storage), key.to(storage), value.to(storage)
@@ -202,15 +208,13 @@ def low_rank_delta_rule(
     Raises:
         ValueError: if shapes or dtypes do not fit together.
     """
-    _check(
-        "low_rank_delta_rule", query, key, value, read=read, write=write, initial=initial
-    )
+    _check("low_rank_delta_rule", query, key, value, read=read, write=write, initial=initial)
     if log_decay is not None and log_decay.shape != query.shape:
         raise ValueError(
             f"low_rank_delta_rule: log_decay {tuple(log_decay.shape)} should be (batch, time, "
             f"heads, key) = {tuple(query.shape)}"
         )
-    check_marks("low_rank_delta_rule", *query.shape[:2], reset, lengths)
+    check_marks("low_rank_delta_rule", query.shape[0], query.shape[1], reset, lengths)
     storage, work, initial = _precision(query, key, value, (read, write, log_decay), initial)
     choice = backends.choose("low_rank_delta_rule", TABLE, value.to(storage)).backend
     query, key, made, read, write = (x.to(storage) for x in (query, key, value, read, write))
@@ -256,6 +260,10 @@ def delta_rule_step(
     scale: float = 1.0,
 ) -> tuple[Float[Tensor, "batch heads value"], Float[Tensor, "batch heads key value"]]:
     """Return the output and the next state, a fresh tensor: one time of `delta_rule`."""
+    tensors = (query, key, value, beta, log_decay, state)
+    chosen = backends.choose("delta_rule", TABLE, value).backend
+    if chosen == "native" and native.serves_step(*tensors):
+        return native.step(*tensors, scale)
     output, final = delta_rule(
         query[:, None],
         key[:, None],
@@ -277,11 +285,15 @@ def _check(op: str, query: Tensor, key: Tensor, value: Tensor, **others: Tensor 
         )
     if value.ndim != 4 or value.shape[:3] != query.shape[:3]:
         raise ValueError(
-            f"{op}: value {tuple(value.shape)} should be (batch, time, heads, value) beside a query "
-            f"of {tuple(query.shape)}"
+            f"{op}: value {tuple(value.shape)} should be (batch, time, heads, value) beside a "
+            f"query of {tuple(query.shape)}"
         )
     batch, time, heads, width = query.shape
-    gate, rows, state = (batch, time, heads), tuple(query.shape), (batch, heads, width, value.shape[3])
+    gate, rows, state = (
+        (batch, time, heads),
+        tuple(query.shape),
+        (batch, heads, width, value.shape[3]),
+    )
     fitting = {
         "beta": {"(batch, time, heads)": gate},
         "log_decay": {"(batch, time, heads)": gate, "(batch, time, heads, key)": rows},
@@ -295,7 +307,13 @@ def _check(op: str, query: Tensor, key: Tensor, value: Tensor, **others: Tensor 
             raise ValueError(f"{op}: {name} {tuple(x.shape)} should be {wanted}")
 
 
-def _precision(query, key, value, others, initial):
+def _precision(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    others: tuple[Tensor | None, ...],
+    initial: Tensor | None,
+) -> tuple[dtype, dtype, Tensor]:
     """Return the dtypes of what is stored and of the arithmetic, and the initial state in it."""
     storage = promote_types(promote_types(query.dtype, key.dtype), value.dtype)
     work = promote_types(storage, float32)

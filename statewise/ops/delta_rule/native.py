@@ -6,7 +6,7 @@ The backward pass recomputes each chunk from states that the forward pass kept e
 from functools import partial
 
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, float32, is_grad_enabled, promote_types
 
 from statewise import backends
 from statewise.ops.custom import core, fresh, native_op, rows
@@ -33,7 +33,46 @@ def delta_rule(
 
     With `write`, which takes the place of `beta * key`, the key meets the state before its decay.
     """
-    return OP(query, key, write, value, beta, log_decay, initial, reset, lengths, scale)
+    output, final = OP(query, key, write, value, beta, log_decay, initial, reset, lengths, scale)
+    return output, final
+
+
+def serves_step(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    beta: Tensor,
+    log_decay: Tensor | None,
+    state: Tensor,
+) -> bool:
+    """Return whether `step` can take these."""
+    tensors = (query, key, value, beta, log_decay, state)
+    work = promote_types(value.dtype, float32)
+    return (
+        query.dtype == key.dtype == value.dtype
+        and beta.dtype == state.dtype == work
+        and (log_decay is None or log_decay.dtype == work)
+        and all(x is None or x.stride(-1) == 1 for x in tensors)
+        and not (is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors))
+        and backends.plain(tensors)
+    )
+
+
+def step(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    beta: Tensor,
+    log_decay: Tensor | None,
+    state: Tensor,
+    scale: float,
+) -> tuple[Tensor, Tensor]:
+    """Return the output and the next state of one time, past everything that a call may meet."""
+    output, after = fresh(value.shape, value), fresh(state.shape, state)
+    state = state.contiguous()
+    kernel = partial(core().delta_rule_step, scale)
+    backends.run(kernel, query, key, value, beta, log_decay, state, output, after)
+    return output, after
 
 
 def _allocate(inputs, keep):
@@ -47,7 +86,7 @@ def _allocate(inputs, keep):
 def _forward(inputs, outputs):
     query, key, write, value, beta, log_decay, initial, reset, lengths, scale = inputs
     output, final, states = outputs
-    # What gradients need is kept by chunks alone, but few tokens without them are faster one by one.
+    # Chunks alone keep what gradients need; without gradients, few tokens are faster one by one.
     keep = states.ndim == 5
     chunkwise = keep or query.shape[1] >= CHUNKWISE_FROM
     backends.run(

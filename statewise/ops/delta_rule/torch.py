@@ -97,13 +97,15 @@ def _parts(
     """Return what every chunk is to the state: (batch, heads, chunks, chunk, ...) each."""
     steps = torch.arange(CHUNK, device=query.device)
     later, onward = steps[:, None] > steps, steps[:, None] >= steps
-    # between[i, j] sums the gates of the times r with j < r <= i, which lie on the axis before last.
+    # between[i, j] is the decay of the times r with j < r <= i: they are summed on axis -3.
     between = torch.where(later[..., None], gates[..., None, :], 0).cumsum(-3).exp()
     from_start = gates.cumsum(-2).exp()
     seen, seen_start = between, from_start
     if given:  # the key meets the state before its decay
         seen = torch.cat([torch.ones_like(between[..., :1, :, :]), between[..., :-1, :, :]], -3)
-        seen_start = torch.cat([torch.ones_like(from_start[..., :1, :]), from_start[..., :-1, :]], -2)
+        seen_start = torch.cat(
+            [torch.ones_like(from_start[..., :1, :]), from_start[..., :-1, :]], -2
+        )
     if gates.shape[-1] == 1:
         A, P = (key @ write.mT) * seen[..., 0], (query @ write.mT) * between[..., 0]
     else:
@@ -144,7 +146,7 @@ def _ill(
     initial: Tensor,
     reset: Tensor | None,
 ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-    """Return which outputs and final states are not numbers, and the inputs without such numbers."""
+    """Return which outputs and final states are not numbers, and inputs cleaned of those."""
     decays = gates.exp()
     bad = ~(_finite(key) & _finite(value) & _finite(write) & _finite(decays))
     bad_initial = ~(initial.isfinite().all(-1).all(-1))
