@@ -6,6 +6,8 @@ is made, read and dropped, and made again for the gradient. It runs on any devic
 number of times.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -16,8 +18,7 @@ from statewise import backends
 from statewise.ops.scan.torch import scan as parallel_scan
 
 CHUNK = 32
-"""Times whose states exist together. At (4, 1024, 512, 16) on two cores 16 to 64 took the same
-time within a tenth, 128 and more took half as much again."""
+"""Times whose states exist together: few enough for the caches, enough to share the calls."""
 
 
 def selective_scan(
@@ -52,27 +53,23 @@ def selective_scan(
         parts = [None if v is None else v[:, begin:end] for v in sequences]
         rest = None if lengths is None else (lengths - begin).clamp(0, end - begin)
         if again:
-            y, h = checkpoint(_chunk, *parts, *weights, h, rest, use_reentrant=False)
+            y, h = checkpoint(_chunk, parts, weights, h, rest, use_reentrant=False)
         else:
-            y, h = _chunk(*parts, *weights, h, rest)
+            y, h = _chunk(parts, weights, h, rest)
         outputs.append(y)
     return torch.cat(outputs, 1), h
 
 
 def _chunk(
-    x: Tensor,
-    step_size: Tensor,
-    B: Tensor,
-    C: Tensor,
-    gate: Tensor | None,
-    reset: Tensor | None,
-    A: Tensor,
-    skip: Tensor | None,
-    step_bias: Tensor | None,
+    sequences: Sequence[Tensor | None],
+    weights: tuple[Tensor, Tensor | None, Tensor | None],
     h: Tensor,
     lengths: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Return the outputs of some times and the state after them, from the state before."""
+    x, step_size, B, C, gate, reset = sequences
+    A, skip, step_bias = weights
+    assert x is not None and step_size is not None and B is not None and C is not None
     time, dtype, work, groups = x.shape[1], x.dtype, h.dtype, B.shape[2]
     real = None
     if lengths is not None:
