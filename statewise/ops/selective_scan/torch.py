@@ -39,37 +39,39 @@ def selective_scan(
     time = x.shape[1]
     if time == 0:
         return torch.zeros_like(x), initial.clone()
-    sequences, weights = (x, step_size, B, C, gate, reset), (A, skip, step_bias)
+    sequences, optional, weights = (x, step_size, B, C), (gate, reset), (A, skip, step_bias)
     again = (
         torch.is_grad_enabled()
         and time > CHUNK
         and not backends.transformed()
         and not torch.compiler.is_compiling()
-        and any(v is not None and v.requires_grad for v in (*sequences, *weights, initial))
+        and any(
+            v is not None and v.requires_grad for v in (*sequences, *optional, *weights, initial)
+        )
     )
     outputs, h = [], initial
     for begin in range(0, time, CHUNK):
         end = min(begin + CHUNK, time)
-        parts = [None if v is None else v[:, begin:end] for v in sequences]
+        parts = [v[:, begin:end] for v in sequences]
+        others = [None if v is None else v[:, begin:end] for v in optional]
         rest = None if lengths is None else (lengths - begin).clamp(0, end - begin)
         if again:
-            y, h = checkpoint(_chunk, parts, weights, h, rest, use_reentrant=False)
+            y, h = checkpoint(_chunk, parts, others, weights, h, rest, use_reentrant=False)
         else:
-            y, h = _chunk(parts, weights, h, rest)
+            y, h = _chunk(parts, others, weights, h, rest)
         outputs.append(y)
     return torch.cat(outputs, 1), h
 
 
 def _chunk(
-    sequences: Sequence[Tensor | None],
+    sequences: Sequence[Tensor],
+    optional: Sequence[Tensor | None],
     weights: tuple[Tensor, Tensor | None, Tensor | None],
     h: Tensor,
     lengths: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Return the outputs of some times and the state after them, from the state before."""
-    x, step_size, B, C, gate, reset = sequences
-    A, skip, step_bias = weights
-    assert x is not None and step_size is not None and B is not None and C is not None
+    (x, step_size, B, C), (gate, reset), (A, skip, step_bias) = sequences, optional, weights
     time, dtype, work, groups = x.shape[1], x.dtype, h.dtype, B.shape[2]
     real = None
     if lengths is not None:
