@@ -276,7 +276,7 @@ LENGTHS = torch.tensor([7, 0, 3])
 
 @pytest.mark.parametrize("form", FORMS)
 def test_reads_strided_and_expanded_inputs(form):
-    """Slices of one projection, time first, a weight shared by all channels, a strided last axis."""
+    """Slices of one projection, time first, a weight for all channels, a strided last axis."""
     g = torch.Generator().manual_seed(0)
     base = torch.rand(4, 9, 40, generator=g, dtype=torch.float64)
     first = base.transpose(0, 1).contiguous().transpose(0, 1)
@@ -297,9 +297,7 @@ def test_reads_strided_and_expanded_inputs(form):
         "reset": (base[..., 0] < 0.3).T.contiguous().T,
         "lengths": torch.tensor([9, 0, 1, 0, 0, 0, 8, 0])[::2].to(torch.int32),
     }
-    assert_agree(
-        results(form, given, masks), results(reference.selective_scan, dense, masks), 1e-9
-    )
+    assert_agree(results(form, given, masks), results(reference.selective_scan, dense, masks), 1e-9)
 
 
 @pytest.mark.parametrize("form", FORMS)

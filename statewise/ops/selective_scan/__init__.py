@@ -49,7 +49,7 @@ def selective_scan(
     reset: Bool[Tensor, "batch time"] | None = None,
     lengths: Int[Tensor, " batch"] | None = None,
 ) -> tuple[Float[Tensor, "batch time dim"], Float[Tensor, "batch dim state"]]:
-    """Return y_t = sum_n C_t h_t of  h_t = exp(s_t A) h_{t-1} + s_t x_t B_t,  and the last h, fresh.
+    """Return y_t = C_t h_t of  h_t = exp(s_t A) h_{t-1} + s_t x_t B_t,  and the last h, fresh.
 
     Args:
         x: the inputs; their dtype is the output's.

@@ -1,4 +1,4 @@
-"""The selective scan written as its definition: one loop. Every other backend must agree with it."""
+"""The selective scan written as its definition, one loop, with which every backend must agree."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -24,16 +24,8 @@ def selective_scan(
     work, each = initial.dtype, x.shape[2] // B.shape[2]
     h, outputs = initial, []
     for t in range(x.shape[1]):
-        present = [x[:, t], step_size[:, t], B[:, t], C[:, t], None if gate is None else gate[:, t]]
         real = None if lengths is None else t < lengths
-        if real is not None:
-            # The inputs are replaced, not only the result: a NaN in the padding would otherwise
-            # reach the gradient as 0 * NaN.
-            present = [
-                None if v is None else torch.where(real.view(-1, *[1] * (v.ndim - 1)), v, 0)
-                for v in present
-            ]
-        u, step, b, c, z = (None if v is None else v.to(work) for v in present)
+        u, step, b, c = (_at(v, t, real, work) for v in (x, step_size, B, C))
         if step_bias is not None:
             step = softplus(step + step_bias, threshold=40.0)
         b, c = (v.repeat_interleave(each, 1) for v in (b, c))  # one row for each channel
@@ -46,8 +38,8 @@ def selective_scan(
         y = (now * c).sum(-1)
         if skip is not None:
             y = y + skip * u
-        if z is not None:
-            y = y * silu(z)
+        if gate is not None:
+            y = y * silu(_at(gate, t, real, work))
         if real is None:
             h = now
         else:
@@ -55,3 +47,14 @@ def selective_scan(
         outputs.append(y)
     output = torch.stack(outputs, 1) if outputs else torch.zeros_like(x)
     return output.to(x.dtype), h.clone()
+
+
+def _at(v: Tensor, t: int, real: Tensor | None, work: torch.dtype) -> Tensor:
+    """Return an input at one time, zero where it is padding.
+
+    A NaN there would otherwise reach the gradient as 0 * NaN.
+    """
+    now = v[:, t]
+    if real is not None:
+        now = torch.where(real.view(-1, *[1] * (now.ndim - 1)), now, 0)
+    return now.to(work)

@@ -6,6 +6,8 @@ is made, read and dropped, and made again for the gradient. It runs on any devic
 number of times.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -16,8 +18,7 @@ from statewise import backends
 from statewise.ops.scan.torch import scan as parallel_scan
 
 CHUNK = 32
-"""Times whose states exist together. At (4, 1024, 512, 16) on two cores 16 to 64 took the same
-time within a tenth, 128 and more took half as much again."""
+"""Times whose states exist together: few enough for the caches, enough to share the calls."""
 
 
 def selective_scan(
@@ -38,41 +39,39 @@ def selective_scan(
     time = x.shape[1]
     if time == 0:
         return torch.zeros_like(x), initial.clone()
-    sequences, weights = (x, step_size, B, C, gate, reset), (A, skip, step_bias)
+    sequences, optional, weights = (x, step_size, B, C), (gate, reset), (A, skip, step_bias)
     again = (
         torch.is_grad_enabled()
         and time > CHUNK
         and not backends.transformed()
         and not torch.compiler.is_compiling()
-        and any(v is not None and v.requires_grad for v in (*sequences, *weights, initial))
+        and any(
+            v is not None and v.requires_grad for v in (*sequences, *optional, *weights, initial)
+        )
     )
     outputs, h = [], initial
     for begin in range(0, time, CHUNK):
         end = min(begin + CHUNK, time)
-        parts = [None if v is None else v[:, begin:end] for v in sequences]
+        parts = [v[:, begin:end] for v in sequences]
+        others = [None if v is None else v[:, begin:end] for v in optional]
         rest = None if lengths is None else (lengths - begin).clamp(0, end - begin)
         if again:
-            y, h = checkpoint(_chunk, *parts, *weights, h, rest, use_reentrant=False)
+            y, h = checkpoint(_chunk, parts, others, weights, h, rest, use_reentrant=False)
         else:
-            y, h = _chunk(*parts, *weights, h, rest)
+            y, h = _chunk(parts, others, weights, h, rest)
         outputs.append(y)
     return torch.cat(outputs, 1), h
 
 
 def _chunk(
-    x: Tensor,
-    step_size: Tensor,
-    B: Tensor,
-    C: Tensor,
-    gate: Tensor | None,
-    reset: Tensor | None,
-    A: Tensor,
-    skip: Tensor | None,
-    step_bias: Tensor | None,
+    sequences: Sequence[Tensor],
+    optional: Sequence[Tensor | None],
+    weights: tuple[Tensor, Tensor | None, Tensor | None],
     h: Tensor,
     lengths: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Return the outputs of some times and the state after them, from the state before."""
+    (x, step_size, B, C), (gate, reset), (A, skip, step_bias) = sequences, optional, weights
     time, dtype, work, groups = x.shape[1], x.dtype, h.dtype, B.shape[2]
     real = None
     if lengths is not None:
