@@ -288,15 +288,16 @@ def test_writes_every_number(core, time, chunk):
     tensors, masks = example(time, 5, 40, masks=("reset", "lengths"))
     tensors = [x.detach() for x in tensors]
     output, *state = (torch.full_like(tensors[i], torch.nan) for i in (2, 5, 6, 7))
-    chunks = -(-time // chunk) if chunk else 0
-    borders = [x[:, :, None].repeat_interleave(chunks, 2) for x in state] if chunk else [None] * 3
+    borders = None
+    if chunk:
+        borders = tensors[5].new_full((6 * -(-time // chunk) * (5 * 40 + 16),), torch.nan)
     rest = (masks["reset"], masks["lengths"])
     scalars = (0.5, 0.125, chunk)
 
     def forward(*arrays):
         core.stabilized_attention(*arrays, *scalars)
 
-    backends.run(forward, *tensors, *rest, output, *state, *borders)
+    backends.run(forward, *tensors, *rest, output, *state, borders)
     expected, end = definition(*tensors, **masks)
     assert_agree([output, *state], [expected, *end], 1e-9)
     if not chunk:
@@ -307,7 +308,7 @@ def test_writes_every_number(core, time, chunk):
     def backward(*arrays):
         core.stabilized_attention_backward(*arrays, *scalars)
 
-    backends.run(backward, *tensors, *rest, *state, *borders, output, *state, *grads)
+    backends.run(backward, *tensors, *rest, *state, borders, output, *state, *grads)
     assert not any(x.isnan().any() for x in grads)
 
 
@@ -550,9 +551,7 @@ def test_kernels_refuse_what_they_cannot_address(core):
         "final_C": C.clone(),
         "final_n": n.clone(),
         "final_m": m.clone(),
-        "border_C": C[:, :, None].clone(),
-        "border_n": n[:, :, None].clone(),
-        "border_m": m[:, :, None].clone(),
+        "borders": torch.zeros(2 * 2 * (4 * 4 + 16)),
     }
     bad = [
         ({"query": x[0]}, r"query of shape \(3, 2, 4\) should be \(batch, time, heads, key\)"),
@@ -565,7 +564,7 @@ def test_kernels_refuse_what_they_cannot_address(core):
         ({"final_C": C.transpose(0, 1)}, "final .* contiguous"),
         ({"final_n": n.double()}, "final .* float32"),
         ({"output": x[:1].expand(2, 3, 2, 4)}, "output .* not expanded"),
-        ({"border_C": C[:, :, None].repeat_interleave(2, 2)}, "borders"),
+        ({"borders": torch.zeros(2 * 2 * 4 * 4)}, r"borders of shape \(64,\) should be \(128\)"),
         ({"reset": gate[..., 0]}, "reset .* boolean"),
         ({"lengths": torch.ones(2, dtype=torch.int32)}, "lengths .* int64"),
     ]

@@ -62,17 +62,14 @@ def step(query, key, value, log_input, log_forget, state, scale, eps):
 
 def _allocate(inputs, keep):
     _, _, value, _, _, C, n, m, *_ = inputs
-    borders = ((0,),) * 3
+    numbers = 0
     if keep:
-        batch, heads, key, values = C.shape
+        batch, heads, keys, values = C.shape
+        # Flat, because a compiler would take an axis of one chunk for one of always one.
         chunks = -(-value.shape[1] // CHUNK)
-        borders = ((batch, heads, chunks, key, values), (batch, heads, chunks, key))
-        borders = (*borders, borders[1][:-1])
-    return (
-        fresh(value.shape, value),
-        *(fresh(x.shape, x) for x in (C, n, m)),
-        *(fresh(shape, C) for shape in borders),
-    )
+        numbers = batch * heads * chunks * (keys * values + (keys + 16) // 16 * 16)
+    state = (fresh(x.shape, x) for x in (C, n, m))
+    return fresh(value.shape, value), *state, fresh((numbers,), C)
 
 
 def _arguments(inputs):
@@ -83,12 +80,11 @@ def _arguments(inputs):
 def _forward(inputs, outputs):
     *_, scale, eps = inputs
     time = inputs[0].shape[1]
-    output, C, n, m, *borders = outputs
-    if not borders[0].numel():
-        borders = [None] * 3
-    chunk = CHUNK if borders[0] is not None or time > 8 else ONE_BY_ONE
+    *results, borders = outputs
+    wanted = borders if borders.numel() else None
+    chunk = CHUNK if wanted is not None or time > 8 else ONE_BY_ONE
     kernel = partial(core().stabilized_attention, scale=scale, eps=eps, chunk=chunk)
-    backends.run(kernel, *_arguments(inputs), output, C, n, m, *borders)
+    backends.run(kernel, *_arguments(inputs), *results, wanted)
 
 
 def _backward(inputs, outputs, grads, gradients):
@@ -125,7 +121,7 @@ _stabilized_attention = native_op(
     "Tensor log_forget, Tensor C, Tensor n, Tensor m, Tensor? reset, Tensor? lengths, "
     "float scale, float eps)",
     results=4,
-    kept=3,
+    kept=1,
     allocate=_allocate,
     forward=_forward,
     backward=_backward,
