@@ -459,19 +459,26 @@ def test_step_is_one_time(grad, dtype):
         assert state[0].requires_grad == grad
 
 
-@needs_core
 def test_step_refuses_what_does_not_fit():
     tensors, _ = example()
     q, k, v, log_input, log_forget = (x.detach()[:, 0].contiguous() for x in tensors[:5])
-    with pytest.raises(ValueError, match=r"state of shape \(3, 2, 5, 4\) should be \(3, 2, 5, 3\)"):
+    state = [x.detach() for x in tensors[5:]]
+    with pytest.raises(ValueError, match=r"initial C \(3, 2, 5\) should be .* \(3, 2, 5, 4\)"):
+        past_the_hook(q, k, v, (state[0][..., 0], *state[1:]), log_input, log_forget)
+    with pytest.raises(ValueError, match=r"log_input \(3, 1, 1\) should be .* \(3, 1, 2\)"):
+        past_the_hook(q, k, v, state, log_input[:, :1], log_forget)
+
+
+def past_the_hook(q, k, v, state, log_input, log_forget):
+    """Take a step where nothing checks the shapes first."""
+    before = package.stabilized_linear_attention
+    package.stabilized_linear_attention = inspect.unwrap(before)
+    try:
         inspect.unwrap(stabilized_linear_attention_step)(
-            q,
-            k,
-            v[..., :3],
-            tuple(x.detach() for x in tensors[5:]),
-            log_input=log_input,
-            log_forget=log_forget,
+            q, k, v, tuple(state), log_input=log_input, log_forget=log_forget
         )
+    finally:
+        package.stabilized_linear_attention = before
 
 
 def test_absent_initial_state_is_zeros_and_the_scale_that_of_the_paper():
