@@ -53,11 +53,9 @@ MutableStabilizedState state(const char* name, const State& x, const StabilizedS
           whole(name, x.m, {s.batch, s.heads}, s.stored)};
 }
 
-MutableStabilizedState borders(const State& x, const StabilizedShape& s) {
+void* borders(const Array& x, const StabilizedShape& s) {
   const int64_t chunks = (s.time + s.chunk - 1) / s.chunk;
-  return {whole("borders", x.C, {s.batch, s.heads, chunks, s.key, s.value}, s.stored),
-          whole("borders", x.n, {s.batch, s.heads, chunks, s.key}, s.stored),
-          whole("borders", x.m, {s.batch, s.heads, chunks}, s.stored)};
+  return whole("borders", x, {s.batch * s.heads * chunks * stabilized_border(s)}, s.stored);
 }
 
 StabilizedState read(const MutableStabilizedState& x) { return {x.C, x.n, x.m}; }
@@ -85,18 +83,16 @@ void forward(const Array& query, const Array& key, const Array& value, const Arr
              const Array& log_forget, const Array& C, const Array& n, const Array& m,
              const MaybeArray& reset, const MaybeArray& lengths, const Array& output,
              const Array& final_C, const Array& final_n, const Array& final_m,
-             const MaybeArray& border_C, const MaybeArray& border_n, const MaybeArray& border_m,
-             int threads, double scale, double eps, int64_t chunk) {
+             const MaybeArray& border, int threads, double scale, double eps, int64_t chunk) {
   const StabilizedShape s = shape_of_all(query, value, chunk);
   StabilizedAttention arguments{
       s,
       inputs(query, key, value, log_input, log_forget, {C, n, m}, reset, lengths, scale, eps, s),
       mutable_strided("output", output, {s.batch, s.time, s.heads, s.value}, s.stored),
       state("final", {final_C, final_n, final_m}, s),
-      {nullptr, nullptr, nullptr},
+      nullptr,
       nullptr};
-  if (border_C && border_n && border_m && chunk > 0)
-    arguments.borders = borders({*border_C, *border_n, *border_m}, s);
+  if (border && chunk > 0) arguments.borders = borders(*border, s);
   nb::gil_scoped_release released;
   const Memory scratch = memory(stabilized_scratch(s), threads);
   arguments.scratch = scratch.get();
@@ -134,7 +130,7 @@ void step(const Array& query, const Array& key, const Array& value, const Array&
        Mask{nullptr, 0, 0, nullptr}, scale, eps},
       MutableStrided<4>{written.data, {written.stride[0], 0, written.stride[1]}},
       state("next", {final_C, final_n, final_m}, s),
-      {nullptr, nullptr, nullptr},
+      nullptr,
       nullptr};
   nb::gil_scoped_release released;
   const Memory scratch = memory(stabilized_scratch(s), threads);
@@ -145,8 +141,8 @@ void step(const Array& query, const Array& key, const Array& value, const Array&
 void backward(const Array& query, const Array& key, const Array& value, const Array& log_input,
               const Array& log_forget, const Array& C, const Array& n, const Array& m,
               const MaybeArray& reset, const MaybeArray& lengths, const Array& final_C,
-              const Array& final_n, const Array& final_m, const Array& border_C,
-              const Array& border_n, const Array& border_m, const Array& grad_output,
+              const Array& final_n, const Array& final_m, const Array& border,
+              const Array& grad_output,
               const Array& grad_final_C, const Array& grad_final_n, const Array& grad_final_m,
               const Array& grad_query, const Array& grad_key, const Array& grad_value,
               const Array& grad_log_input, const Array& grad_log_forget, const Array& grad_C,
@@ -158,7 +154,7 @@ void backward(const Array& query, const Array& key, const Array& value, const Ar
       s,
       inputs(query, key, value, log_input, log_forget, {C, n, m}, reset, lengths, scale, eps, s),
       read(state("final", {final_C, final_n, final_m}, s)),
-      read(borders({border_C, border_n, border_m}, s)),
+      borders(border, s),
       strided("grad_output", grad_output, {s.batch, s.time, s.heads, s.value}, s.stored),
       read(state("grad_final", {grad_final_C, grad_final_n, grad_final_m}, s)),
       mutable_strided("grad_query", grad_query, {s.batch, s.time, s.heads, s.key}, s.stored),
@@ -181,8 +177,7 @@ void bind_stabilized_attention(nb::module_& module) {
   using namespace nb::literals;
   module.def("stabilized_attention", &forward, "query"_a, "key"_a, "value"_a, "log_input"_a,
              "log_forget"_a, "C"_a, "n"_a, "m"_a, "reset"_a.none(), "lengths"_a.none(), "output"_a,
-             "final_C"_a, "final_n"_a, "final_m"_a, "border_C"_a.none(), "border_n"_a.none(),
-             "border_m"_a.none(), "threads"_a, "scale"_a, "eps"_a, "chunk"_a,
+             "final_C"_a, "final_n"_a, "final_m"_a, "borders"_a.none(), "threads"_a, "scale"_a, "eps"_a, "chunk"_a,
              "Write the outputs and the final state; with borders, the state before every chunk. "
              "With chunk 0, one time after another.");
   module.def("stabilized_attention_step", &step, "query"_a, "key"_a, "value"_a, "log_input"_a,
@@ -191,8 +186,7 @@ void bind_stabilized_attention(nb::module_& module) {
              "Write one output and the state after it, from arrays without an axis of time.");
   module.def("stabilized_attention_backward", &backward, "query"_a, "key"_a, "value"_a,
              "log_input"_a, "log_forget"_a, "C"_a, "n"_a, "m"_a, "reset"_a.none(),
-             "lengths"_a.none(), "final_C"_a, "final_n"_a, "final_m"_a, "border_C"_a, "border_n"_a,
-             "border_m"_a, "grad_output"_a, "grad_final_C"_a, "grad_final_n"_a, "grad_final_m"_a,
+             "lengths"_a.none(), "final_C"_a, "final_n"_a, "final_m"_a, "borders"_a, "grad_output"_a, "grad_final_C"_a, "grad_final_n"_a, "grad_final_m"_a,
              "grad_query"_a, "grad_key"_a, "grad_value"_a, "grad_log_input"_a, "grad_log_forget"_a,
              "grad_C"_a, "grad_n"_a, "grad_m"_a, "threads"_a, "scale"_a, "eps"_a, "chunk"_a,
              "Write the gradients, from the states that the forward pass saved.");

@@ -230,6 +230,14 @@ inline auto state_at(const StabilizedStateOf<Pointer>& x, const StabilizedShape&
                     static_cast<W*>(x.n) + index * shape.key, static_cast<W*>(x.m) + index};
 }
 
+// Where the state before a chunk is saved.
+template <class W, class Pointer>
+inline StateOf<W> border_at(Pointer borders, const StabilizedShape& shape, int64_t index) {
+  W* const C = static_cast<W*>(borders) + index * stabilized_border(shape);
+  W* const n = C + shape.key * shape.value;
+  return {C, n, n + shape.key};
+}
+
 // ---- forward, by chunks ------------------------------------------------------------------------
 
 template <class S, class W>
@@ -322,10 +330,12 @@ void by_chunks(const StabilizedAttention& a, int part, int parts) {
     };
 
     for (int64_t i = 0; i < chunks; i++) {
-      if (a.borders.C) {
-        const auto border = state_at<W>(a.borders, shape, index * chunks + i);
+      if (a.borders) {
+        const auto border = border_at<W>(a.borders, shape, index * chunks + i);
         write_matrix(C, v_row, K, values, border.C + task.from, shape.value);
         if (task.from == 0) {
+          // Every number, since what an operator returns should be the same every time.
+          fill(border.n, stabilized_border(shape) - K * shape.value);
           memcpy(border.n, n, K * sizeof(W));
           *border.m = m;
         }
@@ -682,7 +692,7 @@ void backward(const StabilizedAttentionBackward& a, int part, int parts) {
     clear_rows<W>(a.grad_log_input, row, head, end, shape.time, 0, 1);
     clear_rows<W>(a.grad_log_forget, row, head, end, shape.time, 0, 1);
     for (int64_t i = (end + chunk - 1) / chunk - 1; i >= 0; i--) {
-      const auto border = state_at<const W>(a.borders, shape, index * chunks + i);
+      const auto border = border_at<const W>(a.borders, shape, index * chunks + i);
       const int64_t begin = i * chunk, stop = begin + chunk < end ? begin + chunk : end;
       if (!resets(x.mask, row, begin)) {
         read_matrix(border.C, values, K, values, C, v_row);

@@ -38,14 +38,15 @@ struct StabilizedAttention {
   StabilizedInputs inputs;
   MutableStrided<4> output;  // stored type
   MutableStabilizedState final;
-  MutableStabilizedState borders;  // with an axis of chunks after heads, or null: not wanted
-  char* scratch;                   // stabilized_scratch bytes for each part, 64-aligned
+  void* borders;  // (batch, heads, chunks, stabilized_border), wide type; null: not wanted
+  char* scratch;  // stabilized_scratch bytes for each part, 64-aligned
 };
 
 struct StabilizedAttentionBackward {
   StabilizedShape shape;
   StabilizedInputs inputs;
-  StabilizedState final, borders;
+  StabilizedState final;
+  const void* borders;
   Strided<4> grad_output;  // stored type
   StabilizedState grad_final;
   MutableStrided<4> grad_query, grad_key, grad_value;  // stored type
@@ -53,6 +54,11 @@ struct StabilizedAttentionBackward {
   MutableStabilizedState grad_initial;
   char* scratch;  // stabilized_backward_scratch bytes for each part, 64-aligned
 };
+
+// Numbers of a state as it is saved before every chunk: C, n, m, and what fills the last line.
+inline int64_t stabilized_border(const StabilizedShape& x) {
+  return x.key * x.value + (x.key + 16) / 16 * 16;
+}
 
 // Bytes of scratch memory for each part, enough at every level: matrices with up to 16 numbers of
 // padding a side, and as many again a row.

@@ -124,7 +124,7 @@ bool agrees(Stored stored, int64_t batch, int64_t time, int64_t heads, int64_t K
                                 0.125};
   Exact<S> output(tokens * V), grad_query(tokens * K), grad_key(tokens * K), grad_value(tokens * V);
   Exact<W> final_C(rows * K * V), final_n(rows * K), final_m(rows);
-  Exact<W> border_C(rows * chunks * K * V), border_n(rows * chunks * K), border_m(rows * chunks);
+  Exact<W> borders(rows * chunks * stabilized_border(shape));
   Exact<W> grad_input(tokens), grad_forget(tokens);
   Exact<W> first_C(rows * K * V), first_n(rows * K), first_m(rows);
 
@@ -135,7 +135,7 @@ bool agrees(Stored stored, int64_t batch, int64_t time, int64_t heads, int64_t K
           inputs,
           four_written(output, V),
           {final_C.data.get(), final_n.data.get(), final_m.data.get()},
-          {chunk ? border_C.data.get() : nullptr, border_n.data.get(), border_m.data.get()},
+          chunk ? borders.data.get() : nullptr,
           reinterpret_cast<char*>(scratch.data.get())},
       1 << 20, threads);
   if (chunk) {
@@ -145,7 +145,7 @@ bool agrees(Stored stored, int64_t batch, int64_t time, int64_t heads, int64_t K
             shape,
             inputs,
             {final_C.data.get(), final_n.data.get(), final_m.data.get()},
-            {border_C.data.get(), border_n.data.get(), border_m.data.get()},
+            borders.data.get(),
             four(g, V),
             {grad_C.data.get(), grad_n.data.get(), grad_m.data.get()},
             four_written(grad_query, K),

@@ -288,15 +288,16 @@ def test_writes_every_number(core, time, chunk):
     tensors, masks = example(time, 5, 40, masks=("reset", "lengths"))
     tensors = [x.detach() for x in tensors]
     output, *state = (torch.full_like(tensors[i], torch.nan) for i in (2, 5, 6, 7))
-    chunks = -(-time // chunk) if chunk else 0
-    borders = [x[:, :, None].repeat_interleave(chunks, 2) for x in state] if chunk else [None] * 3
+    borders = None
+    if chunk:
+        borders = tensors[5].new_full((6 * -(-time // chunk) * (5 * 40 + 16),), torch.nan)
     rest = (masks["reset"], masks["lengths"])
     scalars = (0.5, 0.125, chunk)
 
     def forward(*arrays):
         core.stabilized_attention(*arrays, *scalars)
 
-    backends.run(forward, *tensors, *rest, output, *state, *borders)
+    backends.run(forward, *tensors, *rest, output, *state, borders)
     expected, end = definition(*tensors, **masks)
     assert_agree([output, *state], [expected, *end], 1e-9)
     if not chunk:
@@ -307,7 +308,7 @@ def test_writes_every_number(core, time, chunk):
     def backward(*arrays):
         core.stabilized_attention_backward(*arrays, *scalars)
 
-    backends.run(backward, *tensors, *rest, *state, *borders, output, *state, *grads)
+    backends.run(backward, *tensors, *rest, *state, borders, output, *state, *grads)
     assert not any(x.isnan().any() for x in grads)
 
 
@@ -458,19 +459,26 @@ def test_step_is_one_time(grad, dtype):
         assert state[0].requires_grad == grad
 
 
-@needs_core
 def test_step_refuses_what_does_not_fit():
     tensors, _ = example()
     q, k, v, log_input, log_forget = (x.detach()[:, 0].contiguous() for x in tensors[:5])
-    with pytest.raises(ValueError, match=r"state of shape \(3, 2, 5, 4\) should be \(3, 2, 5, 3\)"):
+    state = [x.detach() for x in tensors[5:]]
+    with pytest.raises(ValueError, match=r"initial C \(3, 2, 5\) should be .* \(3, 2, 5, 4\)"):
+        past_the_hook(q, k, v, (state[0][..., 0], *state[1:]), log_input, log_forget)
+    with pytest.raises(ValueError, match=r"log_input \(3, 1, 1\) should be .* \(3, 1, 2\)"):
+        past_the_hook(q, k, v, state, log_input[:, :1], log_forget)
+
+
+def past_the_hook(q, k, v, state, log_input, log_forget):
+    """Take a step where nothing checks the shapes first."""
+    before = package.stabilized_linear_attention
+    package.stabilized_linear_attention = inspect.unwrap(before)
+    try:
         inspect.unwrap(stabilized_linear_attention_step)(
-            q,
-            k,
-            v[..., :3],
-            tuple(x.detach() for x in tensors[5:]),
-            log_input=log_input,
-            log_forget=log_forget,
+            q, k, v, tuple(state), log_input=log_input, log_forget=log_forget
         )
+    finally:
+        package.stabilized_linear_attention = before
 
 
 def test_absent_initial_state_is_zeros_and_the_scale_that_of_the_paper():
@@ -550,9 +558,7 @@ def test_kernels_refuse_what_they_cannot_address(core):
         "final_C": C.clone(),
         "final_n": n.clone(),
         "final_m": m.clone(),
-        "border_C": C[:, :, None].clone(),
-        "border_n": n[:, :, None].clone(),
-        "border_m": m[:, :, None].clone(),
+        "borders": torch.zeros(2 * 2 * (4 * 4 + 16)),
     }
     bad = [
         ({"query": x[0]}, r"query of shape \(3, 2, 4\) should be \(batch, time, heads, key\)"),
@@ -565,7 +571,7 @@ def test_kernels_refuse_what_they_cannot_address(core):
         ({"final_C": C.transpose(0, 1)}, "final .* contiguous"),
         ({"final_n": n.double()}, "final .* float32"),
         ({"output": x[:1].expand(2, 3, 2, 4)}, "output .* not expanded"),
-        ({"border_C": C[:, :, None].repeat_interleave(2, 2)}, "borders"),
+        ({"borders": torch.zeros(2 * 2 * 4 * 4)}, r"borders of shape \(64,\) should be \(128\)"),
         ({"reset": gate[..., 0]}, "reset .* boolean"),
         ({"lengths": torch.ones(2, dtype=torch.int32)}, "lengths .* int64"),
     ]

@@ -3,7 +3,7 @@
 from functools import partial
 
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, bfloat16, float32, float64, is_grad_enabled
+from torch import Tensor, empty, get_num_threads
 
 from statewise import backends
 from statewise.ops.custom import core, fresh, native_op, rows
@@ -12,6 +12,8 @@ from statewise.ops.stabilized_attention.torch import stabilized_linear_attention
 
 ONE_BY_ONE = 0
 CHUNK = 64
+SHARED = 1 << 18
+"""Numbers of the state from which a step is worth a second thread."""
 
 
 def stabilized_linear_attention(
@@ -35,44 +37,47 @@ def stabilized_linear_attention(
     return output, (C, n, m)
 
 
-def steps(*tensors: Tensor) -> bool:
-    """Return whether `step` may serve: (query, key, value, log_input, log_forget, C, n, m)."""
-    query, key, value, *others = tensors
-    stored, wide = query.dtype, float64 if query.dtype == float64 else float32
-    return (
-        backends.core is not None
-        and stored in (float32, bfloat16, float64)
-        and key.dtype == stored == value.dtype
-        and all(x.dtype == wide and x.is_contiguous() for x in others)
-        and not (is_grad_enabled() and any(x.requires_grad for x in tensors))
-        and all(x.device.type == "cpu" for x in tensors)
-        and backends.plain(tensors)
+def step(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    log_input: Tensor,
+    log_forget: Tensor,
+    C: Tensor,
+    n: Tensor,
+    m: Tensor,
+    scale: float,
+    eps: float,
+) -> tuple[Tensor, State]:
+    """Return one output and the state after it, of which nothing is differentiated.
+
+    What does not fit, or needs another layout or precision, is a ValueError.
+    """
+    output = empty(value.shape, dtype=value.dtype)
+    after = (
+        empty(C.shape, dtype=C.dtype),
+        empty(n.shape, dtype=n.dtype),
+        empty(m.shape, dtype=m.dtype),
     )
-
-
-def step(query, key, value, log_input, log_forget, state, scale, eps):
-    """Return one output and the state after it, by the kernel itself."""
-    output = fresh(value.shape, value)
-    C, n, m = (fresh(x.shape, x) for x in state)
-    kernel = partial(core().stabilized_attention_step, scale=scale, eps=eps)
-    tensors = (rows(query), rows(key), rows(value), log_input, log_forget, *state, output, C, n, m)
-    backends.run(kernel, *tensors)
-    return output, (C, n, m)
+    arrays = [
+        backends.to_dlpack(x)
+        for x in (query, key, value, log_input, log_forget, C, n, m, output, *after)
+    ]
+    threads = get_num_threads() if C.numel() > SHARED else 1
+    core().stabilized_attention_step(*arrays, threads, scale, eps)
+    return output, after
 
 
 def _allocate(inputs, keep):
     _, _, value, _, _, C, n, m, *_ = inputs
-    borders = ((0,),) * 3
+    numbers = 0
     if keep:
-        batch, heads, key, values = C.shape
+        batch, heads, keys, values = C.shape
+        # Flat, because a compiler would take an axis of one chunk for one of always one.
         chunks = -(-value.shape[1] // CHUNK)
-        borders = ((batch, heads, chunks, key, values), (batch, heads, chunks, key))
-        borders = (*borders, borders[1][:-1])
-    return (
-        fresh(value.shape, value),
-        *(fresh(x.shape, x) for x in (C, n, m)),
-        *(fresh(shape, C) for shape in borders),
-    )
+        numbers = batch * heads * chunks * (keys * values + (keys + 16) // 16 * 16)
+    state = (fresh(x.shape, x) for x in (C, n, m))
+    return fresh(value.shape, value), *state, fresh((numbers,), C)
 
 
 def _arguments(inputs):
@@ -83,12 +88,11 @@ def _arguments(inputs):
 def _forward(inputs, outputs):
     *_, scale, eps = inputs
     time = inputs[0].shape[1]
-    output, C, n, m, *borders = outputs
-    if not borders[0].numel():
-        borders = [None] * 3
-    chunk = CHUNK if borders[0] is not None or time > 8 else ONE_BY_ONE
+    *results, borders = outputs
+    wanted = borders if borders.numel() else None
+    chunk = CHUNK if wanted is not None or time > 8 else ONE_BY_ONE
     kernel = partial(core().stabilized_attention, scale=scale, eps=eps, chunk=chunk)
-    backends.run(kernel, *_arguments(inputs), output, C, n, m, *borders)
+    backends.run(kernel, *_arguments(inputs), *results, wanted)
 
 
 def _backward(inputs, outputs, grads, gradients):
@@ -125,7 +129,7 @@ _stabilized_attention = native_op(
     "Tensor log_forget, Tensor C, Tensor n, Tensor m, Tensor? reset, Tensor? lengths, "
     "float scale, float eps)",
     results=4,
-    kept=3,
+    kept=1,
     allocate=_allocate,
     forward=_forward,
     backward=_backward,
