@@ -86,9 +86,7 @@ def figures(rounds: int) -> Iterator[Figure]:
             )
             error = worst(ours(*(x[:, :128] for x in given)), exact)
             named = zip(("batch", "time", "heads", "key", "value"), shape, strict=True)
-            name = sizes(dict(named)) + (
-                ", decay per key" if per_key else ""
-            )
+            name = sizes(dict(named)) + (", decay per key" if per_key else "")
             sides: list[Side] = [("our torch backend", in_torch, None, None)]
             if not per_key:
                 there = None if hub is None else theirs

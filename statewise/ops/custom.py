@@ -109,9 +109,10 @@ def native_op(
 
     def propagate(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         inputs = list(ctx.others)
-        for place, x in zip(tensors, ctx.saved_tensors, strict=False):
+        saved = ctx.saved_tensors  # Asked for once: a checkpoint hands every tensor out only once.
+        for place, x in zip(tensors, saved, strict=False):
             inputs[place] = x
-        outputs = ctx.saved_tensors[len(tensors) :]
+        outputs = saved[len(tensors) :]
         came = tuple(
             y.new_zeros(()).expand_as(y) if grad is None else grad
             for y, grad in zip(outputs[:results], grads, strict=False)
