@@ -1,10 +1,24 @@
 #include "scan.h"
 
-#include "kernel.h"
+#include "vector.h"
 
 namespace statewise {
 namespace STATEWISE_LEVEL {
 namespace {
+
+// One number or a register of them, to where it is kept or added up.
+template <class S, class W>
+inline void keep(S* to, W x) {
+  if constexpr (sizeof(W) > sizeof(double)) memcpy(to, &x, sizeof x);
+  else *to = narrow<S>(x);
+}
+template <class W, class V>
+inline void add_to(W* to, V x) {
+  V sum;
+  memcpy(&sum, to, sizeof sum);
+  sum += x;
+  memcpy(to, &sum, sizeof sum);
+}
 
 // What happens to the channels of one line at one time, forwards and backwards.
 struct Real {
@@ -32,13 +46,77 @@ struct Real {
   }
 };
 
+#if defined(__AVX__)
+// Registers of pairs (real, imaginary). The compiler finds these instructions in a plain loop too,
+// but in registers of half the width, at a third of the speed.
+#define STATEWISE_PAIRS 1
+#if defined(__AVX512F__)
+inline Vector<float> reals(Vector<float> x) { return _mm512_moveldup_ps(x); }
+inline Vector<float> imaginaries(Vector<float> x) { return _mm512_movehdup_ps(x); }
+inline Vector<float> swapped(Vector<float> x) { return _mm512_permute_ps(x, 0xb1); }
+inline Vector<double> reals(Vector<double> x) { return _mm512_movedup_pd(x); }
+inline Vector<double> imaginaries(Vector<double> x) { return _mm512_permute_pd(x, 0xff); }
+inline Vector<double> swapped(Vector<double> x) { return _mm512_permute_pd(x, 0x55); }
+// a * b - c for the first of a pair and a * b + c for the second, and the other way round.
+inline Vector<float> minus_plus(Vector<float> a, Vector<float> b, Vector<float> c) {
+  return _mm512_fmaddsub_ps(a, b, c);
+}
+inline Vector<double> minus_plus(Vector<double> a, Vector<double> b, Vector<double> c) {
+  return _mm512_fmaddsub_pd(a, b, c);
+}
+inline Vector<float> plus_minus(Vector<float> a, Vector<float> b, Vector<float> c) {
+  return _mm512_fmsubadd_ps(a, b, c);
+}
+inline Vector<double> plus_minus(Vector<double> a, Vector<double> b, Vector<double> c) {
+  return _mm512_fmsubadd_pd(a, b, c);
+}
+#else
+inline Vector<float> reals(Vector<float> x) { return _mm256_moveldup_ps(x); }
+inline Vector<float> imaginaries(Vector<float> x) { return _mm256_movehdup_ps(x); }
+inline Vector<float> swapped(Vector<float> x) { return _mm256_permute_ps(x, 0xb1); }
+inline Vector<double> reals(Vector<double> x) { return _mm256_movedup_pd(x); }
+inline Vector<double> imaginaries(Vector<double> x) { return _mm256_permute_pd(x, 0xf); }
+inline Vector<double> swapped(Vector<double> x) { return _mm256_permute_pd(x, 0x5); }
+inline Vector<float> minus_plus(Vector<float> a, Vector<float> b, Vector<float> c) {
+  return _mm256_fmaddsub_ps(a, b, c);
+}
+inline Vector<double> minus_plus(Vector<double> a, Vector<double> b, Vector<double> c) {
+  return _mm256_fmaddsub_pd(a, b, c);
+}
+inline Vector<float> plus_minus(Vector<float> a, Vector<float> b, Vector<float> c) {
+  return _mm256_fmsubadd_ps(a, b, c);
+}
+inline Vector<double> plus_minus(Vector<double> a, Vector<double> b, Vector<double> c) {
+  return _mm256_fmsubadd_pd(a, b, c);
+}
+#endif
+// x times a, and x times the conjugate of a.
+template <class V>
+inline V times(V a, V x) {
+  return minus_plus(reals(a), x, imaginaries(a) * swapped(x));
+}
+template <class V>
+inline V times_conjugate(V a, V x) {
+  return plus_minus(reals(a), x, imaginaries(a) * swapped(x));
+}
+#endif
+
 // The same for pairs (real, imaginary). By torch's convention gradients are conjugate: those that
 // pass through a product are multiplied by the conjugate of the other factor.
 struct Complex {
   template <class A, class S, class W, class Count, class Fresh>
   static inline void advance(const A* decay, const S* drive, W* h, S* out, Count count,
                              Fresh fresh) {
-    for (int64_t i = 0; i < count; i += 2) {
+    int64_t i = 0;
+#if defined(STATEWISE_PAIRS)
+    for (; i + width<W> <= count; i += width<W>) {
+      Vector<W> x = load(drive + i);
+      if (!fresh) x += times(load(decay + i), load(h + i));
+      store(h + i, x);
+      store(out + i, x);
+    }
+#endif
+    for (; i < count; i += 2) {
       const W re = h[i], im = h[i + 1];
       h[i] = fresh ? drive[i] : decay[i] * re - decay[i + 1] * im + drive[i];
       h[i + 1] = fresh ? drive[i + 1] : decay[i] * im + decay[i + 1] * re + drive[i + 1];
@@ -50,7 +128,16 @@ struct Complex {
   template <class A, class H, class S, class W, class Count, class Fresh, class ToDecay>
   static inline void retreat(const A* decay, const H* before, const S* grad, W* carry, S* to_drive,
                              ToDecay to_decay, Count count, Fresh fresh) {
-    for (int64_t i = 0; i < count; i += 2) {
+    int64_t i = 0;
+#if defined(STATEWISE_PAIRS)
+    for (; i + width<W> <= count; i += width<W>) {
+      const Vector<W> g = load(carry + i) + load(grad + i);
+      store(to_drive + i, g);
+      to_decay(i, fresh ? Vector<W>{} : times_conjugate(load(before + i), g));
+      store(carry + i, fresh ? Vector<W>{} : times_conjugate(load(decay + i), g));
+    }
+#endif
+    for (; i < count; i += 2) {
       const W re = carry[i] + grad[i], im = carry[i + 1] + grad[i + 1];
       to_drive[i] = re;
       to_drive[i + 1] = im;
@@ -148,10 +235,10 @@ void backward(const ScanBackward& a, int part, int parts) {
                            drive_out, to_decay, count, fresh);
           };
           if constexpr (constant) {
-            retreat([&](int64_t i, W x) { sum[begin + i] += x; });
+            retreat([&](int64_t i, auto x) { add_to(sum + begin + i, x); });
             put<around>(grad_drive.at + begin, drive_out, count);
           } else {
-            retreat([&](int64_t i, W x) { decay_out[i] = narrow<S>(x); });
+            retreat([&](int64_t i, auto x) { keep(decay_out + i, x); });
             put<around>(grad_drive.at + begin, drive_out, count);
             put<around>(grad_decay.at + begin, decay_out, count);
           }

@@ -122,7 +122,7 @@ def test_complex_and_constant_decays_agree(form, kind, time, masks, dtype):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_constant_decay_stays_wide_beside_bfloat16(form):
-    tensors, masks = example(63, masks=("reset",), dtype=torch.bfloat16, kind="constant")
+    tensors, _ = example(63, masks=("reset",), dtype=torch.bfloat16, kind="constant")
     assert tensors[0].dtype == torch.float32
     assert_agrees_with_reference(
         form, time=63, masks=("reset",), dtype=torch.bfloat16, kind="constant"
@@ -514,8 +514,8 @@ def test_kernels_refuse_what_they_cannot_address(core):
     ]:
         with pytest.raises(ValueError, match=message):
             backends.run(core.scan, *(good | change).values())
-    with pytest.raises(ValueError, match="drive .* pairs of float32 or float64"):
-        odd = {name: y if y is None else y[..., :3] for name, y in good.items()}
+    odd = {name: y if y is None else y[..., :3] for name, y in good.items()}
+    with pytest.raises(ValueError, match=r"drive .* pairs of float32 or float64"):
         backends.run(core.scan_complex, *odd.values())
 
 

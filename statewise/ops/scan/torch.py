@@ -43,7 +43,7 @@ def scan(
         None if stops is None else torch.cat([torch.zeros_like(stops[:, :1]), stops], 1),
     )
     output = h[:, 1:]
-    if lengths is None:
+    if lengths is None or real is None:
         final = h[:, -1].clone()
     else:
         last = lengths.clamp(0, time).to(torch.int64)

@@ -13,11 +13,25 @@ Results are right there, and gradients finite. Storage in bfloat16 is widened be
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 # Inside this package `torch` is the file torch.py, so the library is imported by its parts.
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, cat, float32, full_like, int64, promote_types, where
+from torch import (
+    Tensor,
+    cat,
+    float32,
+    full_like,
+    int32,
+    int64,
+    is_grad_enabled,
+    promote_types,
+    where,
+)
+from torch import (
+    dtype as Dtype,
+)
 
 from statewise import backends
 from statewise.ops.arguments import check_marks
@@ -95,7 +109,7 @@ def log_scan(
         )
     batch, time, dim = log_drive.shape
     work = _work(log_decay, log_drive, initial)
-    initial = _state("log_scan", "initial", initial, (batch, dim), "(batch, dim)", log_drive, work)
+    initial = _initial("log_scan", initial, (batch, dim), -math.inf, log_drive, work)
     check_marks("log_scan", batch, time, reset, lengths)
     dtype, log_drive = log_drive.dtype, log_drive.to(work)
     form = _LOG[backends.choose("log_scan", TABLE, log_drive).backend]
@@ -120,7 +134,10 @@ def log_scan_step(
             f"log_scan_step: log_decay {tuple(log_decay.shape)}, log_drive "
             f"{tuple(log_drive.shape)} and h {tuple(h.shape)} should all be (batch, dim)"
         )
-    return logaddexp(log_decay.to(h.dtype) + h, log_drive.to(h.dtype))
+    log_decay, log_drive = log_decay.to(h.dtype), log_drive.to(h.dtype)
+    if _direct("log_scan", TABLE, log_decay, log_drive, h):
+        return native.log_scan(log_decay[:, None], log_drive[:, None], initial=h)[1]
+    return logaddexp(log_decay + h, log_drive)
 
 
 def log_matrix_scan(
@@ -169,8 +186,11 @@ def log_matrix_scan_step(
     Raises:
         ValueError: if shapes do not fit together.
     """
-    starts, paths = _paths("log_matrix_scan_step", log_transition, score, h)
-    return where(starts, 0, logsumexp(paths, 1)) + score.to(h.dtype)
+    given = _step("log_matrix_scan_step", log_transition, score, h)
+    if _direct("log_matrix_scan", MATRIX_TABLE, *given, h):
+        return native.log_matrix_scan(given[0], given[1][:, None], initial=h)[1]
+    starts, paths = _paths(given[0], h)
+    return where(starts, 0, logsumexp(paths, 1)) + given[1]
 
 
 class MaxScan(NamedTuple):
@@ -211,15 +231,18 @@ def max_matrix_scan_step(
     score: Float[Tensor, "batch states"],
     h: Float[Tensor, "batch states"],
 ) -> tuple[Float[Tensor, "batch states"], Int[Tensor, "batch states"]]:
-    """Return the next h, one step of `max_matrix_scan`, and the pointers to where it came from.
+    """Return the next h, one step of `max_matrix_scan`, and which state it came from, int32.
 
     Raises:
         ValueError: if shapes do not fit together.
     """
-    starts, paths = _paths("max_matrix_scan_step", log_transition, score, h)
+    given = _step("max_matrix_scan_step", log_transition, score, h)
+    if _direct("max_matrix_scan", MATRIX_TABLE, *given, h):
+        _, after, pointers = native.max_matrix_scan(given[0], given[1][:, None], initial=h)
+        return after, pointers[:, 0]
+    starts, paths = _paths(given[0], h)
     best = paths.max(1)
-    after = where(starts, 0, best.values) + score.to(h.dtype)
-    return after, where(starts, -1, best.indices)
+    return where(starts, 0, best.values) + given[1], where(starts, -1, best.indices).to(int32)
 
 
 def best_path(
@@ -327,6 +350,9 @@ def softmax_scan_step(
             f"weighted {tuple(weighted.shape)} (batch, heads, dim)"
         )
     score, wide = score.to(maximum.dtype), value.to(weighted.dtype)
+    if _direct("softmax_scan", TABLE, score, wide, *state):
+        y, *last = native.softmax_scan(score[:, None], wide[:, None], *state)
+        return y[:, 0].to(value.dtype), SoftmaxState(*last)
     high = where(score > maximum, score, maximum)
     shift = where(high == -math.inf, 0, high)
     kept, added = (maximum - shift).exp(), (score - shift).exp()
@@ -337,12 +363,14 @@ def softmax_scan_step(
     return mean.to(value.dtype), SoftmaxState(high, total, weighted)
 
 
-def _empty_softmax(like: Tensor, heads: tuple[int, int], dim: int, work):
+def _empty_softmax(
+    like: Tensor, heads: tuple[int, int], dim: int, work: Dtype
+) -> tuple[Tensor, Tensor, Tensor]:
     zeros = like.new_zeros(heads, dtype=work)
     return zeros - math.inf, zeros, like.new_zeros((*heads, dim), dtype=work)
 
 
-def _work(*tensors: Tensor | None):
+def _work(*tensors: Tensor | None) -> Dtype:
     """Return the dtype of the arithmetic: the widest given, float32 or wider."""
     work = float32
     for x in tensors:
@@ -350,15 +378,24 @@ def _work(*tensors: Tensor | None):
     return work
 
 
-def _state(op, name, x, shape, words, like, work, absent=-math.inf) -> Tensor:
+def _initial(
+    op: str, x: Tensor | None, shape: tuple[int, int], absent: float, like: Tensor, work: Dtype
+) -> Tensor:
     if x is None:
         return like.new_full(shape, absent, dtype=work)
     if x.shape != shape:
-        raise ValueError(f"{op}: {name} {tuple(x.shape)} should be {words} = {shape}")
+        raise ValueError(f"{op}: initial {tuple(x.shape)} should be {shape}")
     return x.to(work)
 
 
-def _chain(op, transition, score, initial, reset, lengths):
+def _chain(
+    op: str,
+    transition: Tensor,
+    score: Tensor,
+    initial: Tensor | None,
+    reset: Tensor | None,
+    lengths: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor, Dtype]:
     """Return the arguments of a scan over a chain in the dtype of its arithmetic, checked."""
     batch, time, states = score.shape if score.ndim == 3 else (-1, -1, -1)
     if transition.shape not in ((states, states), (batch, time, states, states)):
@@ -369,22 +406,36 @@ def _chain(op, transition, score, initial, reset, lengths):
     if not states:
         raise ValueError(f"{op}: score {tuple(score.shape)} should have at least one state")
     check_marks(op, batch, time, reset, lengths)
-    work, shape = _work(transition, score, initial), (batch, states)
-    initial = _state(op, "initial", initial, shape, "(batch, states)", score, work, math.inf)
+    work = _work(transition, score, initial)
+    initial = _initial(op, initial, (batch, states), math.inf, score, work)
     return transition.to(work), score.to(work), initial, score.dtype
 
 
-def _paths(op: str, transition: Tensor, score: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-    """Return whether each row starts, (batch, 1), and all paths of one step, (batch, from, to)."""
+def _step(op: str, transition: Tensor, score: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    """Return transition, with an axis of time if it has one of rows, and score, checked."""
     states = h.shape[-1]
-    if (
-        h.ndim != 2
-        or score.shape != h.shape
-        or (transition.shape not in ((states, states), (len(h), states, states)))
-    ):
+    whole = (states, states), (len(h), states, states)
+    if h.ndim != 2 or score.shape != h.shape or transition.shape not in whole:
         raise ValueError(
             f"{op}: score {tuple(score.shape)} and h {tuple(h.shape)} should be (batch, states), "
             f"log_transition {tuple(transition.shape)} (states, states) or one for each row"
         )
+    transition = transition if transition.ndim == 2 else transition[:, None]
+    return transition.to(h.dtype), score.to(h.dtype)
+
+
+def _paths(transition: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    """Return whether each row starts, (batch, 1), and all paths of one step, (batch, from, to)."""
     starts = h[:, :1] == math.inf
-    return starts, where(starts, 0, h)[:, :, None] + transition.to(h.dtype)
+    transition = transition if transition.ndim == 2 else transition[:, 0]
+    return starts, where(starts, 0, h)[:, :, None] + transition
+
+
+def _direct(op: str, table: Sequence[backends.Row], *tensors: Tensor) -> bool:
+    """Return whether a step should call the kernel: a few operations of torch take longer.
+
+    Not where gradients are wanted: a custom op takes longer still.
+    """
+    if is_grad_enabled() and any(x.requires_grad for x in tensors):
+        return False
+    return backends.choose(op, table, tensors[-1]).backend == "native"

@@ -14,13 +14,13 @@ from statewise.ops.semiring.torch import softmax_scan as parallel_softmax_scan
 
 
 def log_scan(log_decay, log_drive, *, initial, reset=None, lengths=None):
-    """Return every h_t of  h_t = log(exp(log_decay_t + h_{t-1}) + exp(log_drive_t)),  and the last."""
+    """Return every h_t of  h_t = logaddexp(log_decay_t + h_{t-1}, log_drive_t),  and the last."""
     output, final = _log_scan(log_decay, log_drive, initial, reset, lengths)
     return output, final
 
 
 def log_matrix_scan(log_transition, score, *, initial, reset=None, lengths=None):
-    """Return every h_t of  h_t[j] = logsumexp_i(h_{t-1}[i] + log_transition_t[i, j]) + score_t[j]."""
+    """Return every  h_t[j] = logsumexp_i(h_{t-1}[i] + log_transition_t[i, j]) + score_t[j]."""
     output, final = _log_chain(log_transition, score, initial, reset, lengths)
     return output, final
 

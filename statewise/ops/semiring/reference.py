@@ -20,7 +20,7 @@ def log_scan(
     reset: Marks = None,
     lengths: Lengths = None,
 ) -> tuple[Float[Tensor, "batch time dim"], Float[Tensor, "batch dim"]]:
-    """Return every h_t of  h_t = log(exp(log_decay_t + h_{t-1}) + exp(log_drive_t)),  and the last."""
+    """Return every h_t of  h_t = logaddexp(log_decay_t + h_{t-1}, log_drive_t),  and the last."""
     h, hs = initial, []
     for t, (a, b) in enumerate(zip(log_decay.unbind(1), log_drive.unbind(1), strict=True)):
         before = h if reset is None else torch.where(reset[:, t, None], -math.inf, h)
@@ -44,7 +44,7 @@ def log_matrix_scan(
     reset: Marks = None,
     lengths: Lengths = None,
 ) -> tuple[Float[Tensor, "batch time states"], Float[Tensor, "batch states"]]:
-    """Return every h_t of  h_t[j] = logsumexp_i(h_{t-1}[i] + log_transition_t[i, j]) + score_t[j]."""
+    """Return every  h_t[j] = logsumexp_i(h_{t-1}[i] + log_transition_t[i, j]) + score_t[j]."""
 
     def combine(paths: Tensor) -> Tensor:
         return logsumexp(paths, 1)

@@ -29,7 +29,7 @@ def log_scan(
     reset: Marks = None,
     lengths: Lengths = None,
 ) -> tuple[Float[Tensor, "batch time dim"], Float[Tensor, "batch dim"]]:
-    """Return every h_t of  h_t = log(exp(log_decay_t + h_{t-1}) + exp(log_drive_t)),  and the last."""
+    """Return every h_t of  h_t = logaddexp(log_decay_t + h_{t-1}, log_drive_t),  and the last."""
     time = log_drive.shape[1]
     if time == 0:
         return log_drive.clone(), initial.clone()
@@ -46,7 +46,7 @@ def log_scan(
         None if stops is None else torch.cat([torch.zeros_like(stops[:, :1]), stops], 1),
     )
     output, final = h[:, 1:], h[:, -1]
-    if lengths is None:
+    if lengths is None or real is None:
         return output.clone(), final.clone()
     return output.where(real, 0), torch.where((lengths > 0)[:, None], final, initial)
 
@@ -131,10 +131,13 @@ def softmax_scan(
     scores = scores.where(torch.cat([kept, seen], 1)[..., None], -math.inf)
     high = scores.max(1).values
     amount = (z[:, -1] - torch.where(high == -math.inf, 0, high)).exp()
-    final = high, amount, amount[..., None] * last
+    amounts = amount[..., None] * last
     if lengths is None:
-        return mean.clone(), *(x.clone() for x in final)
+        return mean.clone(), high.clone(), amount.clone(), amounts.clone()
     read = (lengths > 0)[:, None]
-    read = read, read, read[..., None]
-    final = tuple(x.where(r, y) for r, x, y in zip(read, final, given, strict=True))
-    return mean.where(real[..., None, None], 0), *final
+    return (
+        mean.where(real[..., None, None], 0),
+        high.where(read, given[0]),
+        amount.where(read, given[1]),
+        amounts.where(read[..., None], given[2]),
+    )
