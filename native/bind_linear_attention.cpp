@@ -1,0 +1,212 @@
+#include <new>
+
+#include "arrays.h"
+#include "linear_attention.h"
+
+namespace statewise {
+namespace {
+
+// A whole, contiguous array in the precision of the state.
+template <int rank>
+void* whole(const char* name, const Array& x, const int64_t (&shape)[rank], Stored stored) {
+  const auto made = check_strided<rank, void*>(name, x, shape, wide(stored));
+  int64_t stride = shape[rank - 1];
+  for (int axis = rank - 2; x.size() && axis >= 0; axis--) {
+    if (shape[axis] > 1 && made.stride[axis] != stride) refuse(name, x, "contiguous");
+    stride *= shape[axis];
+  }
+  return made.data;
+}
+
+struct Inputs {
+  LinearAttentionShape shape;
+  Strided<4> query, key, value;
+  Strided<5> log_decay;
+  const void* bonus;
+};
+
+Inputs inputs(const Array& query, const Array& key, const Array& value, const MaybeArray& log_decay,
+              const MaybeArray& bonus, double scale, int64_t block) {
+  if (query.ndim() != 4) refuse("query", query, "(batch, time, groups, key)");
+  if (value.ndim() != 4) refuse("value", value, "(batch, time, heads, value)");
+  const auto size = [](const Array& x, int axis) { return static_cast<int64_t>(x.shape(axis)); };
+  const int64_t b = size(value, 0), t = size(value, 1), h = size(value, 2), v = size(value, 3);
+  const int64_t g = size(query, 2), k = size(query, 3);
+  if (g != h && (g == 0 || h % g)) refuse("query", query, "of heads that divide those of value");
+  if (block < 1 || block > largest_block)
+    throw nb::value_error(("block should be 1 to " + std::to_string(largest_block)).c_str());
+  const Stored stored = stored_of("value", value);
+  Inputs x{{stored, b, t, h, g, k, v, block, Decay::none, scale},
+           strided("query", query, {b, t, g, k}, stored),
+           strided("key", key, {b, t, g, k}, stored),
+           strided("value", value, {b, t, h, v}, stored),
+           {},
+           bonus ? whole("bonus", *bonus, {h, k}, stored) : nullptr};
+  if (log_decay && log_decay->ndim() == 5) {
+    x.shape.decay = Decay::value;
+    x.log_decay = strided("log_decay", log_decay, {b, t, h, k, v}, wide(stored));
+  } else if (log_decay) {
+    const bool by_head = log_decay->ndim() == 4 && size(*log_decay, 3) == 1;
+    x.shape.decay = by_head ? Decay::head : Decay::key;
+    const auto made = strided("log_decay", log_decay, {b, t, h, by_head ? 1 : k}, wide(stored));
+    x.log_decay = {made.data, {made.stride[0], made.stride[1], made.stride[2], 0}};
+  }
+  return x;
+}
+
+// Memory for every thread, beginning with a line of the cache.
+class Workspace {
+ public:
+  Workspace(int64_t size, int threads)
+      : bytes_(static_cast<char*>(::operator new[](size * threads, line))) {}
+  ~Workspace() { ::operator delete[](bytes_, line); }
+  Workspace(const Workspace&) = delete;
+  char* get() const { return bytes_; }
+
+ private:
+  static constexpr std::align_val_t line{64};
+  char* bytes_;
+};
+
+int64_t work_of(const LinearAttentionShape& s) {
+  return s.batch * s.time * s.heads * s.key * s.value / 8;
+}
+
+int64_t numbers_kept(const LinearAttentionShape& s) {
+  return s.batch * s.heads * ((s.time + s.block - 1) / s.block) * s.key * s.value;
+}
+
+void forward(const Array& query, const Array& key, const Array& value, const MaybeArray& log_decay,
+             const MaybeArray& bonus, const Array& initial, const MaybeArray& reset,
+             const MaybeArray& lengths, const Array& output, const Array& final,
+             const MaybeArray& states, double scale, int64_t block, int threads) {
+  const Inputs x = inputs(query, key, value, log_decay, bonus, scale, block);
+  const auto& [stored, b, t, h, g, k, v, _, decay, __] = x.shape;
+  LinearAttention arguments{
+      x.shape,
+      x.query,
+      x.key,
+      x.value,
+      x.log_decay,
+      x.bonus,
+      whole("initial", initial, {b, h, k, v}, stored),
+      mask(reset, lengths, b, t),
+      mutable_strided("output", output, {b, t, h, v}, stored),
+      whole("final", final, {b, h, k, v}, stored),
+      states ? whole("states", *states, {numbers_kept(x.shape)}, stored) : nullptr,
+      nullptr,
+      workspace_of(x.shape, false)};
+  nb::gil_scoped_release released;
+  const int64_t work = work_of(x.shape);
+  const Workspace workspace(arguments.workspace_size, parts_for(work, threads));
+  arguments.workspace = workspace.get();
+  run(table_of_linear_attention, arguments, work, threads);
+}
+
+void backward(const Array& query, const Array& key, const Array& value, const MaybeArray& log_decay,
+              const MaybeArray& bonus, const MaybeArray& reset, const MaybeArray& lengths,
+              const Array& states, const Array& grad_output, const Array& grad_final,
+              const Array& grad_query, const Array& grad_key, const Array& grad_value,
+              const MaybeArray& grad_log_decay, const MaybeArray& grad_bonus,
+              const Array& grad_initial, double scale, int64_t block, int threads) {
+  const Inputs x = inputs(query, key, value, log_decay, bonus, scale, block);
+  const auto& [stored, b, t, h, g, k, v, _, decay, __] = x.shape;
+  if (bool(log_decay) != bool(grad_log_decay) || bool(bonus) != bool(grad_bonus))
+    throw nb::value_error("log_decay and bonus should have a gradient each, where they are there");
+  void* to_decay = nullptr;
+  if (decay == Decay::head) to_decay = whole("grad_log_decay", *grad_log_decay, {b, t, h, 1}, stored);
+  if (decay == Decay::key) to_decay = whole("grad_log_decay", *grad_log_decay, {b, t, h, k}, stored);
+  if (decay == Decay::value)
+    to_decay = whole("grad_log_decay", *grad_log_decay, {b, t, h, k, v}, stored);
+  LinearAttentionBackward arguments{
+      x.shape,
+      x.query,
+      x.key,
+      x.value,
+      x.log_decay,
+      x.bonus,
+      mask(reset, lengths, b, t),
+      whole("states", states, {numbers_kept(x.shape)}, stored),
+      strided("grad_output", grad_output, {b, t, h, v}, stored),
+      whole("grad_final", grad_final, {b, h, k, v}, stored),
+      mutable_strided("grad_query", grad_query, {b, t, h, k}, stored),
+      mutable_strided("grad_key", grad_key, {b, t, h, k}, stored),
+      mutable_strided("grad_value", grad_value, {b, t, h, v}, stored),
+      to_decay,
+      bonus ? whole("grad_bonus", *grad_bonus, {b, h, k}, stored) : nullptr,
+      whole("grad_initial", grad_initial, {b, h, k, v}, stored),
+      nullptr,
+      workspace_of(x.shape, true)};
+  nb::gil_scoped_release released;
+  const int64_t work = work_of(x.shape);
+  const Workspace workspace(arguments.workspace_size, parts_for(work, threads));
+  arguments.workspace = workspace.get();
+  run(table_of_linear_attention_backward, arguments, work, threads);
+}
+
+void step(const Array& query, const Array& key, const Array& value, const MaybeArray& log_decay,
+          const MaybeArray& bonus, const Array& state, const Array& output, const Array& next,
+          double scale, int threads) {
+  if (query.ndim() != 3) refuse("query", query, "(batch, groups, key)");
+  if (value.ndim() != 3) refuse("value", value, "(batch, heads, value)");
+  const auto size = [](const Array& x, int axis) { return static_cast<int64_t>(x.shape(axis)); };
+  const int64_t b = size(value, 0), h = size(value, 1), v = size(value, 2);
+  const int64_t g = size(query, 1), k = size(query, 2);
+  if (g != h && (g == 0 || h % g)) refuse("query", query, "of heads that divide those of value");
+  const Stored stored = stored_of("value", value);
+  LinearAttentionStep arguments{{stored, b, 1, h, g, k, v, 1, Decay::none, scale},
+                                strided("query", query, {b, g, k}, stored),
+                                strided("key", key, {b, g, k}, stored),
+                                strided("value", value, {b, h, v}, stored),
+                                {nullptr, {}},
+                                bonus ? whole("bonus", *bonus, {h, k}, stored) : nullptr,
+                                whole("state", state, {b, h, k, v}, stored),
+                                nullptr,
+                                whole("next", next, {b, h, k, v}, stored),
+                                nullptr,
+                                0};
+  const auto written = mutable_strided("output", output, {b, h, v}, stored);
+  if (b * h > 1 && (written.stride[1] != v || (b > 1 && written.stride[0] != h * v)))
+    refuse("output", output, "contiguous");
+  arguments.output = written.data;
+  if (log_decay && log_decay->ndim() == 4) {
+    arguments.shape.decay = Decay::value;
+    arguments.log_decay = strided("log_decay", log_decay, {b, h, k, v}, wide(stored));
+  } else if (log_decay && log_decay->ndim() == 3) {
+    arguments.shape.decay = Decay::key;
+    const auto made = strided("log_decay", log_decay, {b, h, k}, wide(stored));
+    arguments.log_decay = {made.data, {made.stride[0], made.stride[1], 0}};
+  } else if (log_decay) {
+    arguments.shape.decay = Decay::head;
+    const auto made = strided("log_decay", log_decay, {b, h}, wide(stored));
+    arguments.log_decay = {made.data, {made.stride[0], 1, 0}};
+  }
+  arguments.workspace_size = 4 * padded(k) * (stored == Stored::float64 ? 8 : 4);
+  nb::gil_scoped_release released;
+  const int64_t work = b * h * k * v;
+  const Workspace workspace(arguments.workspace_size, parts_for(work, threads));
+  arguments.workspace = workspace.get();
+  run(table_of_linear_attention_step, arguments, work, threads);
+}
+
+}  // namespace
+
+void bind_linear_attention(nb::module_& module) {
+  using namespace nb::literals;
+  module.def("linear_attention", &forward, "query"_a, "key"_a, "value"_a, "log_decay"_a.none(),
+             "bonus"_a.none(), "initial"_a, "reset"_a.none(), "lengths"_a.none(), "output"_a,
+             "final"_a, "states"_a.none(), "scale"_a, "block"_a, "threads"_a,
+             "Write every y_t = scale * S_t^T q_t of S_t = decay_t * S_{t-1} + k_t v_t^T to output, "
+             "the last S to final, and S before every block to states.");
+  module.def("linear_attention_backward", &backward, "query"_a, "key"_a, "value"_a,
+             "log_decay"_a.none(), "bonus"_a.none(), "reset"_a.none(), "lengths"_a.none(),
+             "states"_a, "grad_output"_a, "grad_final"_a, "grad_query"_a, "grad_key"_a,
+             "grad_value"_a, "grad_log_decay"_a.none(), "grad_bonus"_a.none(), "grad_initial"_a,
+             "scale"_a, "block"_a, "threads"_a,
+             "Write the gradients of linear_attention, from the states that it kept.");
+  module.def("linear_attention_step", &step, "query"_a, "key"_a, "value"_a, "log_decay"_a.none(),
+             "bonus"_a.none(), "state"_a, "output"_a, "next"_a, "scale"_a, "threads"_a,
+             "Write y to output and the next S to next.");
+}
+
+}  // namespace statewise
