@@ -173,6 +173,13 @@ def rows(x: Tensor) -> Tensor:
     return x if x.stride(-1) == 1 else x.contiguous()
 
 
+def without_gradients(*tensors: Tensor | None) -> bool:
+    """Return whether a kernel may be called on these with nothing recorded: for steps."""
+    if is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors):
+        return False
+    return backends.plain(tensors)
+
+
 def core() -> Any:
     """Return the C++ core, or say why it is missing, by a RuntimeError."""
     if backends.core is None:

@@ -1,7 +1,7 @@
-"""The short convolution written as its definition: one loop. Every other backend must agree."""
+"""The convolutions written as their definitions: loops. Every other backend must agree."""
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Inexact, Int
 from torch import Tensor
 
 
@@ -45,3 +45,56 @@ def step(
     seen = torch.cat([past, x[:, None]], 1)
     output = (seen * weight.t()).sum(1)
     return output if bias is None else output + bias, seen[:, 1:].clone()
+
+
+def long_convolution(
+    x: Float[Tensor, "batch time dim"],
+    kernel: Float[Tensor, "dim length"],
+    *,
+    initial: Float[Tensor, "batch past dim"],
+    reset: Bool[Tensor, "batch time"] | None = None,
+    lengths: Int[Tensor, " batch"] | None = None,
+) -> tuple[Float[Tensor, "batch time dim"], Float[Tensor, "batch past dim"]]:
+    """Return the output at every time, and the last length - 1 inputs."""
+    return short_convolution(x, kernel.flip(1), initial=initial, reset=reset, lengths=lengths)
+
+
+def diagonal_convolution(
+    x: Inexact[Tensor, "batch time dim"],
+    decay: Inexact[Tensor, "dim state"],
+    write: Inexact[Tensor, "dim state"],
+    read: Inexact[Tensor, "dim state"],
+    *,
+    initial: Inexact[Tensor, "batch dim state"],
+    reset: Bool[Tensor, "batch time"] | None = None,
+    lengths: Int[Tensor, " batch"] | None = None,
+) -> tuple[Inexact[Tensor, "batch time dim"], Inexact[Tensor, "batch dim state"]]:
+    """Return the sum of read * h at every time, and the last h."""
+    h, outputs = initial, []
+    for t in range(x.shape[1]):
+        before, now = h, x[:, t]
+        if reset is not None:
+            before = torch.where(reset[:, t, None, None], 0, before)
+        if lengths is None:
+            output, h = diagonal_step(now, decay, write, read, before)
+        else:
+            real = (t < lengths)[:, None]
+            before = torch.where(real[..., None], before, 0)
+            output, after = diagonal_step(torch.where(real, now, 0), decay, write, read, before)
+            output = torch.where(real, output, 0)
+            h = torch.where(real[..., None], after, h)
+        outputs.append(output)
+    return torch.stack(outputs, 1) if outputs else torch.zeros_like(x), h.clone()
+
+
+def diagonal_step(
+    x: Inexact[Tensor, "batch dim"],
+    decay: Inexact[Tensor, "dim state"],
+    write: Inexact[Tensor, "dim state"],
+    read: Inexact[Tensor, "dim state"],
+    h: Inexact[Tensor, "batch dim state"],
+) -> tuple[Inexact[Tensor, "batch dim"], Inexact[Tensor, "batch dim state"]]:
+    """Return one output and the next h."""
+    h = torch.addcmul(write * x[..., None], decay, h)
+    output = (read * h).sum(-1)
+    return output if x.is_complex() or not output.is_complex() else output.real, h

@@ -20,7 +20,7 @@ def short_convolution(
     lengths: Int[Tensor, " batch"] | None = None,
 ) -> tuple[Float[Tensor, "batch time dim"], Float[Tensor, "batch past dim"]]:
     """Return the output at every time, and the last width - 1 inputs."""
-    (batch, time, _), past = x.shape, initial.shape[1]
+    time, past = x.shape[1], initial.shape[1]
     place = torch.arange(time, device=x.device)
     real = None
     if lengths is not None:
@@ -44,10 +44,33 @@ def short_convolution(
     if real is not None:
         output = torch.where(real[..., None], output, 0)
 
+    return output, last_inputs(inputs, past, lengths, None if first is None else first[:, -1:])
+
+
+def last_inputs(
+    inputs: Float[Tensor, "batch all dim"],
+    past: int,
+    lengths: Int[Tensor, " batch"] | None,
+    first: Int[Tensor, "batch 1"] | None = None,
+) -> Float[Tensor, "batch past dim"]:
+    """Return the last `past` of the inputs, a fresh tensor.
+
+    Args:
+        inputs: `past` from before the sequence, and those of the sequence.
+        past: how many are asked for.
+        lengths: how many of each row of the sequence are real; all if absent.
+        first: the earliest that has not been reset; those before count as zero.
+    """
+    batch, columns, dim = inputs.shape
+    if lengths is None and first is None:
+        return inputs[:, columns - past :].clone()
     # Input number n is in column n + past, so that the last ones begin in column `ends`.
-    ends = torch.full((batch, 1), time, device=x.device) if lengths is None else lengths[:, None]
-    column = ends + torch.arange(past, device=x.device)
-    final = inputs.gather(1, column[..., None].expand(-1, -1, inputs.shape[2]))
+    device = inputs.device
+    ends = torch.full((batch, 1), columns - past, device=device)
+    if lengths is not None:
+        ends = lengths[:, None]
+    column = ends + torch.arange(past, device=device)
+    final = inputs.gather(1, column[..., None].expand(-1, -1, dim))
     if first is not None:
-        final = torch.where((column - past >= first[:, -1:])[..., None], final, 0)
-    return output, final
+        final = torch.where((column - past >= first)[..., None], final, 0)
+    return final

@@ -1,0 +1,156 @@
+"""Convolutions with kernels as long as the sequence, by the fast Fourier transform.
+
+A circular convolution of `past + time` inputs is wrong in its first `past` outputs alone, where it
+wraps around, and those are not asked for: the inputs before the sequence come first, and nothing
+needs padding to twice its length (overlap-save). O(time log time) for every channel.
+
+Plain tensor operations: any device, any derivative. A transform mixes all times of a row, so that
+an input that is NaN or infinite spoils the whole row and not what follows it alone.
+"""
+
+import torch
+from jaxtyping import Bool, Float, Inexact, Int
+from torch import Tensor
+
+from statewise.ops.convolution.torch import last_inputs
+from statewise.ops.scan.torch import scan
+
+
+def long_convolution(
+    x: Float[Tensor, "batch time dim"],
+    kernel: Float[Tensor, "dim length"],
+    *,
+    initial: Float[Tensor, "batch past dim"],
+    lengths: Int[Tensor, " batch"] | None = None,
+) -> tuple[Float[Tensor, "batch time dim"], Float[Tensor, "batch past dim"]]:
+    """Return the output at every time, and the last length - 1 inputs."""
+    time, past = x.shape[1], initial.shape[1]
+    real = _real(time, lengths)
+    if real is not None:
+        x = torch.where(real, x, 0)
+    inputs = torch.cat([initial, x], 1)
+    output = _convolve(inputs, kernel, past)
+    if real is not None:
+        output = torch.where(real, output, 0)
+    return output, last_inputs(inputs, past, lengths)
+
+
+def diagonal_convolution(
+    x: Inexact[Tensor, "batch time dim"],
+    decay: Inexact[Tensor, "dim state"],
+    write: Inexact[Tensor, "dim state"],
+    read: Inexact[Tensor, "dim state"],
+    *,
+    initial: Inexact[Tensor, "batch dim state"],
+    lengths: Int[Tensor, " batch"] | None = None,
+) -> tuple[Inexact[Tensor, "batch time dim"], Inexact[Tensor, "batch dim state"]]:
+    """Return the sum of read * h at every time, and the last h.
+
+    With l = fast + size * slow, every power decay^l is a product of one of about sqrt(time) fast
+    powers and one of as many slow ones, and sums over l are two small matrix products: the powers
+    of all times are never in memory at once.
+    """
+    batch, time, dim = x.shape
+    if time == 0:
+        return x.clone(), initial.clone()
+    real = _real(time, lengths)
+    if real is not None:
+        x = torch.where(real, x, 0)
+    size = int(time**0.5) + 1
+    count = -(-time // size)
+    fast = _powers(decay, size)  # (dim, state, size)
+    slow = _powers(fast[..., -1] * decay, count).mT  # (dim, count, state)
+
+    # The output's own kernel, and what is left of the state at the start.
+    kernel = (slow * (read * write)[:, None]) @ fast
+    kernel = kernel.flatten(1)[:, :time]
+    left = (slow * (initial * (read * decay))[:, :, None]) @ fast
+    left = left.flatten(2)[..., :time].mT
+    if not x.is_complex():
+        kernel, left = (y.real if y.is_complex() else y for y in (kernel, left))
+    output = _convolve(torch.cat([torch.zeros_like(x[:, 1:]), x], 1), kernel, time - 1) + left
+    if real is not None:
+        output = torch.where(real, output, 0)
+
+    # The last state: an input n times before the end counts decay^n, so that the ends of all rows
+    # are brought together.
+    ends = torch.full((batch, 1), time, device=x.device) if lengths is None else lengths[:, None]
+    place = torch.arange(-size * count, 0, device=x.device) + ends
+    late = x.gather(1, place.clamp(min=0)[..., None].expand(-1, -1, dim))
+    late = torch.where((place >= 0)[..., None], late, 0).mT.unflatten(2, (count, size))
+    each = late.to(initial.dtype) @ fast.flip(-1).mT.to(initial.dtype)  # (batch, dim, count, state)
+    final = write * (each * slow.flip(1)).sum(2)
+    return output, final + _power(decay, ends[..., None], time) * initial
+
+
+def diagonal_recurrence(
+    x: Inexact[Tensor, "batch time dim"],
+    decay: Inexact[Tensor, "dim state"],
+    write: Inexact[Tensor, "dim state"],
+    read: Inexact[Tensor, "dim state"],
+    *,
+    initial: Inexact[Tensor, "batch dim state"],
+    reset: Bool[Tensor, "batch time"],
+    lengths: Int[Tensor, " batch"] | None = None,
+) -> tuple[Inexact[Tensor, "batch time dim"], Inexact[Tensor, "batch dim state"]]:
+    """Return the same by the diagonal scan, which can reset, of the whole state at every time."""
+    shape = decay.shape
+    real = _real(x.shape[1], lengths)
+    if real is not None:
+        x = torch.where(real, x, 0)
+    drive = (write * x[..., None]).to(initial.dtype).flatten(2)
+    h, final = scan(
+        decay.to(initial.dtype).flatten().expand_as(drive),
+        drive,
+        initial=initial.flatten(1),
+        reset=reset,
+        lengths=lengths,
+    )
+    output = (read * h.unflatten(2, shape)).sum(-1)
+    if output.is_complex() and not x.is_complex():
+        output = output.real
+    return output, final.unflatten(1, shape)
+
+
+def _real(time: int, lengths: Tensor | None) -> Tensor | None:
+    if lengths is None:
+        return None
+    return (torch.arange(time, device=lengths.device) < lengths[:, None])[..., None]
+
+
+def _convolve(inputs: Tensor, kernel: Tensor, past: int) -> Tensor:
+    """Return the causal convolution of inputs, (batch, all, dim), but for the first `past`."""
+    columns = inputs.shape[1]
+    if columns == past:
+        return inputs[:, past:].clone()
+    size = _good_size(columns)
+    # Along the last axis, where numbers are neighbours.
+    inputs = inputs.mT
+    if inputs.is_complex() or kernel.is_complex():
+        product = torch.fft.fft(inputs, size) * torch.fft.fft(kernel, size)
+        return torch.fft.ifft(product, size)[..., past:columns].mT.contiguous()
+    product = torch.fft.rfft(inputs, size) * torch.fft.rfft(kernel, size)
+    return torch.fft.irfft(product, size)[..., past:columns].mT.contiguous()
+
+
+def _good_size(least: int) -> int:
+    """Return the smallest of 2^k, 3 * 2^k and 5 * 2^k that is large enough: fast to transform."""
+    return min(odd << max(0, -(-least // odd) - 1).bit_length() for odd in (1, 3, 5))
+
+
+def _powers(base: Tensor, count: int) -> Tensor:
+    """Return base^0, base^1, ... along a new last axis, by doubling: right for a base of zero."""
+    powers, step = torch.ones_like(base)[..., None], base
+    while powers.shape[-1] < count:
+        powers = torch.cat([powers, powers * step[..., None]], -1)
+        step = step * step
+    return powers[..., :count]
+
+
+def _power(base: Tensor, exponent: Tensor, most: int) -> Tensor:
+    """Return base to whole numbers from 0 to `most`, by squaring."""
+    power, step = torch.ones_like(base), base
+    for bit in range(most.bit_length()):
+        power = torch.where((exponent >> bit) & 1 == 1, power * step, power)
+        step = step * step
+    return power
