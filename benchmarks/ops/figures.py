@@ -109,31 +109,43 @@ def two_threads(
 def long_sequences(
     op: str,
     shape: str,
-    call: Callable[[int], Callable[[], object]],
+    form: Callable[..., Any],
+    inputs: Sequence[Tensor],
     *,
+    way: Callable[..., Callable[[], object]] | None = None,
     short: int = 1_000,
-    long: int = 100_000,
     rounds: int = 5,
 ) -> Figure:
-    """Return the cost per token of a long sequence beside a short one's.
+    """Return the cost per token of a long sequence beside that of short ones cut from it.
+
+    The short ones are other tokens each time, and their results are kept as the long one's are: a
+    thousand tokens again and again would be read from a cache, which says nothing of the op.
 
     Args:
         op: the op's name.
         shape: its sizes but the time.
-        call: gives the call for a sequence of so many tokens.
-        short: tokens of the one; as many of them are run as make the other.
-        long: tokens of the other.
+        form: takes the inputs.
+        inputs: those with `[1, time, ...]` are cut.
+        way: `quietly` or `with_gradients`; `quietly` if absent.
+        short: tokens of the short ones.
         rounds: of timing.
     """
-    brief, whole = call(short), call(long)
-
-    def again() -> None:
-        for _ in range(long // short):
-            brief()
-
-    figure = against(op, "long sequences", shape, whole, "", again, rounds=rounds)
-    return figure._replace(
-        baseline=f"{long // short} times {short:,} tokens for {long:,}", wanted=1 / 1.1
+    way = way or quietly
+    time = max(x.shape[1] for x in inputs if x.ndim > 1)
+    cut = [
+        x.split(short, 1) if x.ndim > 2 and x.shape[:2] == (1, time) else (x,) * (time // short)
+        for x in inputs
+    ]
+    pieces = [way(form, piece) for piece in zip(*cut, strict=True)]
+    return against(
+        op,
+        "long sequences",
+        shape,
+        way(form, inputs),
+        f"{len(pieces)} sequences of {short:,} tokens for one of {time:,}",
+        lambda: [piece() for piece in pieces],
+        wanted=1 / 1.1,
+        rounds=rounds,
     )
 
 
