@@ -1,7 +1,7 @@
 #include "selective_scan.h"
 
 #include "kernel.h"
-#include "vector.h"
+#include "lanes.h"
 
 namespace statewise {
 namespace STATEWISE_LEVEL {
@@ -559,12 +559,12 @@ void transpose(const SelectiveScanRates& a, int part, int parts) {
 // The weighted sum of the next states of one channel, which are stored. Here the state lies as it
 // is kept, and its axis in the lanes.
 template <class S, class W, class Count>
-inline Vector<W> step_of(W* next, const W* h, const W* A, const S* B, const S* C, W s, W drive,
-                         Count states) {
+inline Vector<W> step_of(W* next, const W* h, const W* A, const S* B, const S* C, W doublings,
+                         W drive, Count states) {
   Vector<W> sums{};
   for (int64_t n = 0; n < states; n += width<W>) {
     const int64_t count = states - n;
-    const Vector<W> decay = exp(read<W, W>(A + n, count) * s);
+    const Vector<W> decay = power_of_two(read<W, W>(A + n, count) * doublings);
     const Vector<W> now = decay * read<W, W>(h + n, count) + read<S, W>(B + n, count) * drive;
     write<W, W>(next + n, now, count);
     sums += now * read<S, W>(C + n, count);
@@ -590,21 +590,24 @@ void step(const SelectiveScanStep& a, int part, int parts) {
     const S *B = projected(in.B), *C = projected(in.C);
     const Inputs<S, W> inputs(in, {row, group, channel % in.dim, count, channel});
     const Vector<W> x = inputs.x_at(0, 0, count);
-    alignas(64) W s[width<W>], drive[width<W>], sums[width<W>] = {};
-    store<W>(s, inputs.step_at(0, 0, count));
-    store<W>(drive, load<W>(s) * x);
+    alignas(64) W doublings[width<W>], drive[width<W>];
+    Vector<W> sums[width<W>] = {};
+    const Vector<W> step_size = inputs.step_at(0, 0, count);
+    store<W>(doublings, step_size * W(1.4426950408889634));
+    store<W>(drive, step_size * x);
     const W* rates = static_cast<const W*>(in.rates);
     const W* h = static_cast<const W*>(in.initial);
     W* next = static_cast<W*>(a.final);
     for (int64_t k = 0; k < count; k++) {
       const int64_t at = (i + k) * in.state;
       const auto states = [&](auto number) {
-        return sum<W>(step_of<S, W>(next + at, h + at, rates + (channel + k) * in.state, B, C,
-                                    s[k], drive[k], number));
+        return step_of<S, W>(next + at, h + at, rates + (channel + k) * in.state, B, C,
+                             doublings[k], drive[k], number);
       };
       sums[k] = in.state == 16 ? states(Constant<16>()) : states(in.state);
     }
-    Vector<W> y = load<W>(sums) + inputs.skip_at(0, count) * x;
+    add_chunks<1, lanes<W>, lanes<W>, W>(sums);  // every channel's states, into its lane
+    Vector<W> y = sums[0] + inputs.skip_at(0, count) * x;
     if (inputs.gate) {
       const Vector<W> z = inputs.gate_at(0, 0, count);
       y *= z * sigmoid(z);

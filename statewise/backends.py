@@ -106,6 +106,9 @@ def choose(op: str, table: Sequence[Row], x: Tensor) -> Choice:
     return choice
 
 
+_FASTEST = {name: Choice(name, "the fastest there is for such inputs") for name in BACKENDS}
+
+
 def _choose(op: str, table: Sequence[Row], x: Tensor) -> Choice:
     if _forced is not None:
         rows = [row for row in table if row.backend == _forced]
@@ -117,10 +120,11 @@ def _choose(op: str, table: Sequence[Row], x: Tensor) -> Choice:
     for row in table:
         why_not = row.objection(x)
         if why_not is None:
-            reason = "; ".join(passed) if passed else "the fastest there is for such inputs"
+            if not passed:
+                return _FASTEST[row.backend]
             if core is None and x.device.type == "cpu" and table[0].backend == "native":
                 _tell_once(op, row.backend)
-            return Choice(row.backend, reason)
+            return Choice(row.backend, "; ".join(passed))
         passed.append(f"not {row.backend}: {why_not}")
     raise ValueError(f"{op} has no backend for such inputs ({'; '.join(passed)})")
 
@@ -140,13 +144,16 @@ def always(x: Tensor) -> str | None:
     return None
 
 
+_STORED = frozenset((torch.float32, torch.float64, torch.bfloat16))
+
+
 def without_native(x: Tensor) -> str | None:
     """Object to what the C++ core cannot compute, or not correctly."""
     if core is None:
         return "the native core is missing"
-    if x.device.type != "cpu":
+    if not x.is_cpu:
         return f"the tensors are on {x.device.type}"
-    if x.dtype not in (torch.float32, torch.float64, torch.bfloat16):
+    if x.dtype not in _STORED:
         return f"it has no {str(x.dtype).removeprefix('torch.')}"
     if transformed():
         return "a torch.func transform or forward-mode differentiation needs torch operations"
@@ -181,15 +188,31 @@ def plain(tensors: Iterable[Tensor | None]) -> bool:
 
     The caller sees to gradients.
     """
+    for x in tensors:
+        # `is_grads_batched` has a vmap of its own, which only the tensors show.
+        if x is not None and (type(x) not in _ORDINARY or functorch.is_legacy_batchedtensor(x)):
+            return False
     return (
         not torch.compiler.is_compiling()
         and not transformed()
         and torch._C._len_torch_dispatch_stack() == 0
         and torch._C._get_tracing_state() is None
-        and all(x is None or _ordinary(x) for x in tensors)
     )
 
 
-def _ordinary(x: Tensor) -> bool:
-    # `is_grads_batched` has a vmap of its own, which only the tensors show.
-    return type(x) in (Tensor, torch.nn.Parameter) and not functorch.is_legacy_batchedtensor(x)
+_ORDINARY = frozenset((Tensor, torch.nn.Parameter))
+
+
+def direct(op: str, table: Sequence[Row], tensors: Sequence[Tensor | None]) -> bool:
+    """Return whether a step may call its kernel and nothing else: native, with nothing recorded.
+
+    The first tensor, which must be there, is shown to the table. Where gradients are wanted the
+    answer is no: a custom op costs more than a few operations of torch.
+    """
+    if torch.is_grad_enabled():
+        for x in tensors:
+            if x is not None and x.requires_grad:
+                return False
+    x = tensors[0]
+    assert x is not None
+    return plain(tensors) and choose(op, table, x).backend == "native"

@@ -8,7 +8,17 @@ there.
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from torch import Tensor, autograd, empty, enable_grad, int64, is_grad_enabled, library
+from torch import (
+    Tensor,
+    autograd,
+    contiguous_format,
+    empty,
+    empty_like,
+    enable_grad,
+    int64,
+    is_grad_enabled,
+    library,
+)
 
 from statewise import backends
 
@@ -168,16 +178,14 @@ def fresh(shape: Sequence[Any], like: Tensor) -> Tensor:
     return empty(shape, dtype=like.dtype)
 
 
+def fresh_like(x: Tensor) -> Tensor:
+    """Return `fresh(x.shape, x)` in half the time."""
+    return empty_like(x, memory_format=contiguous_format)
+
+
 def rows(x: Tensor) -> Tensor:
     """Return x with its last axis contiguous, which is all that most kernels ask for."""
     return x if x.stride(-1) == 1 else x.contiguous()
-
-
-def without_gradients(*tensors: Tensor | None) -> bool:
-    """Return whether a kernel may be called on these with nothing recorded: for steps."""
-    if is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors):
-        return False
-    return backends.plain(tensors)
 
 
 def core() -> Any:

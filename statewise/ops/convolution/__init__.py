@@ -31,7 +31,6 @@ from statewise import backends
 from statewise.ops.arguments import check_marks
 from statewise.ops.convolution import fourier, native, reference
 from statewise.ops.convolution.torch import short_convolution as by_shifts
-from statewise.ops.custom import without_gradients
 
 __all__ = [
     "FOURIER_TABLE",
@@ -139,9 +138,7 @@ def short_convolution_step(
         )
     dtype = past.dtype
     given = (x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype), past)
-    direct = (
-        without_gradients(*given) and backends.choose("convolution", TABLE, past)[0] == "native"
-    )
+    direct = backends.direct("convolution", TABLE, given)
     output, after = (native.step if direct else reference.step)(*given)
     return output.to(x.dtype), after
 
@@ -237,7 +234,7 @@ def long_convolution_step(
             "(batch, length - 1, dim)"
         )
     given = (x.to(past.dtype), kernel.to(past.dtype), past)
-    if without_gradients(*given) and backends.choose("convolution", TABLE, past)[0] == "native":
+    if backends.direct("convolution", TABLE, given):
         output, after = native.long_step(*given)
     else:
         output, after = reference.step(given[0], given[1].flip(1), None, past)

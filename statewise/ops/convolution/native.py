@@ -8,7 +8,7 @@ from torch import Tensor
 
 from statewise import backends
 from statewise.ops.convolution.torch import short_convolution as by_shifts
-from statewise.ops.custom import core, fresh, native_op, rows
+from statewise.ops.custom import core, fresh_like, native_op, rows
 
 
 def short_convolution(
@@ -27,7 +27,7 @@ def short_convolution(
 
 def step(x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor) -> tuple[Tensor, Tensor]:
     """Return one output and the last width - 1 inputs, of plain tensors of one dtype."""
-    output, after = fresh(x.shape, x), fresh(past.shape, past)
+    output, after = fresh_like(x), fresh_like(past)
     bias = None if bias is None else bias.contiguous()
     given = (rows(x), weight.contiguous(), bias, past.contiguous())
     backends.run(core().convolution_step, *given, output, after)
@@ -36,7 +36,7 @@ def step(x: Tensor, weight: Tensor, bias: Tensor | None, past: Tensor) -> tuple[
 
 def long_step(x: Tensor, kernel: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
     """Return the same for a kernel whose present number is the first."""
-    output, after = fresh(x.shape, x), fresh(past.shape, past)
+    output, after = fresh_like(x), fresh_like(past)
     if kernel.stride(0) != 1:
         kernel = kernel.contiguous()
     backends.run(core().long_convolution_step, rows(x), kernel, past.contiguous(), output, after)
@@ -45,7 +45,7 @@ def long_step(x: Tensor, kernel: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
 
 def _allocate(inputs, keep):
     x, _, _, initial, _, _ = inputs
-    return fresh(x.shape, x), fresh(initial.shape, initial)
+    return fresh_like(x), fresh_like(initial)
 
 
 def _forward(inputs, outputs):

@@ -6,10 +6,10 @@ The backward pass recomputes each chunk from states that the forward pass kept e
 from functools import partial
 
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, float32, is_grad_enabled, promote_types
+from torch import Tensor
 
 from statewise import backends
-from statewise.ops.custom import core, fresh, native_op, rows
+from statewise.ops.custom import core, fresh, fresh_like, native_op, rows
 from statewise.ops.delta_rule.torch import delta_rule as definition
 
 CHUNKWISE_FROM = 4
@@ -37,27 +37,6 @@ def delta_rule(
     return output, final
 
 
-def serves_step(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    beta: Tensor,
-    log_decay: Tensor | None,
-    state: Tensor,
-) -> bool:
-    """Return whether `step` can take these."""
-    tensors = (query, key, value, beta, log_decay, state)
-    work = promote_types(value.dtype, float32)
-    return (
-        query.dtype == key.dtype == value.dtype
-        and beta.dtype == state.dtype == work
-        and (log_decay is None or log_decay.dtype == work)
-        and all(x is None or x.stride(-1) == 1 for x in tensors)
-        and not (is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors))
-        and backends.plain(tensors)
-    )
-
-
 def step(
     query: Tensor,
     key: Tensor,
@@ -67,8 +46,8 @@ def step(
     state: Tensor,
     scale: float,
 ) -> tuple[Tensor, Tensor]:
-    """Return the output and the next state of one time, past everything that a call may meet."""
-    output, after = fresh(value.shape, value), fresh(state.shape, state)
+    """Return the output and the next state of one time; what does not fit is a ValueError."""
+    output, after = fresh_like(value), fresh_like(state)
     state = state.contiguous()
     kernel = partial(core().delta_rule_step, scale)
     backends.run(kernel, query, key, value, beta, log_decay, state, output, after)
@@ -80,7 +59,7 @@ def _allocate(inputs, keep):
     batch, time, heads, width = query.shape
     segments = -(-time // core().delta_rule_segment) if keep else 0
     shape = (batch, heads, segments, width, value.shape[-1]) if keep else (0,)
-    return fresh(value.shape, value), fresh(initial.shape, initial), fresh(shape, initial)
+    return fresh_like(value), fresh_like(initial), fresh(shape, initial)
 
 
 def _forward(inputs, outputs):

@@ -11,7 +11,6 @@ from torch import Tensor, float32, promote_types
 
 from statewise import backends
 from statewise.ops.arguments import check_marks
-from statewise.ops.custom import without_gradients
 from statewise.ops.matrix_scan import native, reference
 from statewise.ops.matrix_scan.torch import matrix_scan as by_halving
 
@@ -130,9 +129,6 @@ def matrix_scan_step(
         transition = transition.to(dtype)
     if drive.dtype != dtype:
         drive = drive.to(dtype)
-    if (
-        without_gradients(transition, drive, h)
-        and backends.choose("matrix_scan", TABLE, h).backend == "native"
-    ):
+    if backends.direct("matrix_scan", TABLE, (h, drive, transition)):
         return native.step(transition, drive, h)
     return (transition @ h[..., None])[..., 0] + drive

@@ -4,7 +4,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from statewise import backends
-from statewise.ops.custom import core, fresh, native_op
+from statewise.ops.custom import core, fresh_like, native_op
 from statewise.ops.matrix_scan.torch import matrix_scan as by_halving
 
 
@@ -36,7 +36,7 @@ def _packed(x: Tensor, axes: int) -> Tensor:
 
 def _allocate(inputs, keep):
     _, drive, initial, _, _ = inputs
-    return fresh(drive.shape, drive), fresh(initial.shape, initial)
+    return fresh_like(drive), fresh_like(initial)
 
 
 def _forward(inputs, outputs):
@@ -75,7 +75,7 @@ _scan = native_op(
 
 def step(transition: Tensor, drive: Tensor, h: Tensor) -> Tensor:
     """Return transition h + drive for plain tensors of one dtype: one call of the kernel."""
-    after = fresh(h.shape, h)
+    after = fresh_like(h)
     backends.run(
         core().matrix_scan_step, _packed(transition, 3), drive.contiguous(), h.contiguous(), after
     )

@@ -13,7 +13,7 @@ from functools import reduce
 
 # Inside this package `torch` is the file torch.py, so the library is imported by its parts.
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, dtype, float32, is_grad_enabled, promote_types
+from torch import Tensor, dtype, float32, promote_types
 
 from statewise import backends
 from statewise.ops.arguments import check_marks
@@ -118,11 +118,7 @@ def selective_scan_step(
         ValueError: if shapes or dtypes do not fit together.
     """
     given = (x, step_size, A, B, C, skip, gate, step_bias, h)
-    if (
-        backends.choose("selective_scan", TABLE, x).backend == "native"
-        and not (is_grad_enabled() and any(v is not None and v.requires_grad for v in given))
-        and backends.plain(given)
-    ):
+    if backends.direct("selective_scan", TABLE, given):
         # The kernel looks at every shape itself, in a tenth of the time it takes here.
         with suppress(ValueError):
             return native.selective_scan_step(*given)

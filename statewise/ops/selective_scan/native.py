@@ -1,10 +1,10 @@
 """The selective scan in C++: states live in registers, and between chunks of time in memory."""
 
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, empty
+from torch import Tensor
 
 from statewise import backends
-from statewise.ops.custom import core, fresh, native_op, rows
+from statewise.ops.custom import core, fresh, fresh_like, native_op, rows
 from statewise.ops.selective_scan.torch import selective_scan as by_chunks
 
 
@@ -42,7 +42,7 @@ def selective_scan_step(
 
     What does not fit, or needs another layout or precision, is a ValueError.
     """
-    output, final = empty(x.shape, dtype=x.dtype), empty(h.shape, dtype=h.dtype)
+    output, final = fresh_like(x), fresh_like(h)
     kernel, inputs = core().selective_scan_step, (x, step_size, A, B, C, skip, gate, step_bias, h)
     backends.run(kernel, *inputs, output, final)
     return output, final
@@ -63,8 +63,8 @@ def _allocate(inputs, keep):
     borders = (max(time, 1) - 1) // CHUNK
     kept = borders if keep else min(borders, 1)
     return (
-        fresh(x.shape, x),
-        fresh(initial.shape, initial),
+        fresh_like(x),
+        fresh_like(initial),
         fresh((batch, kept, state, dim), initial),
     )
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from functools import reduce
 
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, float32, is_grad_enabled, promote_types
+from torch import Tensor, float32, promote_types
 
 from statewise import backends
 from statewise.ops.arguments import check_marks
@@ -125,12 +125,7 @@ def stabilized_linear_attention_step(
         ValueError: if shapes or dtypes do not fit together.
     """
     given = (query, key, value, log_input, log_forget, *state)
-    if (
-        backends.serves_native()
-        and query.is_cpu
-        and not (is_grad_enabled() and any(x.requires_grad for x in given))
-        and backends.plain(given)
-    ):
+    if backends.direct("stabilized_attention", TABLE, given):
         # The kernel looks at every shape itself, in a tenth of the time it takes here.
         with suppress(ValueError):
             return native.step(*given, query.shape[-1] ** -0.5 if scale is None else scale, eps)

@@ -3,10 +3,10 @@
 from functools import partial
 
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, empty, get_num_threads
+from torch import Tensor, get_num_threads
 
 from statewise import backends
-from statewise.ops.custom import core, fresh, native_op, rows
+from statewise.ops.custom import core, fresh, fresh_like, native_op, rows
 from statewise.ops.stabilized_attention.reference import State
 from statewise.ops.stabilized_attention.torch import stabilized_linear_attention as in_torch
 
@@ -53,11 +53,11 @@ def step(
 
     What does not fit, or needs another layout or precision, is a ValueError.
     """
-    output = empty(value.shape, dtype=value.dtype)
+    output = fresh_like(value)
     after = (
-        empty(C.shape, dtype=C.dtype),
-        empty(n.shape, dtype=n.dtype),
-        empty(m.shape, dtype=m.dtype),
+        fresh_like(C),
+        fresh_like(n),
+        fresh_like(m),
     )
     arrays = [
         backends.to_dlpack(x)
@@ -76,8 +76,8 @@ def _allocate(inputs, keep):
         # Flat, because a compiler would take an axis of one chunk for one of always one.
         chunks = -(-value.shape[1] // CHUNK)
         numbers = batch * heads * chunks * (keys * values + (keys + 16) // 16 * 16)
-    state = (fresh(x.shape, x) for x in (C, n, m))
-    return fresh(value.shape, value), *state, fresh((numbers,), C)
+    state = (fresh_like(x) for x in (C, n, m))
+    return fresh_like(value), *state, fresh((numbers,), C)
 
 
 def _arguments(inputs):
