@@ -4,7 +4,7 @@ import torch
 
 from statewise import backends
 from statewise.ops.convolution import diagonal_convolution, long_convolution, short_convolution
-from tests.ops.compiling import main
+from tests.ops.compiling import Program, main
 
 
 def arguments(time):
@@ -29,5 +29,7 @@ def definition(*given):
         return all_three(*given)
 
 
+PROGRAM = Program(all_three, definition, arguments)
+
 if __name__ == "__main__":
-    main(all_three, definition, arguments)
+    main(PROGRAM)
