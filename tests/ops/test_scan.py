@@ -372,6 +372,30 @@ def test_step_is_one_time_of_the_scan(kind):
     assert error(h, final) < 1e-12
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_equals_the_sum_over_all_that_was_read(kind):
+    """h_t is the sum over s <= t of drive_s times all decays after s; the first drive is h_0."""
+    (decay, drive, initial), _ = example(12, kind=kind)
+    a, b = decay.expand(drive.shape), torch.cat([initial[:, None], drive], 1)
+    weights = [[a[:, s:t].prod(1) for s in range(t + 1)] for t in range(1, 13)]
+    expected = [sum(w * b[:, s] for s, w in enumerate(row)) for row in weights]
+    output, final = scan(decay, drive, initial=initial)
+    assert error(output, torch.stack(expected, 1)) < 1e-12
+    assert error(final, expected[-1]) < 1e-12
+
+
+def test_agrees_with_a_published_parallel_scan():
+    """The scan of the package mambapy, which always starts from zeros, and its gradients."""
+    pscan = pytest.importorskip("mambapy.pscan").pscan
+    (decay, drive, _), _ = example(50, 12)
+
+    def theirs(decay, drive):
+        h = pscan(decay[..., None], drive[..., None])[..., 0]
+        return h, h[:, -1]
+
+    assert_agree(*(with_gradients(f, (decay, drive)) for f in (scan, theirs)), 1e-9)
+
+
 def test_wider_state_widens_the_work():
     (decay, drive, initial), _ = example(time=63, dtype=torch.float32)
     output, final = scan(decay, drive, initial=initial.double())
