@@ -2,9 +2,8 @@
 
 import torch
 
-from statewise import backends
 from statewise.ops.delta_rule import delta_product, delta_rule, low_rank_delta_rule
-from tests.ops.compiling import Program, main
+from tests.ops.compiling import Program, in_reference, main
 
 
 def arguments(time):
@@ -26,12 +25,7 @@ def all_three(query, key, value, read, write, beta, log_decay, initial, reset, l
     return x.sin(), S, T, U
 
 
-def definition(*given):
-    with backends.use("reference"):
-        return all_three(*given)
-
-
-PROGRAM = Program(all_three, definition, arguments)
+PROGRAM = Program(all_three, in_reference(all_three), arguments)
 
 if __name__ == "__main__":
     main(PROGRAM)

@@ -2,9 +2,8 @@
 
 import torch
 
-from statewise import backends
 from statewise.ops import semiring
-from tests.ops.compiling import Program, main
+from tests.ops.compiling import Program, in_reference, main
 
 
 def arguments(time):
@@ -25,12 +24,7 @@ def everything(log_decay, log_drive, transition, value, reset, lengths):
     return a.exp().sin(), b.sin(), c.sin(), d.sin(), state.total, best.exp(), pointers, path
 
 
-def definition(*given):
-    with backends.use("reference"):
-        return everything(*given)
-
-
-PROGRAM = Program(everything, definition, arguments)
+PROGRAM = Program(everything, in_reference(everything), arguments)
 
 if __name__ == "__main__":
     main(PROGRAM)

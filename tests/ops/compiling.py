@@ -51,6 +51,16 @@ def program(op: str) -> Program:
     return importlib.import_module(f"tests.ops.compile_{op}").PROGRAM
 
 
+def in_reference(form: Callable[..., tuple]) -> Callable[..., tuple]:
+    """Return a form that takes the definitions of all ops within it."""
+
+    def definition(*given):
+        with backends.use("reference"):
+            return form(*given)
+
+    return definition
+
+
 def assert_compiles(op: str, how: str) -> None:
     """Assert that the program of an op ends well: compiled by a backend of Dynamo, or exported."""
     found = _outcomes(op, HOW if how in HOW else (how,))[how]
