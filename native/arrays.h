@@ -7,6 +7,7 @@
 #include <nanobind/stl/optional.h>
 
 #include <initializer_list>
+#include <new>
 #include <optional>
 #include <string>
 
@@ -151,6 +152,36 @@ inline MutableStrided<rank> mutable_strided(const char* name, const MaybeArray& 
   if (!array) return {nullptr, {}};
   return mutable_strided(name, *array, shape, stored);
 }
+
+// A contiguous array of this shape and type. There is nothing to address in one without numbers.
+template <int rank>
+inline void* contiguous(const char* name, const Array& array, const int64_t (&shape)[rank],
+                        Stored stored) {
+  const auto made = check_strided<rank, void*>(name, array, shape, stored);
+  int64_t stride = shape[rank - 1];
+  for (int axis = rank - 2; axis >= 0; stride *= shape[axis--])
+    if (array.size() && shape[axis] > 1 && made.stride[axis] != stride)
+      refuse(name, array, "contiguous");
+  return made.data;
+}
+template <int rank>
+inline void* contiguous(const char* name, const MaybeArray& array, const int64_t (&shape)[rank],
+                        Stored stored) {
+  return array ? contiguous(name, *array, shape, stored) : nullptr;
+}
+
+// Memory for the time of one call, that begins with a line of the cache.
+class Scratch {
+ public:
+  explicit Scratch(int64_t bytes) : memory_(::operator new(bytes, line)) {}
+  ~Scratch() { ::operator delete(memory_, line); }
+  Scratch(const Scratch&) = delete;
+  char* data() const { return static_cast<char*>(memory_); }
+
+ private:
+  static constexpr std::align_val_t line{64};
+  void* memory_;
+};
 
 inline Mask mask(const MaybeArray& reset, const MaybeArray& lengths, int64_t batch,
                  int64_t time) {

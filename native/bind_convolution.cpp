@@ -12,15 +12,10 @@ int64_t size(const Array& array, int axis) { return static_cast<int64_t>(array.s
 // Contiguous, in the type of the arithmetic.
 template <int rank>
 void* whole(const char* name, const Array& array, const int64_t (&shape)[rank], Stored stored) {
-  strided<rank>(name, array, shape, wide(stored));
-  int64_t expected = 1;
-  for (int axis = rank - 1; axis >= 0; expected *= shape[axis], axis--)
-    if (array.size() && shape[axis] != 1 && array.stride(axis) != expected)
-      refuse(name, array, "contiguous");
-  return array.data();
+  return contiguous(name, array, shape, wide(stored));
 }
 void* whole(const char* name, const MaybeArray& array, int64_t dim, Stored stored) {
-  return array ? whole<1>(name, *array, {dim}, stored) : nullptr;
+  return contiguous(name, array, {dim}, wide(stored));
 }
 
 int64_t width_of(const Array& weight) {

@@ -1,6 +1,4 @@
 #include <cstring>
-#include <memory>
-#include <new>
 
 #include "arrays.h"
 #include "delta_rule.h"
@@ -76,15 +74,6 @@ int64_t segments(const DeltaRuleInputs& x) {
   return (x.time + delta_rule_segment - 1) / delta_rule_segment;
 }
 
-// Memory for every part, that begins with a line of the cache.
-struct Scratch {
-  static constexpr std::align_val_t line{64};
-  char* data;
-  explicit Scratch(int64_t bytes) : data(new (line) char[bytes]) {}
-  ~Scratch() { ::operator delete[](data, line); }
-  Scratch(const Scratch&) = delete;
-};
-
 int64_t work(const DeltaRuleInputs& x) {
   return x.batch * x.heads * x.time * x.key * x.value / 4;  // vectors of a register, or so
 }
@@ -105,7 +94,7 @@ void forward(bool chunkwise, double scale, const Array& query, const Array& read
   const int parts = parts_for(work(x), threads);
   a.scratch_bytes = chunkwise ? delta_rule_scratch(x, false) : delta_rule_row_scratch(x);
   const Scratch scratch(a.scratch_bytes * parts);
-  a.scratch = scratch.data;
+  a.scratch = scratch.data();
   nb::gil_scoped_release released;
   run(chunkwise ? table_of_delta_rule : table_of_delta_rule_recurrent, a, work(x), threads);
 }
@@ -143,7 +132,7 @@ void step(double scale, const Array& query, const Array& key, const Array& value
   const int parts = parts_for(work(x), threads);
   a.scratch_bytes = delta_rule_row_scratch(x);
   const Scratch scratch(a.scratch_bytes * parts);
-  a.scratch = scratch.data;
+  a.scratch = scratch.data();
   nb::gil_scoped_release released;
   run(table_of_delta_rule_recurrent, a, work(x), threads);
 }
@@ -180,7 +169,7 @@ void backward(double scale, const Array& query, const Array& read, const MaybeAr
   const int parts = parts_for(work(x), threads);
   a.scratch_bytes = delta_rule_scratch(x, true);
   const Scratch scratch(a.scratch_bytes * parts);
-  a.scratch = scratch.data;
+  a.scratch = scratch.data();
   nb::gil_scoped_release released;
   run(table_of_delta_rule_backward, a, work(x), threads);
 }

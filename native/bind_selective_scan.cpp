@@ -1,36 +1,8 @@
-#include <new>
-
 #include "arrays.h"
 #include "selective_scan.h"
 
 namespace statewise {
 namespace {
-
-// Memory for the time of one call, of numbers in the type of the arithmetic.
-class Scratch {
- public:
-  Scratch(Stored stored, int64_t numbers)
-      : memory_(::operator new(numbers * (stored == Stored::float64 ? 8 : 4), line)) {}
-  ~Scratch() { ::operator delete(memory_, line); }
-  Scratch(const Scratch&) = delete;
-  operator void*() const { return memory_; }
-
- private:
-  static constexpr std::align_val_t line{64};
-  void* memory_;
-};
-
-// Contiguous numbers in the type of the arithmetic; null where they may be absent and are.
-template <int rank, class Given>
-void* dense(const char* name, const Given& given, const int64_t (&shape)[rank], Stored stored) {
-  const MaybeArray array = given;
-  if (!array) return nullptr;
-  strided(name, *array, shape, stored);
-  int64_t stride = 1;
-  for (int axis = rank - 1; array->size() && axis >= 0; stride *= shape[axis--])
-    if (shape[axis] > 1 && array->stride(axis) != stride) refuse(name, *array, "contiguous");
-  return array->data();
-}
 
 SelectiveScanInputs inputs(const Array& x, const Array& step_size, const Array& A, const Array& B,
                            const Array& C, const MaybeArray& skip, const MaybeArray& gate,
@@ -53,15 +25,18 @@ SelectiveScanInputs inputs(const Array& x, const Array& step_size, const Array& 
           gate ? sequence("gate", *gate, x) : Sequence{nullptr, 0, 0},
           strided("B", B, projected, shape.stored),
           strided("C", C, projected, shape.stored),
-          dense("A", A, {shape.dim, state}, work),
-          dense("skip", skip, {shape.dim}, work),
-          dense("step_bias", step_bias, {shape.dim}, work),
-          dense("initial", initial, {shape.batch, shape.dim, state}, work),
+          contiguous("A", A, {shape.dim, state}, work),
+          contiguous("skip", skip, {shape.dim}, work),
+          contiguous("step_bias", step_bias, {shape.dim}, work),
+          contiguous("initial", initial, {shape.batch, shape.dim, state}, work),
           mask(reset, lengths, shape.batch, shape.time)};
 }
 
 // What one state of one channel at one time costs, in units of the scan's.
 constexpr int64_t cost = 4;
+
+// Of one number in the type of the arithmetic.
+int64_t bytes_of(Stored stored) { return stored == Stored::float64 ? 8 : 4; }
 
 int64_t work(const SelectiveScanInputs& in) {
   return cost * in.batch * in.time * in.groups * in.dim * in.state;
@@ -78,7 +53,7 @@ void transpose_rates(SelectiveScanInputs& in, void* rates, int threads) {
 int64_t kept_borders(const Array& borders, const SelectiveScanInputs& in) {
   const int64_t channels = in.groups * in.dim;
   const int64_t kept = borders.ndim() == 4 ? borders.shape(1) : 0;
-  dense("borders", borders, {in.batch, kept, in.state, channels}, wide(in.stored));
+  contiguous("borders", borders, {in.batch, kept, in.state, channels}, wide(in.stored));
   return kept;
 }
 
@@ -93,10 +68,11 @@ void forward(const Array& x, const Array& step_size, const Array& A, const Array
   if (kept == 0 && in.time > selective_chunk)
     refuse("borders", borders, "one at least, where there are chunks");
   const MutableSequence out = mutable_sequence("output", output, x);
-  void* last = dense("final", final, {in.batch, channels, in.state}, wide(in.stored));
+  void* last = contiguous("final", final, {in.batch, channels, in.state}, wide(in.stored));
   nb::gil_scoped_release released;
-  const Scratch rates(in.stored, channels * in.state);
-  transpose_rates(in, rates, threads);
+  const int64_t number = bytes_of(in.stored);
+  const Scratch rates(channels * in.state * number);
+  transpose_rates(in, rates.data(), threads);
   run(table_of_selective_scan, SelectiveScan{in, out, last, borders.data(), kept}, work(in),
       threads);
 }
@@ -120,7 +96,7 @@ void backward(const Array& x, const Array& step_size, const Array& A, const Arra
   const int64_t tiles = (in.dim + width - 1) / width;
   const int64_t summed = in.batch * in.groups * tiles * in.time * in.state;
   const auto of_state = [&](const char* name, const Array& array) {
-    return dense(name, array, {in.batch, channels, in.state}, wide(in.stored));
+    return contiguous(name, array, {in.batch, channels, in.state}, wide(in.stored));
   };
   SelectiveScanBackward a{in,
                           borders.data(),
@@ -134,23 +110,24 @@ void backward(const Array& x, const Array& step_size, const Array& A, const Arra
                           of_state("grad_initial", grad_initial)};
   SelectiveScanSums sums{in.stored, in.batch, in.time, in.groups, in.dim, in.state};
   const int64_t projected[] = {in.batch, in.time, in.groups, in.state};
-  sums.grad_A = dense("grad_A", grad_A, {channels, in.state}, wide(in.stored));
-  sums.grad_B = dense("grad_B", grad_B, projected, in.stored);
-  sums.grad_C = dense("grad_C", grad_C, projected, in.stored);
-  sums.grad_skip = dense("grad_skip", grad_skip, {channels}, wide(in.stored));
-  sums.grad_step_bias = dense("grad_step_bias", grad_step_bias, {channels}, wide(in.stored));
+  sums.grad_A = contiguous("grad_A", grad_A, {channels, in.state}, wide(in.stored));
+  sums.grad_B = contiguous("grad_B", grad_B, projected, in.stored);
+  sums.grad_C = contiguous("grad_C", grad_C, projected, in.stored);
+  sums.grad_skip = contiguous("grad_skip", grad_skip, {channels}, wide(in.stored));
+  sums.grad_step_bias = contiguous("grad_step_bias", grad_step_bias, {channels}, wide(in.stored));
   nb::gil_scoped_release released;
-  const Scratch rates(in.stored, channels * in.state), carry(in.stored, size);
-  const Scratch row_rates(in.stored, size), row_skip(in.stored, in.batch * channels);
-  const Scratch row_bias(in.stored, in.batch * channels);
-  const Scratch tile_B(in.stored, summed), tile_C(in.stored, summed);
-  transpose_rates(a.in, rates, threads);
-  a.carry = carry;
-  sums.row_rates = a.row_rates = row_rates;
-  sums.row_skip = a.row_skip = row_skip;
-  sums.row_bias = a.row_bias = row_bias;
-  sums.tile_B = a.tile_B = tile_B;
-  sums.tile_C = a.tile_C = tile_C;
+  const int64_t number = bytes_of(in.stored);
+  const Scratch rates(channels * in.state * number), carry(size * number);
+  const Scratch row_rates(size * number), row_skip(in.batch * channels * number);
+  const Scratch row_bias(in.batch * channels * number);
+  const Scratch tile_B(summed * number), tile_C(summed * number);
+  transpose_rates(a.in, rates.data(), threads);
+  a.carry = carry.data();
+  sums.row_rates = a.row_rates = row_rates.data();
+  sums.row_skip = a.row_skip = row_skip.data();
+  sums.row_bias = a.row_bias = row_bias.data();
+  sums.tile_B = a.tile_B = tile_B.data();
+  sums.tile_C = a.tile_C = tile_C.data();
   run(table_of_selective_scan_backward, a, 2 * work(in), threads);
   run(table_of_selective_scan_sums, sums, summed + size, threads);
 }
@@ -186,13 +163,13 @@ void step(const Array& x, const Array& step_size, const Array& A, const Array& B
                              gate ? sequence("gate", *gate) : Sequence{nullptr, 0, 0},
                              projection("B", B),
                              projection("C", C),
-                             dense("A", A, {channels, state}, work),
-                             dense("skip", skip, {channels}, work),
-                             dense("step_bias", step_bias, {channels}, work),
-                             dense("initial", initial, {batch, channels, state}, work),
+                             contiguous("A", A, {channels, state}, work),
+                             contiguous("skip", skip, {channels}, work),
+                             contiguous("step_bias", step_bias, {channels}, work),
+                             contiguous("initial", initial, {batch, channels, state}, work),
                              Mask{nullptr, 0, 0, nullptr}},
-                            dense("output", output, {batch, channels}, stored),
-                            dense("final", final, {batch, channels, state}, work)};
+                            contiguous("output", output, {batch, channels}, stored),
+                            contiguous("final", final, {batch, channels, state}, work)};
   nb::gil_scoped_release released;
   run(table_of_selective_scan_step, a, batch * channels * state, threads);
 }

@@ -25,25 +25,14 @@ MutableStrided<4> mutable_values(const char* name, const Array& array, const Siz
 }
 
 // Contiguous arrays: (batch, heads), (batch, heads, dim), (batch, time, heads).
-template <int rank>
-void* whole(const char* name, const Array& array, const int64_t (&shape)[rank], Stored stored) {
-  const auto made = mutable_strided(name, array, shape, stored);
-  int64_t step = 1;
-  for (int axis = rank - 1; axis > 0; axis--) {
-    step *= shape[axis];
-    if (shape[axis - 1] > 1 && array.size() && made.stride[axis - 1] != step)
-      refuse(name, array, "contiguous");
-  }
-  return made.data;
-}
 void* per_head(const char* name, const Array& array, const Sizes& s) {
-  return whole(name, array, {s.batch, s.heads}, s.stored);
+  return contiguous(name, array, {s.batch, s.heads}, s.stored);
 }
 void* per_channel(const char* name, const Array& array, const Sizes& s) {
-  return whole(name, array, {s.batch, s.heads, s.dim}, s.stored);
+  return contiguous(name, array, {s.batch, s.heads, s.dim}, s.stored);
 }
 void* per_time(const char* name, const Array& array, const Sizes& s) {
-  return whole(name, array, {s.batch, s.time, s.heads}, s.stored);
+  return contiguous(name, array, {s.batch, s.time, s.heads}, s.stored);
 }
 
 void forward(const Array& score, const Array& value, const Array& maximum, const Array& total,

@@ -1,22 +1,8 @@
-#include <memory>
-#include <new>
-
 #include "arrays.h"
 #include "stabilized_attention.h"
 
 namespace statewise {
 namespace {
-
-constexpr std::align_val_t line{64};
-
-struct Free {
-  void operator()(char* memory) const { ::operator delete[](memory, line); }
-};
-using Memory = std::unique_ptr<char[], Free>;
-
-Memory memory(int64_t bytes, int threads) {
-  return Memory(static_cast<char*>(::operator new[](bytes* threads, line)));
-}
 
 StabilizedShape shape_of_all(const Array& query, const Array& value, int64_t chunk) {
   if (query.ndim() != 4) refuse("query", query, "(batch, time, heads, key)");
@@ -30,32 +16,20 @@ StabilizedShape shape_of_all(const Array& query, const Array& value, int64_t chu
           chunk};
 }
 
-// A contiguous array of the wide type. There is nothing to address in one without numbers.
-template <int rank>
-void* whole(const char* name, const Array& array, const int64_t (&shape)[rank], Stored stored) {
-  const auto made = mutable_strided(name, array, shape, wide(stored));
-  int64_t stride = shape[rank - 1];
-  for (int axis = rank - 2; axis >= 0; axis--) {
-    if (array.size() && shape[axis] > 1 && made.stride[axis] != stride)
-      refuse(name, array, "contiguous");
-    stride *= shape[axis];
-  }
-  return made.data;
-}
-
 struct State {
   const Array &C, &n, &m;
 };
 
 MutableStabilizedState state(const char* name, const State& x, const StabilizedShape& s) {
-  return {whole(name, x.C, {s.batch, s.heads, s.key, s.value}, s.stored),
-          whole(name, x.n, {s.batch, s.heads, s.key}, s.stored),
-          whole(name, x.m, {s.batch, s.heads}, s.stored)};
+  return {contiguous(name, x.C, {s.batch, s.heads, s.key, s.value}, wide(s.stored)),
+          contiguous(name, x.n, {s.batch, s.heads, s.key}, wide(s.stored)),
+          contiguous(name, x.m, {s.batch, s.heads}, wide(s.stored))};
 }
 
 void* borders(const Array& x, const StabilizedShape& s) {
   const int64_t chunks = (s.time + s.chunk - 1) / s.chunk;
-  return whole("borders", x, {s.batch * s.heads * chunks * stabilized_border(s)}, s.stored);
+  const int64_t size = s.batch * s.heads * chunks * stabilized_border(s);
+  return contiguous("borders", x, {size}, wide(s.stored));
 }
 
 StabilizedState read(const MutableStabilizedState& x) { return {x.C, x.n, x.m}; }
@@ -94,8 +68,8 @@ void forward(const Array& query, const Array& key, const Array& value, const Arr
       nullptr};
   if (border && chunk > 0) arguments.borders = borders(*border, s);
   nb::gil_scoped_release released;
-  const Memory scratch = memory(stabilized_scratch(s), threads);
-  arguments.scratch = scratch.get();
+  const Scratch scratch(stabilized_scratch(s) * threads);
+  arguments.scratch = scratch.data();
   run(table_of_stabilized_attention, arguments, work(s), threads);
 }
 
@@ -133,8 +107,8 @@ void step(const Array& query, const Array& key, const Array& value, const Array&
       nullptr,
       nullptr};
   nb::gil_scoped_release released;
-  const Memory scratch = memory(stabilized_scratch(s), threads);
-  arguments.scratch = scratch.get();
+  const Scratch scratch(stabilized_scratch(s) * threads);
+  arguments.scratch = scratch.data();
   run(table_of_stabilized_attention, arguments, work(s), threads);
 }
 
@@ -166,8 +140,8 @@ void backward(const Array& query, const Array& key, const Array& value, const Ar
       state("grad_initial", {grad_C, grad_n, grad_m}, s),
       nullptr};
   nb::gil_scoped_release released;
-  const Memory scratch = memory(stabilized_backward_scratch(s), threads);
-  arguments.scratch = scratch.get();
+  const Scratch scratch(stabilized_backward_scratch(s) * threads);
+  arguments.scratch = scratch.data();
   run(table_of_stabilized_attention_backward, arguments, work(s), threads);
 }
 

@@ -1,31 +1,34 @@
-"""What the tests of every op share: errors by relative norm, and the core as they want it."""
+"""What the tests of every op share: errors by relative norm, and what is asserted of all ops."""
 
-from collections.abc import Callable, Sequence
+import functools
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from statewise import backends
 
 needs_core = pytest.mark.skipif(backends.core is None, reason=f"no core: {backends.core_missing}")
-MASKS = [(), ("reset",), ("lengths",), ("reset", "lengths")]
+BOTH = ("reset", "lengths")
+MASKS = [(), ("reset",), ("lengths",), BOTH]
 DTYPES = [torch.float64, torch.float32, torch.bfloat16]
 TIMES = [0, 1, 2, 3, 63, 100, pytest.param(1000, marks=pytest.mark.long)]
 LEVELS = backends.core.about()["levels"].split(", ") if backends.core else []
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
 
 
-@pytest.fixture
-def core():
-    """Lend the core and put back what a test sets."""
-    before, threads = backends.core.about(), torch.get_num_threads()
-    yield backends.core
-    backends.core.set_level(before["level"])
-    backends.core.set_cache(before["cache"])
-    torch.set_num_threads(threads)
+def forms(native, parallel):
+    """Return the two forms that every op has beside its definition, as parameters."""
+    return [
+        pytest.param(native, id="native", marks=needs_core),
+        pytest.param(parallel, id="torch"),
+    ]
 
 
-def marks(g, batch, time, names=MASKS[-1]):
+def marks(g, batch, time, names=BOTH):
     """Return those asked for of a random reset and lengths, the whole and none among them."""
     named = {
         "reset": torch.rand(batch, time, generator=g) < 0.2,
@@ -37,6 +40,18 @@ def marks(g, batch, time, names=MASKS[-1]):
 def beyond(lengths, time):
     """Return which times are padding, (batch, time)."""
     return torch.arange(time) >= lengths[:, None]
+
+
+def leaf(x):
+    """Return x as a leaf of its own that wants a gradient; None remains None."""
+    return None if x is None else x.detach().requires_grad_()
+
+
+def spoiled(x, times):
+    """Return x with NaN at some times, (batch, time), as a leaf that wants a gradient."""
+    if x is None:
+        return None
+    return leaf(torch.where(times.view(*times.shape, *[1] * (x.ndim - 2)), torch.nan, x.detach()))
 
 
 def flat(results):
@@ -53,7 +68,10 @@ def with_gradients(form: Callable, tensors: Sequence[torch.Tensor], rounded=None
     """
     made = flat(form(*tensors))
     g = torch.Generator().manual_seed(1)
-    weights = [torch.randn(y.shape, generator=g, dtype=torch.float64) for y in made]
+    wide = [torch.promote_types(y.dtype, torch.float64) for y in made]
+    weights = [
+        torch.randn(y.shape, generator=g, dtype=dtype) for y, dtype in zip(made, wide, strict=True)
+    ]
     if not made[0].is_complex():
         weights[0] = weights[0].to(rounded or made[0].dtype)
     weights = [w.to(y.dtype) for w, y in zip(weights, made, strict=True)]
@@ -68,9 +86,15 @@ def with_gradients(form: Callable, tensors: Sequence[torch.Tensor], rounded=None
 
 def error(a, b):
     """Return ||a - b|| / ||b||, or ||a|| where b is zero."""
-    wide = torch.complex128 if a.is_complex() else torch.float64
-    a, b = a.detach().to(wide), b.detach().to(wide)
-    return float((a - b).norm() / b.norm()) if b.norm() > 0 else float(a.norm())
+    a, b = a.detach(), b.detach()
+    if a.is_complex() or b.is_complex():
+        a, b = (torch.view_as_real(x.to(torch.complex128).resolve_conj()) for x in (a, b))
+    a, b = a.double(), b.double()
+    if not b.count_nonzero():
+        return float(a.norm())
+    # In units of the largest: the squares of denormal numbers are zeros.
+    unit = b.abs().max()
+    return float(((a - b) / unit).norm() / (b / unit).norm())
 
 
 def assert_agree(lefts, rights, tolerance, names=None):
@@ -80,6 +104,12 @@ def assert_agree(lefts, rights, tolerance, names=None):
         assert a.shape == b.shape, f"{name}: {tuple(a.shape)} beside {tuple(b.shape)}"
         assert a.dtype == b.dtype, f"{name}: {a.dtype} beside {b.dtype}"
         assert error(a, b) <= tolerance, f"{name}: {error(a, b):.1e}"
+
+
+def assert_equal(lefts, rights):
+    """Assert that tensors are the same to the bit."""
+    for place, (a, b) in enumerate(zip(lefts, rights, strict=True)):
+        assert torch.equal(a, b), f"tensor {place}"
 
 
 def assert_as_exact_as_rounding(ours, exact, best):
@@ -93,6 +123,145 @@ def assert_as_exact_as_rounding(ours, exact, best):
     """
     for place, (x, y, z) in enumerate(zip(ours, exact, best, strict=True)):
         assert error(x, y) <= 2 * error(z.to(x.dtype), y) + 1e-6, f"tensor {place}"
+
+
+def assert_agrees_with_definition(results, form, definition, example, wide=False, **options):
+    """Assert that a form agrees with the definition on an example, every gradient included.
+
+    Args:
+        results: `results(form, tensors, masks, rounded)` is `with_gradients` of that form.
+        form: what is tested.
+        definition: what it is compared with. Its answers are remembered, for forms and levels are
+            many.
+        example: `example(**options)` returns tensors and masks, for a `dtype` among the options.
+        wide: compare float32 with the definition in float64, where in float32 it errs as much.
+    """
+    dtype = options.setdefault("dtype", torch.float64)
+    ours = results(form, *example(**options))
+    defined = functools.partial(_defined, results, definition, example, **options)
+    if dtype == torch.bfloat16:
+        exact = _defined(results, definition, example, **options | {"dtype": torch.float64})
+        assert_as_exact_as_rounding(ours, exact, defined(wide=True, rounded=dtype))
+    elif wide and dtype != torch.float64:
+        assert all(x.dtype == dtype for x in ours)
+        expected = [x.to(dtype) for x in defined(wide=True)]
+        assert_agree(ours, expected, TOLERANCE[dtype])
+    else:
+        assert_agree(ours, defined(), TOLERANCE[dtype])
+
+
+@functools.cache
+def _defined(results, definition, example, wide=False, rounded=None, **options):
+    tensors, masks = example(**options)
+    if wide:
+        tensors = [None if x is None else leaf(x.double()) for x in tensors]
+    return results(definition, tensors, masks, rounded)
+
+
+def assert_padding_may_hold_nan(run, tensors, timed, masks, same=assert_equal):
+    """Assert that NaN and resets in the padding change nothing.
+
+    Args:
+        run: `run(tensors, masks)` returns results and gradients.
+        tensors: arguments of it.
+        timed: the places of those that have times, axis 1.
+        masks: reset and lengths.
+        same: what compares two lists of tensors.
+    """
+    padding = beyond(masks["lengths"], masks["reset"].shape[1])
+    given = [spoiled(x, padding) if place in timed else x for place, x in enumerate(tensors)]
+    noisy = masks | {"reset": masks["reset"] | padding}
+    same(run(given, noisy), run(tensors, masks))
+
+
+def assert_a_reset_heals(run, tensors, states, reset, same=assert_equal):
+    """Assert that a reset at the first time forgets a state of NaN, in every gradient too.
+
+    Args:
+        run: `run(tensors, masks)` returns results and gradients.
+        tensors: arguments of it.
+        states: the places of the initial states among them.
+        reset: (batch, time), of any values.
+        same: what compares two lists of tensors.
+    """
+    first = torch.zeros_like(reset)
+    first[:, 0] = True
+    ill = [
+        leaf(torch.full_like(x, torch.nan)) if place in states else x
+        for place, x in enumerate(tensors)
+    ]
+    same(run(ill, {"reset": first}), run(tensors, {"reset": first}))
+
+
+def assert_gradients_of_one_result_agree(form, definition, tensors, which):
+    """Assert right gradients where only one result is used, and its gradient comes expanded."""
+    wanted = [x for x in tensors if x is not None]
+    grads = [
+        torch.autograd.grad(
+            flat(f(*tensors))[which].sum(), wanted, materialize_grads=True, allow_unused=True
+        )
+        for f in (form, definition)
+    ]
+    assert_agree(*grads, 1e-9)
+
+
+def assert_checkpoints(form, tensors):
+    """Assert the same gradients where the backward pass computes the forward pass again."""
+
+    def recomputed(*tensors):
+        return checkpoint(form, *tensors, use_reentrant=False)
+
+    assert_equal(with_gradients(recomputed, tensors), with_gradients(form, tensors))
+
+
+def assert_denormals_agree(form, definition, tensors, tiny):
+    """Assert that the arguments at places `tiny` may be denormal: nothing is flushed to zero.
+
+    Such numbers have fewer digits: 36 bits in float64, 17 in float32.
+    """
+    for dtype, size, tolerance in (
+        (torch.float64, 2.0**-1038, 1e-9),
+        (torch.float32, 2.0**-132, 1e-4),
+    ):
+        given = [
+            None if x is None else leaf(x.detach() * (size if place in tiny else 1))
+            for place, x in enumerate(tensors)
+        ]
+        given = [
+            None if x is None else leaf(x.to(dtype.to_complex() if x.is_complex() else dtype))
+            for x in given
+        ]
+        ours, theirs = (with_gradients(f, given) for f in (form, definition))
+        results = len(flat(definition(*given)))
+        smallest = torch.finfo(dtype).tiny
+        assert any(0 < x.abs().max() < smallest for x in theirs[:results]), "results are denormal"
+        assert_agree(ours, theirs, tolerance)
+
+
+@contextmanager
+def poisoned_memory() -> Iterator[list[torch.Tensor]]:
+    """Hand kernels fresh memory full of NaN, or of odd whole numbers; give a list of what was."""
+    taken = []
+
+    def poisoned(*shape, **options):
+        x = torch.empty(*shape, **options)
+        taken.append(x)
+        return x.fill_(torch.nan if x.is_floating_point() or x.is_complex() else 77)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("statewise.ops.") and hasattr(module, "empty"):
+                patch.setattr(module, "empty", poisoned)
+        yield taken
+
+
+def assert_writes_every_number(run):
+    """Assert that `run()`, a list of tensors, is the same where fresh memory comes as NaN."""
+    clean = run()
+    with poisoned_memory() as taken:
+        found = run()
+    assert any(x.numel() for x in taken), "the kernels took their memory elsewhere"
+    assert_equal(found, clean)
 
 
 def assert_fresh(form, arguments):
@@ -118,7 +287,7 @@ def assert_bit_equal_at_any_number_of_threads(run):
     finally:
         torch.set_num_threads(before)
     for other in runs[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(other, runs[0], strict=True))
+        assert_equal(other, runs[0])
 
 
 def assert_transforms_agree(form, reference, tensors, marks=()):
@@ -150,3 +319,24 @@ def assert_transforms_agree(form, reference, tensors, marks=()):
 
     for a, b in zip(through(form), through(reference), strict=True):
         assert error(a, b) < 1e-9
+
+
+def assert_registered_rightly(op, inputs, results):
+    """Assert what torch asks of a native op and of its derivative.
+
+    Args:
+        op: a NativeOp.
+        inputs: its arguments, by position.
+        results: how many of its outputs are results.
+    """
+    torch.library.opcheck(op.operator, tuple(inputs))
+    plain = tuple(x.detach() if isinstance(x, torch.Tensor) else x for x in inputs)
+    outputs = op.operator(*plain)
+    torch.library.opcheck(op.derivative, (*outputs, *outputs[:results], *plain))
+
+
+def assert_refused(kernel, good, bad):
+    """Assert that a kernel refuses each change of its arguments, by name, in words."""
+    for change, message in bad:
+        with pytest.raises(ValueError, match=message):
+            backends.run(kernel, *(good | change).values())

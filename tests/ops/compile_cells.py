@@ -1,38 +1,43 @@
-"""The cells under torch.compile, as a program for test_cells.py to run."""
+"""The cells under torch.compile or torch.export, as a program for test_cells.py to run."""
 
 import torch
 
 from statewise.ops import cells
 from statewise.ops.cells import reference
+from tests.ops.compiling import Program, main
+
+CELLS = (cells.LSTM, cells.GRU, cells.SLSTM, cells.MGU)
 
 
-def whole(form, cell):
-    def f(x, w, u, b, c, initial, reset, lengths):
-        weights = cells.Weights(w, u, b, c)
-        y, final = form(cell, x * 2, weights, initial=initial, reset=reset, lengths=lengths)
-        return y.sin(), *final
+def arguments(time):
+    g = torch.Generator().manual_seed(0)
+    given = [torch.randn(2, time, 3, generator=g)]
+    for cell in CELLS:
+        rows = 4 * cell.gates
+        shapes = [(rows, 3), (rows, 4), (rows,), (rows,)]
+        given += [torch.randn(shape, generator=g) / 2 for shape in shapes]
+        given += [torch.rand(2, 4, generator=g) for _ in range(cell.leaves)]
+    given = [x.requires_grad_() for x in given]
+    return *given, torch.rand(2, time, generator=g) < 0.3, torch.tensor([time, 2])
+
+
+def each(form):
+    def f(x, *rest):
+        *rest, reset, lengths = rest
+        made = []
+        for cell in CELLS:
+            weights, initial = rest[:4], tuple(rest[4 : 4 + cell.leaves])
+            rest = rest[4 + cell.leaves :]
+            y, final = form(
+                cell, x * 2, cells.Weights(*weights), initial=initial, reset=reset, lengths=lengths
+            )
+            made += [y.sin(), *final]
+        return tuple(made)
 
     return f
 
 
-def main():
-    g = torch.Generator().manual_seed(0)
-    for cell in (cells.LSTM, cells.GRU, cells.SLSTM, cells.MGU):
-        rows = 4 * cell.gates
-        shapes = [(2, 7, 3), (rows, 3), (rows, 4), (rows,), (rows,)]
-        given = [torch.randn(shape, generator=g).requires_grad_() for shape in shapes]
-        initial = tuple(torch.rand(2, 4, generator=g) for _ in range(cell.leaves))
-        marks = (torch.rand(2, 7, generator=g) < 0.3, torch.tensor([7, 2]))
-        found = []
-        compiled = torch.compile(whole(cells.recur, cell), fullgraph=True, backend="aot_eager")
-        for f in (compiled, whole(reference.recur, cell)):
-            y, *final = f(*given, initial, *marks)
-            loss = y.square().sum() + sum(leaf.sum() for leaf in final)
-            found.append([y, *final, *torch.autograd.grad(loss, given)])
-        torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
-        with torch.no_grad():
-            torch.testing.assert_close(list(compiled(*given, initial, *marks)), found[0][:-5])
-
+PROGRAM = Program(each(cells.recur), each(reference.recur), arguments)
 
 if __name__ == "__main__":
-    main()
+    main(PROGRAM)

@@ -2,9 +2,8 @@
 
 import torch
 
-from statewise import backends
 from statewise.ops.convolution import diagonal_convolution, long_convolution, short_convolution
-from tests.ops.compiling import main
+from tests.ops.compiling import Program, in_reference, main
 
 
 def arguments(time):
@@ -24,10 +23,7 @@ def all_three(x, weight, past, kernel, longer_past, decay, read, state, reset, l
     return u, v, w, past, longer_past, state
 
 
-def definition(*given):
-    with backends.use("reference"):
-        return all_three(*given)
-
+PROGRAM = Program(all_three, in_reference(all_three), arguments)
 
 if __name__ == "__main__":
-    main(all_three, definition, arguments)
+    main(PROGRAM)

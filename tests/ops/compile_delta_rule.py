@@ -1,11 +1,9 @@
 """The delta rules under torch.compile or torch.export, as a program for test_delta_rule.py."""
 
-import sys
-
 import torch
 
-from statewise import backends
 from statewise.ops.delta_rule import delta_product, delta_rule, low_rank_delta_rule
+from tests.ops.compiling import Program, in_reference, main
 
 
 def arguments(time):
@@ -18,7 +16,7 @@ def arguments(time):
     return *tensors, torch.rand(2, time, generator=g) < 0.3, torch.tensor([time, 2])
 
 
-def whole(query, key, value, read, write, beta, log_decay, initial, reset, lengths):
+def all_three(query, key, value, read, write, beta, log_decay, initial, reset, lengths):
     rest = {"initial": initial, "reset": reset, "lengths": lengths}
     y, S = delta_rule(query * 2, key, value, beta, log_decay=log_decay[..., 0], **rest)
     z, T = low_rank_delta_rule(y, key, value, read, write, log_decay=log_decay, **rest)
@@ -27,40 +25,7 @@ def whole(query, key, value, read, write, beta, log_decay, initial, reset, lengt
     return x.sin(), S, T, U
 
 
-def agree(left, right):
-    for a, b in zip(left, right, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
-
-
-def with_gradients(f, given):
-    results = f(*given)
-    return *results, *torch.autograd.grad(sum(y.square().sum() for y in results), given[:8])
-
-
-class Module(torch.nn.Module):
-    def forward(self, *given):
-        return whole(*given)
-
-
-def compiles(backend):
-    given = arguments(7)
-    with backends.use("reference"):
-        expected = with_gradients(whole, given)
-    compiled = torch.compile(whole, fullgraph=True, backend=backend)
-    agree(with_gradients(compiled, given), expected)
-    with torch.no_grad():
-        agree(compiled(*given), expected[:4])
-
-
-def exports():
-    given = tuple(x.detach() for x in arguments(7))
-    program = torch.export.export(Module(), given)
-    if backends.core is not None:
-        assert "statewise.delta_rule" in str(program.graph), "the export went around the op"
-    with backends.use("reference"):
-        agree(program.module()(*given), whole(*given))
-
+PROGRAM = Program(all_three, in_reference(all_three), arguments)
 
 if __name__ == "__main__":
-    how = sys.argv[1]
-    exports() if how == "export" else compiles(how)
+    main(PROGRAM)

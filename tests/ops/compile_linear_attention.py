@@ -3,7 +3,7 @@
 import torch
 
 from statewise.ops.linear_attention import linear_attention, reference
-from tests.ops.compiling import main
+from tests.ops.compiling import Program, main
 
 
 def arguments(time):
@@ -27,10 +27,12 @@ def whole(form):
     return f
 
 
+PROGRAM = Program(
+    whole(linear_attention),
+    whole(reference.linear_attention),
+    arguments,
+    lambda time: (*[{1: time}] * 4, None, None, {1: time}, None),
+)
+
 if __name__ == "__main__":
-    main(
-        whole(linear_attention),
-        whole(reference.linear_attention),
-        arguments,
-        lambda time: (*[{1: time}] * 4, None, None, {1: time}, None),
-    )
+    main(PROGRAM)

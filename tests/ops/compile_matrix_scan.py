@@ -3,7 +3,7 @@
 import torch
 
 from statewise.ops.matrix_scan import matrix_scan, reference
-from tests.ops.compiling import main
+from tests.ops.compiling import Program, main
 
 
 def arguments(time):
@@ -23,10 +23,12 @@ def whole(form):
     return f
 
 
+PROGRAM = Program(
+    whole(matrix_scan),
+    whole(reference.matrix_scan),
+    arguments,
+    lambda time: ({1: time}, {1: time}, None, {1: time}, None),
+)
+
 if __name__ == "__main__":
-    main(
-        whole(matrix_scan),
-        whole(reference.matrix_scan),
-        arguments,
-        lambda time: ({1: time}, {1: time}, None, {1: time}, None),
-    )
+    main(PROGRAM)

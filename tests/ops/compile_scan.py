@@ -3,7 +3,7 @@
 import torch
 
 from statewise.ops.scan import reference, scan
-from tests.ops.compiling import main
+from tests.ops.compiling import Program, main
 
 
 def arguments(time):
@@ -22,10 +22,12 @@ def whole(form):
     return f
 
 
+PROGRAM = Program(
+    whole(scan),
+    whole(reference.scan),
+    arguments,
+    lambda time: ({1: time}, {1: time}, None, {1: time}, None),
+)
+
 if __name__ == "__main__":
-    main(
-        whole(scan),
-        whole(reference.scan),
-        arguments,
-        lambda time: ({1: time}, {1: time}, None, {1: time}, None),
-    )
+    main(PROGRAM)

@@ -1,10 +1,9 @@
-"""The selective scan under torch.compile, as a program for test_selective_scan.py to run."""
-
-import sys
+"""The selective scan under torch.compile or torch.export, as a program for its tests to run."""
 
 import torch
 
 from statewise.ops.selective_scan import reference, selective_scan
+from tests.ops.compiling import Program, main
 
 
 def arguments(time):
@@ -12,12 +11,11 @@ def arguments(time):
     shapes = [(2, time, 6), (2, time, 6), (6, 3), (2, time, 1, 3), (2, time, 1, 3)]
     shapes += [(6,), (2, time, 6), (6,), (2, 6, 3)]
     tensors = [torch.randn(shape, generator=g).requires_grad_() for shape in shapes]
-    return tensors, (torch.rand(2, time, generator=g) < 0.3, torch.tensor([time, 2]))
+    return *tensors, torch.rand(2, time, generator=g) < 0.3, torch.tensor([time, 2])
 
 
 def whole(form):
-    def f(tensors, masks):
-        x, step_size, A, B, C, skip, gate, step_bias, initial = tensors
+    def f(x, step_size, A, B, C, skip, gate, step_bias, initial, reset, lengths):
         y, h = form(
             x,
             step_size,
@@ -28,28 +26,20 @@ def whole(form):
             gate=gate,
             step_bias=step_bias,
             initial=initial,
-            reset=masks[0],
-            lengths=masks[1],
+            reset=reset,
+            lengths=lengths,
         )
         return y.sin(), h
 
     return f
 
 
-def agree(left, right):
-    for a, b in zip(left, right, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+def of_time(time):
+    long, other = {1: time}, None
+    return long, long, other, long, long, other, long, other, other, long, other
 
 
-def with_gradients(f, tensors, masks):
-    y, h = f(tensors, masks)
-    return y, h, *torch.autograd.grad(y.square().sum() + h.sum(), tensors)
-
+PROGRAM = Program(whole(selective_scan), whole(reference.selective_scan), arguments, of_time)
 
 if __name__ == "__main__":
-    tensors, masks = arguments(7)
-    expected = with_gradients(whole(reference.selective_scan), tensors, masks)
-    compiled = torch.compile(whole(selective_scan), fullgraph=True, backend=sys.argv[1])
-    agree(with_gradients(compiled, tensors, masks), expected)
-    with torch.no_grad():
-        agree(compiled(tensors, masks), expected[:2])
+    main(PROGRAM)

@@ -4,7 +4,7 @@ import torch
 from torch.nn.functional import logsigmoid
 
 from statewise.ops.stabilized_attention import reference, stabilized_linear_attention
-from tests.ops.compiling import main
+from tests.ops.compiling import Program, main
 
 
 def arguments(time):
@@ -33,10 +33,12 @@ def whole(form):
     return f
 
 
+PROGRAM = Program(
+    whole(stabilized_linear_attention),
+    whole(reference.stabilized_linear_attention),
+    arguments,
+    lambda time: (*[{1: time}] * 5, None, None, None, {1: time}, None),
+)
+
 if __name__ == "__main__":
-    main(
-        whole(stabilized_linear_attention),
-        whole(reference.stabilized_linear_attention),
-        arguments,
-        lambda time: (*[{1: time}] * 5, None, None, None, {1: time}, None),
-    )
+    main(PROGRAM)

@@ -1,9 +1,6 @@
 """Every backend of the cells against their definition, and what the native kernels promise."""
 
 import inspect
-import pathlib
-import subprocess
-import sys
 from functools import partial
 
 import pytest
@@ -14,26 +11,31 @@ from statewise.ops import cells
 from statewise.ops.cells import native, reference
 from statewise.ops.cells.torch import KERNELS
 from tests.ops.agreement import (
+    BOTH,
     DTYPES,
     LEVELS,
     MASKS,
     TIMES,
-    TOLERANCE,
+    assert_a_reset_heals,
     assert_agree,
-    assert_as_exact_as_rounding,
+    assert_agrees_with_definition,
     assert_bit_equal_at_any_number_of_threads,
+    assert_denormals_agree,
     assert_fresh,
+    assert_gradients_of_one_result_agree,
+    assert_padding_may_hold_nan,
+    assert_refused,
+    assert_registered_rightly,
     assert_transforms_agree,
-    core,
+    assert_writes_every_number,
     error,
     flat,
     needs_core,
     with_gradients,
 )
-from tests.ops.agreement import beyond as padding
 from tests.ops.agreement import marks as random_marks
+from tests.ops.compiling import HOW, assert_compiles
 
-__all__ = ["core"]
 PLAIN = [cells.TANH, cells.RELU, cells.LSTM, cells.GRU]
 OTHERS = [cells.GRU_RESET_BEFORE, cells.MGU, cells.SLSTM, cells.INDRNN_TANH, cells.INDRNN_RELU]
 ODYSSEY = [cell for name, cell in cells.ODYSSEY.items() if name != "NP"]
@@ -43,6 +45,7 @@ MORE = [
     cells.lstm(gates_recur=True),
 ]
 CELLS = [pytest.param(cell, id=cell.name) for cell in PLAIN + OTHERS + ODYSSEY + MORE]
+EASY = [pytest.param(cell, id=cell.name) for cell in PLAIN]
 SOME = [pytest.param(cell, id=cell.name) for cell in (cells.LSTM, cells.GRU, *OTHERS[:3])]
 HEADED = [c for c in CELLS if c.values[0].operands == 1]
 
@@ -82,16 +85,14 @@ def run(backend, cell, *tensors, marks=None):
         )
 
 
+def results(form, tensors, marks, rounded=None):
+    """Return what a form (backend, cell) computes, and the gradients."""
+    return with_gradients(partial(run, *form, marks=marks), tensors, rounded)
+
+
 def agrees(backend, cell, **options):
-    dtype = options.get("dtype", torch.float64)
-    tensors, marks = example(cell, **options)
-    ours = with_gradients(partial(run, backend, cell, marks=marks), tensors)
-    definition = partial(run, "reference", cell, marks=marks)
-    if dtype != torch.bfloat16:
-        return assert_agree(ours, with_gradients(definition, tensors), TOLERANCE[dtype])
-    exact = with_gradients(definition, example(cell, **options | {"dtype": torch.float64})[0])
-    rounded = [x.detach().double().requires_grad_() for x in tensors]
-    assert_as_exact_as_rounding(ours, exact, with_gradients(definition, rounded, dtype))
+    form, definition = (backend, cell), ("reference", cell)
+    assert_agrees_with_definition(results, form, definition, example, cell=cell, **options)
 
 
 @needs_core
@@ -107,7 +108,7 @@ def test_native_agrees_with_the_definition(cell, masks, dtype):
 @pytest.mark.parametrize("time", TIMES)
 @pytest.mark.parametrize("cell", SOME)
 def test_native_agrees_at_every_length(cell, time, dtype):
-    agrees("native", cell, time=time, masks=MASKS[-1], dtype=dtype)
+    agrees("native", cell, time=time, masks=BOTH, dtype=dtype)
 
 
 @needs_core
@@ -115,7 +116,7 @@ def test_native_agrees_at_every_length(cell, time, dtype):
 @pytest.mark.parametrize(("hidden", "heads"), [(8, 4), (34, 2), (96, 3)])
 @pytest.mark.parametrize("cell", HEADED)
 def test_native_agrees_with_heads(cell, hidden, heads, dtype):
-    agrees("native", cell, time=4, hidden=hidden, heads=heads, masks=MASKS[-1], dtype=dtype)
+    agrees("native", cell, time=4, hidden=hidden, heads=heads, masks=BOTH, dtype=dtype)
 
 
 @needs_core
@@ -127,10 +128,16 @@ def test_native_agrees_at_every_size(cell, hidden, batch):
 
 
 @pytest.mark.parametrize("masks", MASKS, ids="+".join)
-@pytest.mark.parametrize("time", [1, 2, 3, 16])
-@pytest.mark.parametrize("cell", [pytest.param(cell, id=cell.name) for cell in PLAIN])
+@pytest.mark.parametrize("time", [1, 2, 3, 16, 63, 100])
+@pytest.mark.parametrize("cell", EASY)
 def test_torch_agrees_with_the_definition(cell, time, masks):
     agrees("torch", cell, time=time, masks=masks)
+
+
+@pytest.mark.parametrize("dtype", DTYPES[1:], ids=str)
+@pytest.mark.parametrize("cell", EASY)
+def test_torch_agrees_in_every_precision(cell, dtype):
+    agrees("torch", cell, time=16, masks=BOTH, dtype=dtype)
 
 
 @needs_core
@@ -139,44 +146,45 @@ def test_torch_agrees_with_the_definition(cell, time, masks):
 def test_every_level(core, level, cell):
     core.set_level(level)
     for dtype in (torch.float32, torch.float64):
-        agrees("native", cell, time=4, hidden=40, batch=4, masks=MASKS[-1], dtype=dtype)
+        agrees("native", cell, time=4, hidden=40, batch=4, masks=BOTH, dtype=dtype)
 
 
 @needs_core
 @pytest.mark.parametrize("cell", CELLS)
 def test_long_sequences_are_cut_into_stretches(cell, monkeypatch):
     monkeypatch.setattr(native, "ROWS", 12)
-    agrees("native", cell, time=19, masks=MASKS[-1])
+    agrees("native", cell, time=19, masks=BOTH)
     with torch.no_grad():  # then nothing is kept
-        tensors, marks = example(cell, time=19, masks=MASKS[-1])
+        tensors, marks = example(cell, time=19, masks=BOTH)
         made = [flat(run(name, cell, *tensors, marks=marks)) for name in ("native", "reference")]
     assert_agree(*made, 1e-12)
 
 
-@needs_core
-@pytest.mark.parametrize("cell", CELLS)
-def test_padding_may_hold_nan_and_a_reset_heals(cell):
-    tensors, marks = example(cell, masks=MASKS[-1])
-    clean = with_gradients(partial(run, "native", cell, marks=marks), tensors)
-    past = padding(marks["lengths"], 7)
-    x = torch.where(past[..., None], torch.nan, tensors[0]).detach().requires_grad_()
-    noisy = marks | {"reset": marks["reset"] | past}
-    poisoned = with_gradients(partial(run, "native", cell, marks=noisy), [x, *tensors[1:]])
-    assert all(torch.equal(a, b) for a, b in zip(poisoned, clean, strict=True))
-    first = {"reset": torch.zeros(3, 7, dtype=torch.bool).index_fill(1, torch.tensor(0), True)}
-    ill = [torch.full_like(leaf, torch.nan).requires_grad_() for leaf in tensors[-cell.leaves :]]
-    given = [*tensors[: -cell.leaves], *ill]
-    healed, well = (
-        with_gradients(partial(run, "native", cell, marks=first), x) for x in (given, tensors)
+IN_ALL = [
+    pytest.param((backend, cell), id=f"{backend}-{cell.name}", marks=needed)
+    for backend, cells_of, needed in (
+        ("native", [c.values[0] for c in CELLS], needs_core),
+        ("torch", PLAIN, ()),
     )
-    assert all(torch.equal(a, b) for a, b in zip(healed, well, strict=True))
+    for cell in cells_of
+]
+
+
+@pytest.mark.parametrize("form", IN_ALL)
+def test_padding_may_hold_nan_and_a_reset_heals(form):
+    backend, cell = form
+    tensors, marks = example(cell, masks=BOTH)
+    compute = partial(results, form)
+    assert_padding_may_hold_nan(compute, tensors, (0,), marks)
+    states = range(len(tensors) - cell.leaves, len(tensors))
+    assert_a_reset_heals(compute, tensors, states, marks["reset"])
     if cell.operands:
         # In the middle too, where the NaN came from an input; other rows never see it.
         x = tensors[0].detach().clone()
         x[0, 2] = torch.nan
         again = torch.zeros(3, 7, dtype=torch.bool)
         again[0, 4] = True
-        y, final = run("native", cell, x, *tensors[1:], marks={"reset": again})
+        y, final = run(backend, cell, x, *tensors[1:], marks={"reset": again})
         assert y[0, 2:4].isnan().all()
         assert y[0, 4:].isfinite().all()
         assert y[1:].isfinite().all()
@@ -202,7 +210,7 @@ def test_a_row_that_ended_in_nan_spoils_no_gradient():
 @needs_core
 @pytest.mark.parametrize("cell", SOME)
 def test_native_reads_strided_and_expanded_inputs(cell):
-    tensors, marks = example(cell, masks=MASKS[-1])
+    tensors, marks = example(cell, masks=BOTH)
     x = torch.randn(7, 6, 3, dtype=torch.float64)
     views = [
         x.transpose(0, 1)[::2],
@@ -227,20 +235,43 @@ def test_native_reads_strided_and_expanded_inputs(cell):
 @pytest.mark.parametrize("cell", CELLS)
 def test_gradients_of_one_result_alone(cell):
     """Also: the expanded gradient that a sum sends back."""
-    tensors, marks = example(cell, masks=MASKS[-1])
+    tensors, marks = example(cell, masks=BOTH)
     for place in range(1 + cell.leaves):
-        grads = []
-        for backend in ("native", "reference"):
-            made = flat(run(backend, cell, *tensors, marks=marks))
-            grads.append(torch.autograd.grad(made[place].sum(), tensors, materialize_grads=True))
-        assert all(error(a, b) < 1e-9 for a, b in zip(*grads, strict=True))
+        ours, definition = (
+            partial(run, backend, cell, marks=marks) for backend in ("native", "reference")
+        )
+        assert_gradients_of_one_result_agree(ours, definition, tensors, place)
+
+
+@needs_core
+@pytest.mark.parametrize("cell", CELLS)
+def test_writes_every_number(cell):
+    """Memory that came as NaN leaves without one."""
+    for time in (1, 9):
+        tensors, marks = example(cell, time, masks=BOTH)
+        assert_writes_every_number(lambda given=(tensors, marks): results(("native", cell), *given))
+    tensors = [x.detach() for x in tensors]
+    weights, state = cells.Weights(*tensors[1 : -cell.leaves]), tuple(tensors[-cell.leaves :])
+    x = tensors[0][:, 0].contiguous()
+    assert_writes_every_number(lambda: cells.recur_step(cell, x, weights, state))
+
+
+@pytest.mark.parametrize("form", IN_ALL)
+def test_denormals_agree(form):
+    """All but the weights: some leaf of every state is then denormal, and none is flushed."""
+    backend, cell = form
+    tensors, marks = example(cell, 9, masks=BOTH)
+    ours, definition = (partial(run, name, cell, marks=marks) for name in (backend, "reference"))
+    weights = (1, 2)
+    tiny = [place for place in range(len(tensors)) if place not in weights]
+    assert_denormals_agree(ours, definition, tensors, tiny)
 
 
 @needs_core
 @pytest.mark.parametrize("cell", CELLS)
 def test_nothing_is_shared_or_changed(cell):
     for time in (0, 1, 7):
-        tensors, marks = example(cell, time, masks=MASKS[-1])
+        tensors, marks = example(cell, time, masks=BOTH)
 
         def form(*everything, cell=cell):
             *given, reset, lengths = everything
@@ -252,7 +283,7 @@ def test_nothing_is_shared_or_changed(cell):
 @needs_core
 @pytest.mark.parametrize("cell", CELLS)
 def test_gradcheck(cell):
-    tensors, marks = example(cell, 3, dim=2, hidden=2, masks=MASKS[-1])
+    tensors, marks = example(cell, 3, dim=1, hidden=2, masks=BOTH)
     if cell in (cells.RELU, cells.INDRNN_RELU):
         tensors[0].data.abs_()  # away from the kink
     if cell is cells.SLSTM:
@@ -266,7 +297,7 @@ def test_gradcheck(cell):
 @pytest.mark.parametrize("cell", CELLS)
 def test_transforms_are_right_through_the_table(cell):
     """Through jvp and vmap a custom op would answer zero or fail; the table must see to it."""
-    tensors, marks = example(cell, 4, masks=MASKS[-1])
+    tensors, marks = example(cell, 4, masks=BOTH)
     rest = tensors[1 : -cell.leaves]
 
     def form(backend):
@@ -289,22 +320,20 @@ def test_transforms_are_right_through_the_table(cell):
 
 
 @needs_core
-@pytest.mark.parametrize("masks", [(), MASKS[-1]], ids="+".join)
+@pytest.mark.parametrize("masks", [(), BOTH], ids="+".join)
 @pytest.mark.parametrize("cell", SOME)
 def test_custom_ops_are_registered_rightly(cell, masks):
     (x, w, u, b, c, *initial), marks = example(cell, 4, masks=masks)
     state = torch.stack(initial).detach().requires_grad_()
     arguments = (x, w, u[None].detach().requires_grad_(), b, c, None, state)
     marked = (marks.get("reset"), marks.get("lengths"))
-    torch.library.opcheck(native._cells.operator, (*arguments, *marked, *cell.kernel))
+    inputs = (*arguments, *marked, *cell.kernel)
+    assert_registered_rightly(native._cells, inputs, len(native._cells(*inputs)))
 
 
-def test_compiles():
-    """In a process of its own: Dynamo refuses the hook that checks shapes in this one."""
-    root = pathlib.Path(__file__).parents[2]
-    command = [sys.executable, "-m", "tests.ops.compile_cells"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize("how", HOW)
+def test_compiles(how):
+    assert_compiles("cells", how)
 
 
 @needs_core
@@ -315,7 +344,7 @@ def test_bit_equal_at_any_number_of_threads(core, cell, batch, heads):
     """The kernels themselves: what torch's matrix products do with threads is theirs."""
     hidden, time = 128, 30
     tensors, marks = example(
-        cell, time, hidden=hidden, heads=heads, batch=batch, dtype=torch.float32, masks=MASKS[-1]
+        cell, time, hidden=hidden, heads=heads, batch=batch, dtype=torch.float32, masks=BOTH
     )
     x, w, u, b, c, *initial = (y.detach() for y in tensors)
     u = u if u.ndim == 3 else u[None]
@@ -450,7 +479,7 @@ def test_odyssey_variants_are_as_published():
             assert error(output[:, t], y) < 1e-12, name
 
 
-@pytest.mark.parametrize("cell", [pytest.param(cell, id=cell.name) for cell in PLAIN])
+@pytest.mark.parametrize("cell", EASY)
 def test_torch_has_right_second_derivatives_in_float32(cell):
     """There torch's LSTM is another kernel than in float64, with a backward pass of its own."""
     found = []
@@ -553,9 +582,7 @@ def test_kernels_refuse_what_they_cannot_address(core):
         ({"workspace": torch.empty(100, dtype=torch.uint8)}, "workspace .* at least"),
     ]
     forward = partial(core.cells_forward, *cells.LSTM.kernel, 0, True)
-    for change, message in bad:
-        with pytest.raises(ValueError, match=message):
-            backends.run(forward, *(good | change).values())
+    assert_refused(forward, good, bad)
     with pytest.raises(ValueError, match="no kind of cell 9"):
         backends.run(partial(core.cells_forward, 9, 0, 0, True), *good.values())
 

@@ -1,6 +1,7 @@
 """Every backend of the convolutions beside the definition, beside torch, and beside the scan."""
 
 import inspect
+from functools import partial
 
 import pytest
 import torch
@@ -22,29 +23,33 @@ from statewise.ops.convolution import (
 )
 from statewise.ops.scan import reference as scan_reference
 from tests.ops.agreement import (
+    BOTH,
     DTYPES,
     LEVELS,
     MASKS,
     TIMES,
     TOLERANCE,
+    assert_a_reset_heals,
     assert_agree,
-    assert_as_exact_as_rounding,
+    assert_agrees_with_definition,
     assert_bit_equal_at_any_number_of_threads,
+    assert_denormals_agree,
     assert_fresh,
+    assert_gradients_of_one_result_agree,
+    assert_padding_may_hold_nan,
+    assert_refused,
+    assert_registered_rightly,
     assert_transforms_agree,
-    beyond,
-    core,  # noqa: F401
+    assert_writes_every_number,
     error,
+    forms,
     marks,
     needs_core,
     with_gradients,
 )
 from tests.ops.compiling import HOW, assert_compiles
 
-BACKENDS = [
-    pytest.param("native", id="native", marks=needs_core),
-    pytest.param("torch", id="torch"),
-]
+BACKENDS = forms("native", "torch")
 TAPS = ("output", "final", "grad_x", "grad_weight", "grad_bias", "grad_initial")
 
 
@@ -76,18 +81,13 @@ def through(backend, masks, op=short_convolution):
     return form
 
 
-def assert_agrees_with_definition(backend, **options):
-    dtype = options.get("dtype", torch.float64)
-    tensors, masks = short(**options)
-    ours = with_gradients(through(backend, masks), tensors)
-    definition = through("reference", masks)
-    if dtype != torch.bfloat16:
-        return assert_agree(ours, with_gradients(definition, tensors), TOLERANCE[dtype], TAPS)
-    exact, _ = short(**options | {"dtype": torch.float64})
-    rounded = [x.detach().double().requires_grad_() for x in tensors]
-    assert_as_exact_as_rounding(
-        ours, with_gradients(definition, exact), with_gradients(definition, rounded, dtype)
-    )
+def results(backend, tensors, masks, rounded=None):
+    return with_gradients(through(backend, masks), tensors, rounded)
+
+
+assert_agrees = partial(
+    assert_agrees_with_definition, results, definition="reference", example=short
+)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -95,7 +95,7 @@ def assert_agrees_with_definition(backend, **options):
 @pytest.mark.parametrize("time", TIMES)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_agrees_at_every_length(backend, time, masks, dtype):
-    assert_agrees_with_definition(backend, time=time, masks=masks, dtype=dtype)
+    assert_agrees(backend, time=time, masks=masks, dtype=dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -105,13 +105,13 @@ def test_agrees_at_every_width(backend, width, dtype):
     for dim in (1, 19, 70):
         for masks in MASKS[::3]:
             options = {"width": width, "dim": dim, "masks": masks, "dtype": dtype}
-            assert_agrees_with_definition(backend, time=21, **options)
+            assert_agrees(backend, time=21, **options)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_agrees_without_rows_and_without_bias(backend):
     for batch, place in ((0, 5), (3, 2)):
-        tensors, masks = short(batch=batch, masks=MASKS[-1])
+        tensors, masks = short(batch=batch, masks=BOTH)
         if place == 2:
             tensors[place] = None
         found, expected = (
@@ -123,18 +123,18 @@ def test_agrees_without_rows_and_without_bias(backend):
 @needs_core
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("level", LEVELS)
-def test_every_level(core, level, dtype):  # noqa: F811
+def test_every_level(core, level, dtype):
     core.set_level(level)
     for width in (1, 4, 11):
-        options = {"width": width, "dim": 37, "masks": MASKS[-1], "dtype": dtype}
-        assert_agrees_with_definition("native", time=23, **options)
+        options = {"width": width, "dim": 37, "masks": BOTH, "dtype": dtype}
+        assert_agrees("native", time=23, **options)
 
 
 @needs_core
 @pytest.mark.parametrize("batch", [1, 4])
 def test_bit_equal_at_any_number_of_threads(batch):
     for width in (4, 11):
-        tensors, masks = short(70, width, 1001, MASKS[-1], torch.float32, batch)
+        tensors, masks = short(70, width, 1001, BOTH, torch.float32, batch)
         assert_bit_equal_at_any_number_of_threads(
             lambda tensors=tensors, masks=masks: with_gradients(through("native", masks), tensors)
         )
@@ -142,19 +142,29 @@ def test_bit_equal_at_any_number_of_threads(batch):
 
 @needs_core
 @pytest.mark.parametrize("dim", [5, 64, 1030])
-def test_writes_every_number(core, dim):  # noqa: F811
+def test_writes_every_number(dim):
     """Memory that came as NaN leaves without one."""
-    tensors, masks = short(time=9, dim=dim, masks=MASKS[-1])
-    x, weight, bias, initial = (x.detach() for x in tensors)
-    output, final = torch.full_like(x, torch.nan), torch.full_like(initial, torch.nan)
-    rest = (masks["reset"], masks["lengths"])
-    backends.run(core.convolution, x, weight, bias, initial, *rest, output, final)
-    expected = native.short_convolution(x, weight, bias, initial=initial, **masks)
-    assert torch.equal(output, expected[0])
-    assert torch.equal(final, expected[1])
-    grads = [torch.full_like(y, torch.nan) for y in (x, weight, bias, initial)]
-    backends.run(core.convolution_backward, x, weight, initial, *rest, output, final, *grads)
-    assert not any(y.isnan().any() for y in grads)
+    tensors, masks = short(time=9, dim=dim, masks=BOTH)
+    assert_writes_every_number(lambda: results("native", tensors, masks))
+    x, weight, bias, past = (x.detach() for x in tensors)
+    assert_writes_every_number(lambda: short_convolution_step(x[:, 0], weight, bias, past))
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["output", "final"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_gradients_of_one_result_alone(backend, which):
+    """Also: the expanded gradient that a sum sends back."""
+    tensors, masks = short(masks=BOTH)
+    ours, definition = (through(name, masks) for name in (backend, "reference"))
+    assert_gradients_of_one_result_agree(ours, definition, tensors, which)
+
+
+@pytest.mark.parametrize("width", [4, 11])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_denormals_agree(backend, width):
+    tensors, masks = short(20, width, masks=BOTH)
+    ours, definition = (through(name, masks) for name in (backend, "reference"))
+    assert_denormals_agree(ours, definition, tensors, (0, 2, 3))
 
 
 def families(time=7, masks=(), dtype=torch.float64, length=5):
@@ -216,7 +226,7 @@ def test_transforms_agree_with_the_definition(name, time, masks, monkeypatch):
 
 @pytest.mark.parametrize("name", FAMILIES[1:])
 def test_transforms_of_bfloat16_are_of_float32(name):
-    op, tensors, masks = families(40, MASKS[-1], torch.float32)[name]
+    op, tensors, masks = families(40, BOTH, torch.float32)[name]
     if tensors[0].is_complex():
         pytest.skip("there is no complex bfloat16")
     stored = tensors[0].detach().to(torch.bfloat16)
@@ -226,33 +236,44 @@ def test_transforms_of_bfloat16_are_of_float32(name):
     assert torch.equal(final, end)
 
 
+def run(backend, op):
+    return lambda tensors, masks: with_gradients(through(backend, masks, op), tensors)
+
+
+nearly = partial(assert_agree, tolerance=1e-14)
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.usefixtures("cuts")
 def test_padding_may_hold_nan(name):
-    op, tensors, masks = families(masks=MASKS[-1])[name]
-    clean = with_gradients(through(None, masks, op), tensors)
-    padding = beyond(masks["lengths"], 7)
-    x = torch.where(padding[..., None], torch.nan, tensors[0]).detach().requires_grad_()
-    masks["reset"] = masks["reset"] | padding
-    poisoned = with_gradients(through(None, masks, op), [x, *tensors[1:]])
-    assert_agree(poisoned, clean, 1e-14)
+    op, tensors, masks = families(masks=BOTH)[name]
+    assert_padding_may_hold_nan(run(None, op), tensors, (0,), masks, nearly)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.usefixtures("cuts")
 def test_reset_heals_a_nan_state(name):
+    reset_heals(None, name)
+
+
+def reset_heals(backend, name):
     op, tensors, _ = families()[name]
     masks = {"reset": torch.zeros(3, 7, dtype=torch.bool)}
-    masks["reset"][:, 0] = True
-    ill = [*tensors[:-1], torch.full_like(tensors[-1], torch.nan).requires_grad_()]
-    healed, fresh = (with_gradients(through(None, masks, op), x) for x in (ill, tensors))
-    assert_agree(healed, fresh, 1e-14)
+    state = (len(tensors) - 1,)
+    assert_a_reset_heals(run(backend, op), tensors, state, masks["reset"], nearly)
     masks["reset"][:, 4] = True
     x = tensors[0].detach().clone()
     x[:, 2] = torch.nan
-    output, final = through(None, masks, op)(x, *tensors[1:])
+    output, final = through(backend, masks, op)(x, *tensors[1:])
     assert output[:, 4:].isfinite().all()
     assert final.isfinite().all()
+
+
+def test_short_convolution_in_torch_is_safe_from_nan():
+    """Where the table takes the kernels, this form is what other devices compute by."""
+    op, tensors, masks = families(masks=BOTH)["short"]
+    assert_padding_may_hold_nan(run("torch", op), tensors, (0,), masks, nearly)
+    reset_heals("torch", "short")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -284,14 +305,15 @@ def test_nothing_is_shared_or_changed(name, time):
 @pytest.mark.usefixtures("cuts")
 def test_gradcheck(name, masks):
     op, tensors, masks = families(4, masks)[name]
-    form = through(None, masks, op)
-    assert torch.autograd.gradcheck(form, tensors, fast_mode=True)
-    assert torch.autograd.gradgradcheck(form, tensors, fast_mode=True)
+    for backend in (None, "torch") if name == "short" else (None,):
+        form = through(backend, masks, op)
+        assert torch.autograd.gradcheck(form, tensors, fast_mode=True)
+        assert torch.autograd.gradgradcheck(form, tensors, fast_mode=True)
 
 
 @pytest.mark.parametrize("name", ["short", "long", "real"])
 def test_transforms_of_torch_func_are_right_through_the_table(name):
-    op, tensors, masks = families(masks=MASKS[-1])[name]
+    op, tensors, masks = families(masks=BOTH)[name]
     parameters = tensors[1:-1]
 
     def form(backend):
@@ -312,15 +334,12 @@ def test_custom_ops_are_registered_rightly(masks):
     rest = (masks.get("reset"), masks.get("lengths"))
     for given in (bias, None):
         inputs = (x, weight, given, initial, *rest)
-        torch.library.opcheck(native._convolution.operator, inputs)
-    plain = (x.detach(), weight.detach(), None, initial.detach(), *rest)
-    results = native._convolution(*plain)
-    torch.library.opcheck(native._convolution.derivative, (*results, *results, *plain))
+        assert_registered_rightly(native._convolution, inputs, 2)
 
 
 @pytest.mark.parametrize("how", HOW)
 def test_compiles(how):
-    assert_compiles("compile_convolution", how)
+    assert_compiles("convolution", how)
 
 
 @pytest.mark.parametrize("backend", [row.backend for row in TABLE])
@@ -461,7 +480,7 @@ def test_arguments_that_do_not_fit_are_refused_in_words():
 
 
 @needs_core
-def test_kernels_refuse_what_they_cannot_address(core):  # noqa: F811
+def test_kernels_refuse_what_they_cannot_address(core):
     x, weight, past = torch.ones(2, 3, 4), torch.ones(4, 3), torch.ones(2, 2, 4)
     good = {"x": x, "weight": weight, "bias": torch.ones(4), "initial": past, "reset": None}
     good |= {"lengths": None, "output": x.clone(), "final": past.clone()}
@@ -475,9 +494,7 @@ def test_kernels_refuse_what_they_cannot_address(core):  # noqa: F811
         ({"final": past.mT.contiguous().mT}, "final .* contiguous"),
         ({"output": x[:1].expand(2, 3, 4)}, "output .* not expanded"),
     ]
-    for change, message in bad:
-        with pytest.raises(ValueError, match=message):
-            backends.run(core.convolution, *(good | change).values())
+    assert_refused(core.convolution, good, bad)
 
 
 def test_tables_name_every_form():

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from statewise.ops.custom import fresh, native_op
+from tests.ops.agreement import assert_checkpoints
 
 
 def _forward(inputs, outputs):
@@ -83,6 +84,16 @@ def test_gradients_of_gradients_with_respect_to_both_at_once():
 
     for ours, theirs in zip(both(product), both(_definition), strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_a_checkpoint_hands_out_each_saved_tensor_once(both):
+    x, y = example()
+
+    def f(x, y=None):
+        return product(x.sin(), y, 3.0, None)
+
+    assert_checkpoints(f, (x, y) if both else (x,))
 
 
 def test_nothing_is_kept_where_nothing_is_differentiated():

@@ -1,9 +1,6 @@
 """Every form of the delta rules against their definitions, and what the kernels promise besides."""
 
 import inspect
-import pathlib
-import subprocess
-import sys
 from functools import cache, partial
 
 import pytest
@@ -19,25 +16,34 @@ from statewise.ops.delta_rule import (
     native,
 )
 from tests.ops.agreement import (
+    BOTH,
     DTYPES,
     LEVELS,
     MASKS,
     TIMES,
     TOLERANCE,
+    assert_a_reset_heals,
     assert_agree,
     assert_as_exact_as_rounding,
     assert_bit_equal_at_any_number_of_threads,
+    assert_denormals_agree,
     assert_fresh,
+    assert_gradients_of_one_result_agree,
+    assert_padding_may_hold_nan,
+    assert_refused,
+    assert_registered_rightly,
     assert_transforms_agree,
-    beyond,
-    core,  # noqa: F401
+    assert_writes_every_number,
     error,
+    forms,
+    leaf,
     marks,
     needs_core,
     with_gradients,
 )
+from tests.ops.compiling import HOW, assert_compiles
 
-BACKENDS = [pytest.param("native", marks=needs_core), "torch"]
+BACKENDS = forms("native", "torch")
 OPS = {"delta": delta_rule, "product": delta_product, "low rank": low_rank_delta_rule}
 KINDS = [("delta", None), ("delta", "head"), ("delta", "key"), ("product", "head")]
 KINDS += [("product", "key"), ("low rank", "key"), ("low rank", None)]
@@ -143,7 +149,7 @@ def test_agrees_at_every_length(backend, decay, time, masks):
 @pytest.mark.parametrize("decay", [None, "head", "key"])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_agrees_in_every_dtype(backend, decay, time, dtype):
-    assert_agrees_with_reference("delta", backend, MASKS[-1], dtype, decay=decay, time=time)
+    assert_agrees_with_reference("delta", backend, BOTH, dtype, decay=decay, time=time)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -151,7 +157,7 @@ def test_agrees_in_every_dtype(backend, decay, time, dtype):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_other_ops_agree(backend, op, decay, dtype):
     for time in (0, 1, 37):
-        for masks in ((), ("reset", "lengths")):
+        for masks in ((), BOTH):
             assert_agrees_with_reference(op, backend, masks, dtype, decay=decay, time=time)
 
 
@@ -161,14 +167,14 @@ def test_other_ops_agree(backend, op, decay, dtype):
 def test_agrees_at_every_size(backend, key, value, dtype):
     for decay in ("head", "key"):
         assert_agrees_with_reference(
-            "delta", backend, MASKS[-1], dtype, decay=decay, key=key, value=value, time=18
+            "delta", backend, BOTH, dtype, decay=decay, key=key, value=value, time=18
         )
 
 
 @pytest.mark.parametrize(("op", "decay"), KINDS)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_agrees_without_rows(backend, op, decay):
-    assert_agrees_with_reference(op, backend, MASKS[-1], decay=decay, batch=0)
+    assert_agrees_with_reference(op, backend, BOTH, decay=decay, batch=0)
 
 
 @pytest.mark.parametrize(("op", "decay"), KINDS)
@@ -183,13 +189,11 @@ def test_strong_decays_alone(backend, op, decay):
 @needs_core
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("level", LEVELS)
-def test_every_level(core, level, dtype):  # noqa: F811
+def test_every_level(core, level, dtype):
     core.set_level(level)
     for op, decay in KINDS:
         for size in ({"key": 5, "value": 6}, {"key": 18, "value": 40}):
-            assert_agrees_with_reference(
-                op, "native", MASKS[-1], dtype, decay=decay, time=19, **size
-            )
+            assert_agrees_with_reference(op, "native", BOTH, dtype, decay=decay, time=19, **size)
 
 
 @needs_core
@@ -220,22 +224,26 @@ def test_bit_equal_at_any_number_of_threads(op, decay, batch):
 @pytest.mark.parametrize("given", [False, True])
 def test_writes_every_number(given):
     """Memory that came as NaN leaves without one."""
-    query, key, value, beta, log_decay, initial = (
-        x.detach() for x in example("delta", "key", time=70, edges=())
-    )
-    if given:
-        write, beta = key * beta[..., None], None
-    else:
-        write = None
+    query, key, value, beta, log_decay, initial = example("delta", "key", time=70, edges=())
+    write = leaf(key * beta[..., None]) if given else None
     named = marks(torch.Generator().manual_seed(2), 3, 70)
-    inputs = (query, key, write, value, beta, log_decay, initial, *named.values(), 0.7)
-    outputs = [x.fill_(torch.nan) for x in native._allocate(inputs, True)]
-    native._forward(inputs, outputs)
-    assert not outputs[0].isnan().any()
-    assert not outputs[1].isnan().any()
-    gradients = [None if x is None else torch.full_like(x, torch.nan) for x in inputs[:7]]
-    native._backward(inputs, outputs, outputs[:2], gradients)
-    assert not any(x.isnan().any() for x in gradients if x is not None)
+
+    def f(*tensors):
+        return native.OP(*tensors, *named.values(), 0.7)
+
+    inputs = (query, key, write, value, None if given else beta, log_decay, initial)
+    assert_writes_every_number(lambda: with_gradients(f, inputs))
+    query, key, value, beta, log_decay = (
+        x.detach()[:, 0] for x in (query, key, value, beta, log_decay)
+    )
+    initial = initial.detach()
+    assert_writes_every_number(
+        lambda: delta_rule_step(query, key, value, beta, initial, log_decay=log_decay)
+    )
+
+
+def run(op, backend):
+    return lambda tensors, masks: with_gradients(form(op, backend, **masks), tensors)
 
 
 @pytest.mark.parametrize(("op", "decay"), KINDS)
@@ -243,18 +251,8 @@ def test_writes_every_number(given):
 def test_padding_may_hold_nan(backend, op, decay):
     named = marks(torch.Generator().manual_seed(2), 3, 20)
     tensors = example(op, decay, time=20)
-    clean = with_gradients(form(op, backend, **named), tensors)
-    padding = beyond(named["lengths"], 20)
-    padded = [
-        x
-        if x is None or x is tensors[-1]
-        else torch.where(padding.view(3, 20, *[1] * (x.ndim - 2)), torch.nan, x).detach()
-        for x in tensors
-    ]
-    padded = [None if x is None else x.requires_grad_() for x in padded]
-    named["reset"] = named["reset"] | padding
-    poisoned = with_gradients(form(op, backend, **named), padded)
-    assert all(torch.equal(a, b) for a, b in zip(poisoned, clean, strict=True))
+    timed = range(len(tensors) - 1)
+    assert_padding_may_hold_nan(run(op, backend), tensors, timed, named)
 
 
 @pytest.mark.parametrize(("op", "decay"), KINDS)
@@ -262,11 +260,9 @@ def test_padding_may_hold_nan(backend, op, decay):
 def test_reset_heals_a_nan_state(backend, op, decay):
     tensors = example(op, decay, edges=())
     reset = torch.zeros(3, 7, dtype=torch.bool)
-    reset[:, 0] = True
-    ill = [*tensors[:-1], torch.full_like(tensors[-1], torch.nan).requires_grad_()]
+    state = (len(tensors) - 1,)
+    assert_a_reset_heals(run(op, backend), tensors, state, reset)
     f = form(op, backend, reset=reset)
-    healed, fresh = (with_gradients(f, x) for x in (ill, tensors))
-    assert all(torch.equal(a, b) for a, b in zip(healed, fresh, strict=True))
     # In the middle too, where the NaN came from an input; what came before it is untouched.
     value = tensors[2].detach().clone()
     value[:, 2] = torch.nan
@@ -325,14 +321,18 @@ def test_gradients_of_one_result_alone(backend, op, decay, which):
     """Also: the expanded gradient that a sum sends back."""
     tensors = example(op, decay)
     named = marks(torch.Generator().manual_seed(2), 3, 7)
-    wanted = [x for x in tensors if x is not None]
-    grads = [
-        torch.autograd.grad(
-            form(op, name, **named)(*tensors)[which].sum(), wanted, materialize_grads=True
-        )
-        for name in (backend, "reference")
-    ]
-    assert_agree(*grads, 1e-9)
+    ours, definition = (form(op, name, **named) for name in (backend, "reference"))
+    assert_gradients_of_one_result_agree(ours, definition, tensors, which)
+
+
+@pytest.mark.parametrize(("op", "decay"), KINDS)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_denormals_agree(backend, op, decay):
+    """Values and the state of before: all is linear in these."""
+    tensors = example(op, decay, time=20)
+    named = marks(torch.Generator().manual_seed(2), 3, 20)
+    ours, definition = (form(op, name, **named) for name in (backend, "reference"))
+    assert_denormals_agree(ours, definition, tensors, (2, len(tensors) - 1))
 
 
 @pytest.mark.parametrize(("op", "decay"), KINDS)
@@ -371,26 +371,19 @@ def test_transforms_are_right_through_the_table(op, decay):
 
 
 @needs_core
-@pytest.mark.parametrize("masks", [(), ("reset", "lengths")], ids="+".join)
+@pytest.mark.parametrize("masks", [(), BOTH], ids="+".join)
 @pytest.mark.parametrize("decay", ["head", "key"])
 def test_custom_ops_are_registered_rightly(decay, masks):
     query, key, value, beta, log_decay, initial = example("delta", decay)
     named = marks(torch.Generator().manual_seed(2), 3, 7, masks)
     reset, lengths = named.get("reset"), named.get("lengths")
     inputs = (query, key, None, value, beta, log_decay, initial, reset, lengths, 0.7)
-    torch.library.opcheck(native.OP.operator, inputs)
-    still = [x.detach() if isinstance(x, torch.Tensor) else x for x in inputs]
-    outputs = native.OP.operator(*still)
-    torch.library.opcheck(native.OP.derivative, (*outputs, *outputs[:2], *still))
+    assert_registered_rightly(native.OP, inputs, 2)
 
 
-@pytest.mark.parametrize("how", ["aot_eager", "export"])
+@pytest.mark.parametrize("how", HOW)
 def test_compiles(how):
-    """In a process of its own: Dynamo refuses the hook that checks shapes in this one."""
-    root = pathlib.Path(__file__).parents[2]
-    command = [sys.executable, "-m", "tests.ops.compile_delta_rule", how]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert_compiles("delta_rule", how)
 
 
 @pytest.mark.parametrize("decay", [None, "head", "key"])
@@ -566,13 +559,12 @@ def test_errors_name_the_argument_and_its_shape(op, good, change, message):
         ({"lengths": torch.ones(3, dtype=torch.int32)}, "lengths .* int64"),
     ],
 )
-def test_kernels_refuse_what_they_cannot_address(core, change, message):  # noqa: F811
+def test_kernels_refuse_what_they_cannot_address(core, change, message):
     good = {"query": ONES["query"], "key": ONES["key"], "write": None, "value": ONES["value"]}
     good |= {"beta": ONES["beta"], "log_decay": None, "initial": torch.ones(3, 2, 5, 6)}
     good |= {"reset": None, "lengths": None, "output": torch.ones(3, 7, 2, 6)}
     good |= {"final": torch.ones(3, 2, 5, 6), "states": None}
-    with pytest.raises(ValueError, match=message):
-        backends.run(partial(core.delta_rule, True, 1.0), *(good | change).values())
+    assert_refused(partial(core.delta_rule, True, 1.0), good, [(change, message)])
 
 
 def test_table_names_every_form():

@@ -20,16 +20,23 @@ from statewise.ops.linear_attention import (
 from statewise.ops.linear_attention.torch import linear_attention as chunkwise
 from tests.ops import agreement
 from tests.ops.agreement import (
+    BOTH,
     DTYPES,
     LEVELS,
     MASKS,
     TIMES,
-    TOLERANCE,
+    assert_a_reset_heals,
     assert_agree,
-    assert_as_exact_as_rounding,
+    assert_agrees_with_definition,
     assert_bit_equal_at_any_number_of_threads,
+    assert_denormals_agree,
+    assert_equal,
     assert_fresh,
+    assert_gradients_of_one_result_agree,
+    assert_padding_may_hold_nan,
+    assert_registered_rightly,
     assert_transforms_agree,
+    assert_writes_every_number,
     beyond,
     error,
     marks,
@@ -38,11 +45,7 @@ from tests.ops.agreement import (
 )
 from tests.ops.compiling import HOW, assert_compiles
 
-core = agreement.core  # a fixture
-FORMS = [
-    pytest.param(native.linear_attention, id="native", marks=needs_core),
-    pytest.param(chunkwise, id="torch"),
-]
+FORMS = agreement.forms(native.linear_attention, chunkwise)
 DECAYS = ["none", "head", "key", "value"]
 KINDS = [(decay, bonus) for decay in DECAYS for bonus in (False, True)]
 each_kind = pytest.mark.parametrize(
@@ -109,24 +112,16 @@ def results(form, tensors, masks, rounded=None):
     return with_gradients(positional(form, scale=0.7, **masks), tensors, rounded)
 
 
-@functools.cache
-def defined(dtype, rounded=None, **options):
-    """Return the results of the definition in float64, of inputs rounded to a dtype."""
-    tensors, masks = example(dtype=dtype, **options)
-    wide = [None if x is None else x.detach().double().requires_grad_() for x in tensors]
-    return results(reference.linear_attention, wide, masks, rounded)
+def assert_agrees_with_reference(form, **options):
+    assert_agrees_with_definition(
+        finite_results, form, reference.linear_attention, example, wide=True, **options
+    )
 
 
-def assert_agrees_with_reference(form, dtype=torch.float64, **options):
-    tensors, masks = example(dtype=dtype, **options)
-    ours = results(form, tensors, masks)
-    assert all(x.isfinite().all() for x in ours)
-    if dtype == torch.bfloat16:
-        exact = defined(torch.float64, **options)
-        return assert_as_exact_as_rounding(ours, exact, defined(dtype, dtype, **options))
-    # Of float32 too in float64: in float32 the definition errs as much as we do.
-    expected = [x.to(y.dtype) for x, y in zip(defined(dtype, **options), ours, strict=True)]
-    assert_agree(ours, expected, TOLERANCE[dtype])
+def finite_results(*arguments):
+    found = results(*arguments)
+    assert all(x.isfinite().all() for x in found)
+    return found
 
 
 @pytest.mark.parametrize("masks", MASKS, ids="+".join)
@@ -142,18 +137,14 @@ def test_agrees_at_every_length(form, decay, bonus, time, masks):
 @each_kind
 @pytest.mark.parametrize("form", FORMS)
 def test_agrees_in_every_precision(form, decay, bonus, time, dtype):
-    assert_agrees_with_reference(
-        form, decay=decay, bonus=bonus, time=time, masks=MASKS[-1], dtype=dtype
-    )
+    assert_agrees_with_reference(form, decay=decay, bonus=bonus, time=time, masks=BOTH, dtype=dtype)
 
 
 @pytest.mark.parametrize(("key", "value"), [(1, 1), (3, 33), (70, 64)])
 @each_kind
 @pytest.mark.parametrize("form", FORMS)
 def test_agrees_at_every_size(form, decay, bonus, key, value):
-    assert_agrees_with_reference(
-        form, decay=decay, bonus=bonus, key=key, value=value, masks=MASKS[-1]
-    )
+    assert_agrees_with_reference(form, decay=decay, bonus=bonus, key=key, value=value, masks=BOTH)
 
 
 @pytest.mark.parametrize("strength", [0.01, 30.0])
@@ -171,14 +162,14 @@ def test_agrees_where_heads_share_queries_and_keys(form):
     for decay, bonus in KINDS:
         for groups in (1, 2):
             assert_agrees_with_reference(
-                form, decay=decay, bonus=bonus, heads=4, groups=groups, masks=MASKS[-1]
+                form, decay=decay, bonus=bonus, heads=4, groups=groups, masks=BOTH
             )
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_agrees_without_rows(form):
     for decay, bonus in KINDS:
-        assert_agrees_with_reference(form, decay=decay, bonus=bonus, batch=0, masks=MASKS[-1])
+        assert_agrees_with_reference(form, decay=decay, bonus=bonus, batch=0, masks=BOTH)
 
 
 @needs_core
@@ -193,7 +184,7 @@ def test_every_level(core, level):
             time=9,
             key=33,
             value=20,
-            masks=MASKS[-1],
+            masks=BOTH,
             dtype=dtype,
         )
 
@@ -203,7 +194,7 @@ def test_every_level(core, level):
 @each_kind
 def test_bit_equal_at_any_number_of_threads(core, decay, bonus, batch):
     tensors, masks = example(
-        decay, bonus, 130, batch, key=40, value=100, masks=MASKS[-1], dtype=torch.float32, heads=1,
+        decay, bonus, 130, batch, key=40, value=100, masks=BOTH, dtype=torch.float32, heads=1,
         groups=1,
     )  # fmt: skip
     assert_bit_equal_at_any_number_of_threads(
@@ -213,35 +204,23 @@ def test_bit_equal_at_any_number_of_threads(core, decay, bonus, batch):
 
 @needs_core
 @each_kind
-def test_writes_every_number(core, decay, bonus, monkeypatch):
+def test_writes_every_number(decay, bonus):
     """Memory that came as NaN leaves without one."""
-    tensors, masks = example(decay, bonus, 9, masks=MASKS[-1])
-    clean = results(native.linear_attention, tensors, masks)
-
-    def poison(*shape, **options):
-        return torch.empty(*shape, **options).fill_(torch.nan)
-
-    monkeypatch.setattr("statewise.ops.custom.empty", poison)
-    poisoned = results(native.linear_attention, tensors, masks)
-    monkeypatch.undo()
-    assert all(torch.equal(a, b) for a, b in zip(poisoned, clean, strict=True))
+    tensors, masks = example(decay, bonus, 9, masks=BOTH)
+    assert_writes_every_number(lambda: results(native.linear_attention, tensors, masks))
+    query, key, value, log_decay, bonus, state = (
+        None if x is None else x.detach() for x in tensors
+    )
+    gate = None if log_decay is None else log_decay[:, 0]
+    now = query[:, 0], key[:, 0], value[:, 0], state
+    assert_writes_every_number(lambda: linear_attention_step(*now, log_decay=gate, bonus=bonus))
 
 
 @each_kind
 @pytest.mark.parametrize("form", FORMS)
 def test_padding_may_hold_nan(form, decay, bonus):
-    tensors, masks = example(decay, bonus, 70, masks=MASKS[-1])
-    clean = results(form, tensors, masks)
-    padding = beyond(masks["lengths"], 70)
-    masks["reset"] = masks["reset"] | padding
-
-    def padded(x):
-        return torch.where(padding.view(3, 70, *[1] * (x.ndim - 2)), torch.nan, x)
-
-    spoiled = [None if x is None else padded(x.detach()) for x in tensors[:4]]
-    spoiled = [None if x is None else x.requires_grad_() for x in spoiled]
-    poisoned = results(form, [*spoiled, *tensors[4:]], masks)
-    assert all(torch.equal(a, b) for a, b in zip(poisoned, clean, strict=True))
+    tensors, masks = example(decay, bonus, 70, masks=BOTH)
+    assert_padding_may_hold_nan(functools.partial(results, form), tensors, range(4), masks)
 
 
 @each_kind
@@ -249,10 +228,8 @@ def test_padding_may_hold_nan(form, decay, bonus):
 def test_reset_heals_a_nan_state(form, decay, bonus):
     tensors, _ = example(decay, bonus)
     reset = torch.zeros(3, 7, dtype=torch.bool)
-    reset[:, 0] = True
-    ill = [*tensors[:5], torch.full_like(tensors[5], torch.nan).requires_grad_()]
-    healed, fresh = (results(form, x, {"reset": reset}) for x in (ill, tensors))
-    assert all(torch.equal(a, b) for a, b in zip(healed, fresh, strict=True))
+    assert_a_reset_heals(functools.partial(results, form), tensors, (5,), reset)
+    ill = [*tensors[:5], torch.full_like(tensors[5], torch.nan)]
     # In the middle too, where the NaN came from the state or from an input.
     reset = torch.zeros(3, 7, dtype=torch.bool)
     reset[:, 4] = True
@@ -306,22 +283,24 @@ def test_reads_strided_and_expanded_inputs(form):
 def test_gradients_of_one_result_alone(form, which):
     """Also: the expanded gradient that a sum sends back."""
     for decay, bonus in KINDS:
-        tensors, masks = example(decay, bonus, masks=MASKS[-1])
-        given = [x for x in tensors if x is not None]
-        grads = [
-            torch.autograd.grad(
-                positional(f, **masks)(*tensors)[which].sum(), given, materialize_grads=True,
-                allow_unused=True,
-            )
-            for f in (form, reference.linear_attention)
-        ]  # fmt: skip
-        assert_agree(*grads, 1e-9)
+        tensors, masks = example(decay, bonus, masks=BOTH)
+        ours, definition = (positional(f, **masks) for f in (form, reference.linear_attention))
+        assert_gradients_of_one_result_agree(ours, definition, tensors, which)
+
+
+@each_kind
+@pytest.mark.parametrize("form", FORMS)
+def test_denormals_agree(form, decay, bonus):
+    """Values and the state of before: all is linear in these."""
+    tensors, masks = example(decay, bonus, 20, masks=BOTH)
+    ours, definition = (positional(f, **masks) for f in (form, reference.linear_attention))
+    assert_denormals_agree(ours, definition, tensors, (2, 5))
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_nothing_is_shared_or_changed(form):
     for (decay, bonus), time in itertools.product(KINDS, (0, 1, 7)):
-        tensors, masks = example(decay, bonus, time, masks=MASKS[-1])
+        tensors, masks = example(decay, bonus, time, masks=BOTH)
         with torch.no_grad():
             assert_fresh(
                 positional(form, **masks), [x if x is None else x.detach() for x in tensors]
@@ -331,7 +310,7 @@ def test_nothing_is_shared_or_changed(form):
 @each_kind
 @pytest.mark.parametrize("form", FORMS)
 def test_gradcheck(form, decay, bonus):
-    tensors, masks = example(decay, bonus, 3, heads=1, groups=1, key=2, value=2, masks=MASKS[-1])
+    tensors, masks = example(decay, bonus, 3, heads=1, groups=1, key=2, value=2, masks=BOTH)
     if decay != "none":  # finite differences take no step from minus infinity
         tensors[3] = tensors[3].detach().clamp(min=-3, max=-0.1).requires_grad_()
     given = [x for x in tensors if x is not None]
@@ -348,7 +327,7 @@ def test_gradcheck(form, decay, bonus):
 @pytest.mark.parametrize("decay", DECAYS)
 def test_transforms_are_right_through_the_table(decay):
     """Through jvp and vmap a custom op would answer zero or fail; the table must see to it."""
-    tensors, masks = example(decay, True, masks=MASKS[-1])
+    tensors, masks = example(decay, True, masks=BOTH)
     if decay != "none":
         tensors[3] = tensors[3].detach().clamp(min=-30)
     bonus = tensors[4].detach()
@@ -379,20 +358,17 @@ def test_transforms_are_right_through_the_table(decay):
 @needs_core
 @each_kind
 def test_custom_ops_are_registered_rightly(decay, bonus):
-    for names in (MASKS[0], MASKS[-1]):
+    for names in (MASKS[0], BOTH):
         tensors, masks = example(decay, bonus, 3, masks=names)
         if decay != "none":  # opcheck compares gradients that it makes of the smallest numbers
             tensors[3] = tensors[3].detach().clamp(min=-30).requires_grad_()
         inputs = (*tensors, masks.get("reset"), masks.get("lengths"), 0.7)
-        torch.library.opcheck(native._op.operator, inputs)
-        plain = [x.detach() if isinstance(x, torch.Tensor) else x for x in inputs]
-        outputs = native._op.operator(*plain)
-        torch.library.opcheck(native._op.derivative, (*outputs, *outputs[:2], *plain))
+        assert_registered_rightly(native._op, inputs, 2)
 
 
 @pytest.mark.parametrize("how", HOW)
 def test_compiles(how):
-    assert_compiles("compile_linear_attention", how)
+    assert_compiles("linear_attention", how)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -435,10 +411,7 @@ def test_initial_is_zero_where_absent():
     tensors[5] = None
     absent = positional(linear_attention)(*tensors)
     tensors[5] = torch.zeros(3, 2, 5, 4, dtype=torch.float64)
-    assert all(
-        torch.equal(a, b)
-        for a, b in zip(absent, positional(linear_attention)(*tensors), strict=True)
-    )
+    assert_equal(absent, positional(linear_attention)(*tensors))
 
 
 def plain_sums(query, key, value, log_decay, initial, reset, lengths, epsilon):
@@ -469,7 +442,7 @@ def plain_sums(query, key, value, log_decay, initial, reset, lengths, epsilon):
 def test_normalized_sums_agree_with_a_loop(form, decay, epsilon):
     if form == "native" and backends.core is None:
         pytest.skip("no core")
-    tensors, masks = example(decay, masks=MASKS[-1])
+    tensors, masks = example(decay, masks=BOTH)
     masks["reset"] &= ~beyond(masks["lengths"], 7)
     query, key, value, log_decay, _, initial = tensors
     norm = initial[..., 0].detach().abs().requires_grad_()

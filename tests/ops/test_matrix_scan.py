@@ -1,6 +1,7 @@
 """Every backend of the matrix scan against its definition, and what the kernels promise besides."""
 
 import inspect
+from functools import partial
 
 import pytest
 import torch
@@ -8,19 +9,25 @@ import torch
 from statewise import backends
 from statewise.ops import matrix_scan as package
 from statewise.ops.matrix_scan import by_halving, matrix_scan, matrix_scan_step, native, reference
+from tests.ops import agreement
 from tests.ops.agreement import (
+    BOTH,
     DTYPES,
     LEVELS,
     MASKS,
     TIMES,
-    TOLERANCE,
+    assert_a_reset_heals,
     assert_agree,
-    assert_as_exact_as_rounding,
+    assert_agrees_with_definition,
     assert_bit_equal_at_any_number_of_threads,
+    assert_denormals_agree,
     assert_fresh,
+    assert_gradients_of_one_result_agree,
+    assert_padding_may_hold_nan,
+    assert_refused,
+    assert_registered_rightly,
     assert_transforms_agree,
-    beyond,
-    core,  # noqa: F401
+    assert_writes_every_number,
     error,
     marks,
     needs_core,
@@ -28,10 +35,7 @@ from tests.ops.agreement import (
 )
 from tests.ops.compiling import HOW, assert_compiles
 
-FORMS = [
-    pytest.param(native.matrix_scan, id="native", marks=needs_core),
-    pytest.param(by_halving, id="torch"),
-]
+FORMS = agreement.forms(native.matrix_scan, by_halving)
 KINDS = {"each": (3, 7), "shared": (1, 1), "by row": (3, 1), "by time": (1, 7)}
 NAMES = ("output", "final", "grad_transition", "grad_drive", "grad_initial")
 
@@ -60,24 +64,23 @@ def example(time=7, blocks=3, n=2, kind="each", dtype=torch.float64, batch=3, ma
     return [x.requires_grad_() for x in tensors], named
 
 
+def positional(form, **masks):
+    """Return the form as a function of (transition, drive, initial), and maybe of masks behind."""
+
+    def f(transition, drive, initial, *rest):
+        named = dict(zip(BOTH, rest, strict=False))
+        return form(transition, drive, initial=initial, **named, **masks)
+
+    return f
+
+
 def results(form, tensors, masks, rounded=None):
-    return with_gradients(lambda a, b, h: form(a, b, initial=h, **masks), tensors, rounded)
+    return with_gradients(positional(form, **masks), tensors, rounded)
 
 
-def assert_agrees_with_definition(form, **options):
-    dtype = options.get("dtype", torch.float64)
-    tensors, masks = example(**options)
-    ours = results(form, tensors, masks)
-    if dtype != torch.bfloat16:
-        expected = results(reference.matrix_scan, tensors, masks)
-        return assert_agree(ours, expected, TOLERANCE[dtype], NAMES)
-    exact, _ = example(**options | {"dtype": torch.float64})
-    rounded = [x.detach().double().requires_grad_() for x in tensors]
-    assert_as_exact_as_rounding(
-        ours,
-        results(reference.matrix_scan, exact, masks),
-        results(reference.matrix_scan, rounded, masks, dtype),
-    )
+assert_agrees = partial(
+    assert_agrees_with_definition, results, definition=reference.matrix_scan, example=example
+)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -85,7 +88,7 @@ def assert_agrees_with_definition(form, **options):
 @pytest.mark.parametrize("time", TIMES)
 @pytest.mark.parametrize("form", FORMS)
 def test_agrees_at_every_length(form, time, masks, dtype):
-    assert_agrees_with_definition(form, time=time, masks=masks, dtype=dtype)
+    assert_agrees(form, time=time, masks=masks, dtype=dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -96,7 +99,7 @@ def test_agrees_for_every_size_and_way_to_share(form, kind, n, dtype):
     # The error of rounding is a figure of many numbers; of a few it may be small by luck.
     blocks = 11 if dtype == torch.bfloat16 else 3
     for masks in MASKS[::3]:
-        assert_agrees_with_definition(form, n=n, kind=kind, masks=masks, dtype=dtype, blocks=blocks)
+        assert_agrees(form, n=n, kind=kind, masks=masks, dtype=dtype, blocks=blocks)
 
 
 @pytest.mark.parametrize("kind", ["each", "shared"])
@@ -104,8 +107,8 @@ def test_agrees_for_every_size_and_way_to_share(form, kind, n, dtype):
 def test_agrees_for_many_blocks(n, blocks, kind):
     form = FORMS[backends.core is None].values[0]
     for dtype in DTYPES:
-        options = {"blocks": blocks, "kind": kind, "masks": MASKS[-1], "dtype": dtype}
-        assert_agrees_with_definition(form, n=n, time=5, **options)
+        options = {"blocks": blocks, "kind": kind, "masks": BOTH, "dtype": dtype}
+        assert_agrees(form, n=n, time=5, **options)
 
 
 @needs_core
@@ -113,33 +116,33 @@ def test_agrees_for_many_blocks(n, blocks, kind):
 def test_shared_transition_over_many_rows(n):
     """Rows go in groups, and the sums over time in chunks."""
     for batch in (4, 9):
-        options = {"kind": "shared", "masks": MASKS[-1], "dtype": torch.float32}
-        assert_agrees_with_definition(native.matrix_scan, n=n, batch=batch, time=70, **options)
+        options = {"kind": "shared", "masks": BOTH, "dtype": torch.float32}
+        assert_agrees(native.matrix_scan, n=n, batch=batch, time=70, **options)
 
 
 @pytest.mark.parametrize("kind", ["each", "shared"])
 @pytest.mark.parametrize("form", FORMS)
 def test_agrees_without_rows(form, kind):
-    tensors, masks = example(batch=0, kind=kind, masks=MASKS[-1])
+    tensors, masks = example(batch=0, kind=kind, masks=BOTH)
     assert_agree(results(form, tensors, masks), results(reference.matrix_scan, tensors, masks), 0)
 
 
 @needs_core
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("level", LEVELS)
-def test_every_level(core, level, dtype):  # noqa: F811
+def test_every_level(core, level, dtype):
     core.set_level(level)
     for n in (2, 3, 4, 8, 20):
         for kind in KINDS:
-            options = {"kind": kind, "masks": MASKS[-1], "dtype": dtype, "blocks": 11}
-            assert_agrees_with_definition(native.matrix_scan, n=n, time=5, **options)
+            options = {"kind": kind, "masks": BOTH, "dtype": dtype, "blocks": 11}
+            assert_agrees(native.matrix_scan, n=n, time=5, **options)
 
 
 @needs_core
 @pytest.mark.parametrize("kind", ["each", "shared"])
 @pytest.mark.parametrize(("n", "blocks"), [(2, 500), (3, 200), (4, 150), (8, 40), (30, 2)])
 def test_bit_equal_at_any_number_of_threads(n, blocks, kind):
-    options = {"kind": kind, "masks": MASKS[-1], "dtype": torch.float32}
+    options = {"kind": kind, "masks": BOTH, "dtype": torch.float32}
     tensors, masks = example(time=70, n=n, blocks=blocks, batch=9, **options)
     assert_bit_equal_at_any_number_of_threads(lambda: results(native.matrix_scan, tensors, masks))
 
@@ -147,35 +150,20 @@ def test_bit_equal_at_any_number_of_threads(n, blocks, kind):
 @needs_core
 @pytest.mark.parametrize("n", [2, 3, 4, 8, 11])
 @pytest.mark.parametrize("kind", ["each", "shared"])
-def test_writes_every_number(core, n, kind):  # noqa: F811
+def test_writes_every_number(n, kind):
     """Memory that came as NaN leaves without one."""
-    tensors, masks = example(time=9, n=n, kind=kind, masks=MASKS[-1], blocks=21)
-    transition, drive, initial = (x.detach() for x in tensors)
-    output, final = torch.full_like(drive, torch.nan), torch.full_like(initial, torch.nan)
-    rest = (masks["reset"], masks["lengths"])
-    backends.run(core.matrix_scan, transition, drive, initial, *rest, output, final)
-    expected = native.matrix_scan(transition, drive, initial=initial, **masks)
-    assert torch.equal(output, expected[0])
-    assert torch.equal(final, expected[1])
-    grads = [torch.full_like(x.contiguous(), torch.nan) for x in (transition, drive, initial)]
-    given = (transition, output, initial, *rest, output, final)
-    backends.run(core.matrix_scan_backward, *given, *grads)
-    assert not any(x.isnan().any() for x in grads)
+    tensors, masks = example(time=9, n=n, kind=kind, masks=BOTH, blocks=21)
+    assert_writes_every_number(lambda: results(native.matrix_scan, tensors, masks))
+    transition, drive, h = (x.detach() for x in tensors)
+    transition = transition[0, 0] if kind == "shared" else transition[:, 0]
+    assert_writes_every_number(lambda: [matrix_scan_step(transition, drive[:, 0], h)])
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])
 @pytest.mark.parametrize("form", FORMS)
 def test_padding_may_hold_nan(form, n):
-    tensors, masks = example(n=n, masks=MASKS[-1])
-    clean = results(form, tensors, masks)
-    padding = beyond(masks["lengths"], 7)
-    padded = [
-        torch.where(padding.view(3, 7, *[1] * (x.ndim - 2)), torch.nan, x).detach().requires_grad_()
-        for x in tensors[:2]
-    ]
-    masks["reset"] = masks["reset"] | padding
-    poisoned = results(form, [*padded, tensors[2]], masks)
-    assert all(torch.equal(a, b) for a, b in zip(poisoned, clean, strict=True))
+    tensors, masks = example(n=n, masks=BOTH)
+    assert_padding_may_hold_nan(partial(results, form), tensors, (0, 1), masks)
 
 
 @pytest.mark.parametrize("kind", ["each", "shared"])
@@ -184,10 +172,7 @@ def test_padding_may_hold_nan(form, n):
 def test_reset_heals_a_nan_state(form, n, kind):
     tensors, _ = example(n=n, kind=kind)
     reset = torch.zeros(3, 7, dtype=torch.bool)
-    reset[:, 0] = True
-    ill = [*tensors[:2], torch.full_like(tensors[2], torch.nan).requires_grad_()]
-    healed, fresh = (results(form, x, {"reset": reset}) for x in (ill, tensors))
-    assert all(torch.equal(a, b) for a, b in zip(healed, fresh, strict=True))
+    assert_a_reset_heals(partial(results, form), tensors, (2,), reset)
     # In the middle too, where the NaN came from an input.
     drive = tensors[1].detach().clone()
     drive[:, 2] = torch.nan
@@ -237,12 +222,9 @@ def test_reads_strided_and_expanded_inputs(form, n):
 @pytest.mark.parametrize("form", FORMS)
 def test_nothing_is_shared_or_changed(form):
     for time in (0, 1, 7):
-        tensors, masks = example(time=time, masks=MASKS[-1])
+        tensors, masks = example(time=time, masks=BOTH)
         arguments = [x.detach() for x in tensors] + list(masks.values())
-        assert_fresh(
-            lambda a, b, h, reset, lengths: form(a, b, initial=h, reset=reset, lengths=lengths),
-            arguments,
-        )
+        assert_fresh(positional(form), arguments)
 
 
 @pytest.mark.parametrize("masks", MASKS[::3], ids="+".join)
@@ -250,10 +232,7 @@ def test_nothing_is_shared_or_changed(form):
 @pytest.mark.parametrize("form", FORMS)
 def test_gradcheck(form, kind, masks):
     tensors, masks = example(time=7 if kind == "by time" else 3, blocks=2, kind=kind, masks=masks)
-
-    def f(transition, drive, initial):
-        return form(transition, drive, initial=initial, **masks)
-
+    f = positional(form, **masks)
     assert torch.autograd.gradcheck(f, tensors, fast_mode=True)
     assert torch.autograd.gradgradcheck(f, tensors, fast_mode=True)
 
@@ -262,23 +241,24 @@ def test_gradcheck(form, kind, masks):
 @pytest.mark.parametrize("form", FORMS)
 def test_gradients_of_one_result_alone(form, which):
     """Also: the expanded gradient that a sum sends back."""
-    tensors, masks = example(masks=MASKS[-1])
-    grads = [
-        torch.autograd.grad(f(*tensors[:2], initial=tensors[2], **masks)[which].sum(), tensors)
-        for f in (form, reference.matrix_scan)
-    ]
-    assert_agree(*grads, 1e-9)
+    tensors, masks = example(masks=BOTH)
+    ours, definition = (positional(f, **masks) for f in (form, reference.matrix_scan))
+    assert_gradients_of_one_result_agree(ours, definition, tensors, which)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 8, 11])
+@pytest.mark.parametrize("kind", ["each", "shared"])
+@pytest.mark.parametrize("form", FORMS)
+def test_denormals_agree(form, kind, n):
+    tensors, masks = example(n=n, kind=kind, masks=BOTH)
+    ours, definition = (positional(f, **masks) for f in (form, reference.matrix_scan))
+    assert_denormals_agree(ours, definition, tensors, (1, 2))
 
 
 def test_transforms_are_right_through_the_table():
-    tensors, masks = example(masks=MASKS[-1])
-
-    def through(form):
-        return lambda a, b, h, reset, lengths: form(a, b, initial=h, reset=reset, lengths=lengths)
-
-    assert_transforms_agree(
-        through(matrix_scan), through(reference.matrix_scan), tensors, list(masks.values())
-    )
+    tensors, masks = example(masks=BOTH)
+    through = (positional(f) for f in (matrix_scan, reference.matrix_scan))
+    assert_transforms_agree(*through, tensors, list(masks.values()))
 
 
 @needs_core
@@ -286,14 +266,12 @@ def test_transforms_are_right_through_the_table():
 @pytest.mark.parametrize("kind", ["each", "shared"])
 def test_custom_ops_are_registered_rightly(kind, masks):
     tensors, masks = example(kind=kind, masks=masks)
-    torch.library.opcheck(
-        native._scan.operator, (*tensors, masks.get("reset"), masks.get("lengths"))
-    )
+    assert_registered_rightly(native._scan, (*tensors, masks.get("reset"), masks.get("lengths")), 2)
 
 
 @pytest.mark.parametrize("how", HOW)
 def test_compiles(how):
-    assert_compiles("compile_matrix_scan", how)
+    assert_compiles("matrix_scan", how)
 
 
 def test_equals_torch_linear_algebra():
@@ -384,7 +362,7 @@ def test_step_errors_name_the_shapes():
 
 
 @needs_core
-def test_kernels_refuse_what_they_cannot_address(core):  # noqa: F811
+def test_kernels_refuse_what_they_cannot_address(core):
     a, x, h = torch.ones(2, 3, 4, 5, 5), torch.ones(2, 3, 4, 5), torch.ones(2, 4, 5)
     good = {"transition": a, "drive": x, "initial": h, "reset": None, "lengths": None}
     good |= {"output": x.clone(), "final": h.clone()}
@@ -401,9 +379,7 @@ def test_kernels_refuse_what_they_cannot_address(core):  # noqa: F811
         ({"reset": torch.ones(2, 3)}, "reset .* boolean"),
         ({"lengths": torch.ones(2, dtype=torch.int32)}, "lengths .* int64"),
     ]
-    for change, message in bad:
-        with pytest.raises(ValueError, match=message):
-            backends.run(core.matrix_scan, *(good | change).values())
+    assert_refused(core.matrix_scan, good, bad)
     given = (a[:1], x, h, None, None, x, h, a[:1].clone(), x.clone(), h.clone())
     with pytest.raises(ValueError, match="every row or of one time"):
         backends.run(core.matrix_scan_backward, *given)

@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from statewise import backends
-from tests.ops.agreement import needs_core
+from tests.ops.agreement import assert_checkpoints, needs_core
+from tests.ops.compiling import OPS, program, run_module
 
 
 @pytest.mark.skipif(
@@ -27,6 +28,25 @@ def test_one_libgomp_in_the_process():
         pytest.skip("only Linux lists what is loaded")
     loaded = {line.split()[-1] for line in maps.read_text().splitlines() if "libgomp" in line}
     assert len(loaded) == 1, loaded
+
+
+@needs_core
+def test_the_environment_forces_a_level():
+    """In a process of its own, for all ops at once: the core is loaded once in each."""
+    assert run_module("forced_level", STATEWISE_LEVEL="portable").split() == list(OPS)
+
+
+@needs_core
+def test_the_environment_may_not_name_an_unknown_level():
+    with pytest.raises(AssertionError, match="no level of instructions avx3; there are portable"):
+        run_module("forced_level", STATEWISE_LEVEL="avx3")
+
+
+@needs_core
+@pytest.mark.parametrize("op", OPS)
+def test_a_checkpoint_gives_the_same_gradients(op):
+    ours, _, arguments, _ = program(op)
+    assert_checkpoints(ours, arguments(7))
 
 
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="no cmake on the path to build them with")

@@ -3,9 +3,6 @@
 import inspect
 import itertools
 import math
-import pathlib
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -16,6 +13,7 @@ from statewise.ops.semiring import native, reference
 from statewise.ops.semiring import torch as parallel
 from statewise.ops.semiring.logs import logaddexp, logsumexp
 from tests.ops.agreement import (
+    BOTH,
     DTYPES,
     LEVELS,
     MASKS,
@@ -24,18 +22,21 @@ from tests.ops.agreement import (
     assert_agree,
     assert_as_exact_as_rounding,
     assert_bit_equal_at_any_number_of_threads,
+    assert_denormals_agree,
+    assert_equal,
     assert_fresh,
+    assert_padding_may_hold_nan,
+    assert_registered_rightly,
     assert_transforms_agree,
-    beyond,
-    core,  # noqa: F401 (a fixture)
+    assert_writes_every_number,
     error,
     flat,
     marks,
     needs_core,
     with_gradients,
 )
+from tests.ops.compiling import HOW, assert_compiles
 
-BOTH = ("reset", "lengths")
 SCANS = ["log", "log matrix", "log matrices", "max matrix", "max matrices", "softmax"]
 DENSE = SCANS[1:5]
 
@@ -189,7 +190,7 @@ def test_agrees_without_rows(kind, module):
 @pytest.mark.parametrize("dtype", DTYPES[:2], ids=str)
 @pytest.mark.parametrize("kind", SCANS)
 @pytest.mark.parametrize("level", LEVELS)
-def test_every_level(core, level, kind, dtype):  # noqa: F811
+def test_every_level(core, level, kind, dtype):
     core.set_level(level)
     for size in (5, 33):
         compare(kind, native, BOTH, size=size, dtype=dtype)
@@ -216,13 +217,6 @@ OPS = {
     "max matrices": native._max_chain,
     "softmax": native._softmax_scan,
 }
-KERNELS = {
-    "log": (native._log_allocate, native._log_forward, native._log_backward),
-    "log matrix": (native._log_allocate, native._log_chain_forward, native._log_chain_backward),
-    "max matrix": (native._max_allocate, native._max_chain_forward, native._max_chain_backward),
-    "softmax": (native._softmax_allocate, native._softmax_forward, native._softmax_backward),
-}
-KERNELS |= {"log matrices": KERNELS["log matrix"], "max matrices": KERNELS["max matrix"]}
 
 
 @needs_core
@@ -230,40 +224,32 @@ KERNELS |= {"log matrices": KERNELS["log matrix"], "max matrices": KERNELS["max 
 @pytest.mark.parametrize("kind", SCANS)
 def test_writes_every_number(kind, size):
     """Memory that came as NaN leaves without one."""
-    allocate, forward, backward = KERNELS[kind]
-    tensors = [x.detach() for x in example(kind, time=9, size=size)]
-    inputs = (*tensors, *drawn(tensors[1], BOTH).values())
+    tensors = example(kind, time=9, size=size)
+    named = drawn(tensors[1], BOTH)
+    assert_writes_every_number(lambda: with_gradients(form(kind, native, named), tensors))
+    tensors = [x.detach() for x in tensors]
+    first, second = (x if x.ndim == 2 and kind in DENSE else x[:, 0] for x in tensors[:2])
+    assert_writes_every_number(lambda: flat(step(kind, first, second, tensors[2:])))
 
-    def poisoned(like):
-        return [x.fill_(torch.nan) if x.is_floating_point() else x.fill_(-7) for x in like]
 
-    outputs = poisoned(allocate(inputs, True))
-    forward(inputs, outputs)
-    assert not any(x.isnan().any() or (x == -7).all() for x in outputs)
-    grads = [torch.ones_like(x) for x in form(kind, reference)(*inputs)]
-    gradients = poisoned([torch.empty_like(x) for x in tensors])
-    backward(inputs, outputs, grads, gradients)
-    assert all(x.isfinite().all() for x in gradients)
+def step(kind, first, second, state):
+    """Return what the step of a scan returns, from the leaves of its state."""
+    if kind == "softmax":
+        return semiring.softmax_scan_step(first, second, semiring.SoftmaxState(*state))
+    name = "log_scan_step" if kind == "log" else f"{kind[:3]}_matrix_scan_step"
+    return getattr(semiring, name)(first, second, *state)
 
 
 @pytest.mark.parametrize(("kind", "module"), forms() + forms_of_reference())
 def test_padding_may_hold_nan(kind, module):
     tensors = example(kind)
     named = drawn(tensors[1], BOTH)
-    clean = with_gradients(form(kind, module, named), tensors)
-    past = beyond(named["lengths"], 7)
-    timed = [x.ndim > 2 and x.shape[:2] == past.shape and i < 2 for i, x in enumerate(tensors)]
-    padded = [
-        torch.where(past.view(*past.shape, *[1] * (x.ndim - 2)), torch.nan, x)
-        .detach()
-        .requires_grad_()
-        if of_time
-        else x
-        for x, of_time in zip(tensors, timed, strict=True)
-    ]
-    named["reset"] = named["reset"] | past
-    poisoned = with_gradients(form(kind, module, named), padded)
-    assert all(torch.equal(a, b) for a, b in zip(poisoned, clean, strict=True))
+    timed = [i for i, x in enumerate(tensors[:2]) if x.shape[:2] == named["reset"].shape]
+
+    def run(tensors, masks):
+        return with_gradients(form(kind, module, masks), tensors)
+
+    assert_padding_may_hold_nan(run, tensors, timed, named)
 
 
 @pytest.mark.parametrize(("kind", "module"), forms() + forms_of_reference())
@@ -279,7 +265,7 @@ def test_reset_heals_a_nan_state(kind, module):
     healed, fresh = (
         with_gradients(form(kind, module, {"reset": reset}), x) for x in (ill, tensors)
     )
-    assert all(torch.equal(a, b) for a, b in zip(healed, fresh, strict=True))
+    assert_equal(healed, fresh)
     # In the middle too, where the NaN came from an input.
     spoiled = tensors[1].detach().clone()
     spoiled[:, 2] = torch.nan
@@ -374,13 +360,23 @@ def test_custom_ops_are_registered_rightly(kind, masks):
     tensors = smooth(kind, time=3)
     named = drawn(tensors[1], masks)
     op, inputs = OPS[kind], (*tensors, named.get("reset"), named.get("lengths"))
-    torch.library.opcheck(op.operator, inputs)
-    if masks:
-        plain = [x.detach() for x in inputs]
-        outputs = op.operator(*plain)
-        results = len(op(*plain))
-        grads = outputs[:results]
-        torch.library.opcheck(op.derivative, (*outputs, *grads, *plain))
+    assert_registered_rightly(op, inputs, len(op(*inputs)))
+
+
+@pytest.mark.parametrize(("kind", "module"), forms(["max matrix", "max matrices", "softmax"]))
+def test_denormals_agree(kind, module):
+    """Scores of paths, or values and their sums; a sum of logarithms hides what is so small."""
+    tensors = smooth(kind)
+    named = drawn(tensors[1], BOTH)
+    tiny = (1, 4) if kind == "softmax" else (0, 1, 2)
+
+    def floating(module):
+        def f(*tensors):
+            return [y for y in form(kind, module, named)(*tensors) if y.is_floating_point()]
+
+        return f
+
+    assert_denormals_agree(floating(module), floating(reference), tensors, tiny)
 
 
 @pytest.mark.parametrize("kind", SCANS)
@@ -578,7 +574,7 @@ def test_errors_name_the_argument_and_its_shape(name, arguments, named, message)
 
 
 @needs_core
-def test_kernels_refuse_what_they_cannot_address(core):  # noqa: F811
+def test_kernels_refuse_what_they_cannot_address(core):
     x, h = torch.ones(2, 3, 4), torch.ones(2, 4)
     chain = (torch.ones(4, 4), x, h, None, None, x.clone(), h.clone())
     pointers = torch.ones(2, 3, 4, dtype=torch.int32)
@@ -601,9 +597,6 @@ def test_tables_name_every_form():
     assert [row.backend for row in semiring.MATRIX_TABLE] == ["native", "reference"]
 
 
-def test_compiles():
-    """In a process of its own: Dynamo refuses the hook that checks shapes in this one."""
-    root = pathlib.Path(__file__).parents[2]
-    command = [sys.executable, "-m", "tests.ops.compile_semiring"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize("how", HOW)
+def test_compiles(how):
+    assert_compiles("semiring", how)

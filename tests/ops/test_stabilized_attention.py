@@ -17,27 +17,34 @@ from statewise.ops.stabilized_attention import (
     stabilized_linear_attention_step,
 )
 from statewise.ops.stabilized_attention import torch as in_torch
+from tests.ops import agreement
 from tests.ops.agreement import (
+    BOTH,
     DTYPES,
     LEVELS,
     MASKS,
     TIMES,
     TOLERANCE,
+    assert_a_reset_heals,
     assert_agree,
-    assert_as_exact_as_rounding,
+    assert_agrees_with_definition,
     assert_bit_equal_at_any_number_of_threads,
+    assert_denormals_agree,
     assert_fresh,
+    assert_gradients_of_one_result_agree,
+    assert_padding_may_hold_nan,
+    assert_refused,
+    assert_registered_rightly,
     assert_transforms_agree,
-    beyond,
-    core,
+    assert_writes_every_number,
     error,
+    flat,
+    leaf,
     marks,
     needs_core,
     with_gradients,
 )
 from tests.ops.compiling import HOW, assert_compiles
-
-__all__ = ["core"]
 
 NAMES = ("query", "key", "value", "log_input", "log_forget", "C", "n", "m")
 RESULTS = ("output", "C", "n", "m", *(f"grad_{name}" for name in NAMES))
@@ -66,10 +73,7 @@ def form_of(backend, scale=0.5, eps=0.125):
 definition = form_of(reference.stabilized_linear_attention)
 through_table = form_of(stabilized_linear_attention)
 in_core = form_of(native.stabilized_linear_attention)
-FORMS = [
-    pytest.param(in_core, id="native", marks=needs_core),
-    pytest.param(form_of(in_torch.stabilized_linear_attention), id="torch"),
-]
+FORMS = agreement.forms(in_core, form_of(in_torch.stabilized_linear_attention))
 
 
 def example(
@@ -100,25 +104,9 @@ def results(form, tensors, masks, rounded=None):
     return with_gradients(lambda *x: form(*x, **masks), tensors, rounded)
 
 
-@functools.cache
-def expected(**options):
-    """Return what the definition answers; in bfloat16, what is exact and what rounding leaves."""
-    dtype = options.get("dtype", torch.float64)
-    tensors, masks = example(**options)
-    if dtype != torch.bfloat16:
-        return results(definition, tensors, masks)
-    exact, _ = example(**options | {"dtype": torch.float64})
-    rounded = [x.detach().double().requires_grad_() for x in tensors]
-    return results(definition, exact, masks), results(definition, rounded, masks, dtype)
-
-
-def assert_agrees_with_reference(form, **options):
-    dtype = options.get("dtype", torch.float64)
-    ours = results(form, *example(**options))
-    if dtype != torch.bfloat16:
-        assert_agree(ours, expected(**options), TOLERANCE[dtype], RESULTS)
-    else:
-        assert_as_exact_as_rounding(ours, *expected(**options))
+assert_agrees_with_reference = functools.partial(
+    assert_agrees_with_definition, results, definition=definition, example=example
+)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -134,15 +122,13 @@ def test_agrees_at_every_length(form, time, masks, dtype):
 @pytest.mark.parametrize("form", FORMS)
 def test_agrees_at_every_size(form, key, value, dtype):
     for time in (5, 70):
-        assert_agrees_with_reference(
-            form, time=time, key=key, value=value, masks=("reset", "lengths"), dtype=dtype
-        )
+        assert_agrees_with_reference(form, time=time, key=key, value=value, masks=BOTH, dtype=dtype)
 
 
 @pytest.mark.parametrize("time", [64, 65, 128])
 @pytest.mark.parametrize("form", FORMS)
 def test_agrees_at_the_borders_of_chunks(form, time):
-    assert_agrees_with_reference(form, time=time, masks=("reset", "lengths"))
+    assert_agrees_with_reference(form, time=time, masks=BOTH)
 
 
 @needs_core
@@ -164,7 +150,7 @@ def test_one_by_one_agrees(masks, dtype):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_agrees_without_rows(form):
-    tensors, masks = example(batch=0, masks=("reset", "lengths"))
+    tensors, masks = example(batch=0, masks=BOTH)
     assert_agree(results(form, tensors, masks), results(definition, tensors, masks), 0)
 
 
@@ -256,9 +242,9 @@ def test_every_level(core, level, dtype):
     core.set_level(level)
     for time, key, value in ((70, 17, 33), (3, 5, 40)):
         assert_agrees_with_reference(
-            in_core, time=time, key=key, value=value, masks=("reset", "lengths"), dtype=dtype
+            in_core, time=time, key=key, value=value, masks=BOTH, dtype=dtype
         )
-    tensors, masks = example(time=4, value=70, masks=("reset", "lengths"))
+    tensors, masks = example(time=4, value=70, masks=BOTH)
     with torch.no_grad():
         output, _ = in_core(*tensors, **masks)
     assert error(output, definition(*tensors, **masks)[0]) < 1e-9
@@ -268,9 +254,7 @@ def test_every_level(core, level, dtype):
 @pytest.mark.parametrize(("batch", "heads"), [(1, 1), (3, 2)])
 def test_bit_equal_at_any_number_of_threads(core, batch, heads):
     for time in (4, 130):
-        tensors, masks = example(
-            time, 40, 100, ("reset", "lengths"), torch.float32, batch=batch, heads=heads
-        )
+        tensors, masks = example(time, 40, 100, BOTH, torch.float32, batch=batch, heads=heads)
         assert_bit_equal_at_any_number_of_threads(lambda: results(in_core, tensors, masks))  # noqa: B023
 
         def alone():
@@ -285,7 +269,7 @@ def test_bit_equal_at_any_number_of_threads(core, batch, heads):
 @pytest.mark.parametrize(("time", "chunk"), [(3, 0), (70, 64), (70, 16)])
 def test_writes_every_number(core, time, chunk):
     """Memory that came as NaN leaves without one."""
-    tensors, masks = example(time, 5, 40, masks=("reset", "lengths"))
+    tensors, masks = example(time, 5, 40, masks=BOTH)
     tensors = [x.detach() for x in tensors]
     output, *state = (torch.full_like(tensors[i], torch.nan) for i in (2, 5, 6, 7))
     borders = None
@@ -312,31 +296,36 @@ def test_writes_every_number(core, time, chunk):
     assert not any(x.isnan().any() for x in grads)
 
 
+@needs_core
+def test_a_step_writes_every_number():
+    tensors, _ = example()
+    *inputs, C, n, m = (x.detach() for x in tensors)
+    q, k, v, log_input, log_forget = (x[:, 0] for x in inputs)
+    assert_writes_every_number(
+        lambda: flat(
+            stabilized_linear_attention_step(
+                q, k, v, (C, n, m), log_input=log_input, log_forget=log_forget
+            )
+        )
+    )
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_padding_may_hold_nan(form):
     for time in (7, 100):
-        tensors, masks = example(time, masks=("reset", "lengths"))
-        clean = results(form, tensors, masks)
-        padding = beyond(masks["lengths"], time)
-        padded = [
-            torch.where(padding[(..., *[None] * (x.ndim - 2))], torch.nan, x).detach()
-            for x in tensors[:5]
-        ]
-        masks["reset"] = masks["reset"] | padding
-        poisoned = [x.requires_grad_() for x in padded] + tensors[5:]
-        dirty = results(form, poisoned, masks)
-        assert all(torch.equal(a, b) for a, b in zip(dirty, clean, strict=True))
+        tensors, masks = example(time, masks=BOTH)
+        assert_padding_may_hold_nan(functools.partial(results, form), tensors, range(5), masks)
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_reset_heals_a_nan_state(form):
     tensors, _ = example()
     reset = torch.zeros(3, 7, dtype=torch.bool)
+    assert_a_reset_heals(functools.partial(results, form), tensors, (5, 6, 7), reset)
     reset[:, 0] = True
-    ill = [*tensors[:5], *(torch.full_like(x, torch.nan).requires_grad_() for x in tensors[5:])]
-    healed, fresh = (results(form, x, {"reset": reset}) for x in (ill, tensors))
-    assert all(torch.equal(a, b) for a, b in zip(healed, fresh, strict=True))
-    assert_agree(healed[:4], results(definition, ill, {"reset": reset})[:4], 1e-9)
+    ill = [*tensors[:5], *(leaf(torch.full_like(x, torch.nan)) for x in tensors[5:])]
+    healed, expected = (flat(f(*ill, reset=reset)) for f in (form, definition))
+    assert_agree(healed, expected, 1e-9)
 
 
 @pytest.mark.parametrize("place", [1, 2, 3, 4])
@@ -386,24 +375,27 @@ def test_reads_strided_and_expanded_inputs(form):
 @pytest.mark.parametrize("which", [0, 1, 2, 3])
 def test_gradients_of_one_result_alone(form, which):
     """Also: the expanded gradient that a sum sends back."""
-    tensors, masks = example(masks=("reset", "lengths"))
-    grads = []
-    for f in (form, definition):
-        output, state = f(*tensors, **masks)
-        total = (output, *state)[which].sum()
-        grads.append(torch.autograd.grad(total, tensors, materialize_grads=True))
-    for a, b in zip(*grads, strict=True):
-        assert error(a, b) < 1e-9
+    tensors, masks = example(masks=BOTH)
+    ours, theirs = (functools.partial(f, **masks) for f in (form, definition))
+    assert_gradients_of_one_result_agree(ours, theirs, tensors, which)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_denormals_agree(form):
+    """Values and the C of before: the output is linear in these."""
+    tensors, masks = example(20, masks=BOTH)
+    ours, theirs = (functools.partial(f, **masks) for f in (form, definition))
+    assert_denormals_agree(ours, theirs, tensors, (2, 5))
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_nothing_is_shared_or_changed(form):
     for time in (0, 1, 7, 100):
-        tensors, masks = example(time=time, masks=("reset", "lengths"))
+        tensors, masks = example(time=time, masks=BOTH)
         assert_fresh(form, [*(x.detach() for x in tensors), *masks.values()])
 
 
-@pytest.mark.parametrize("masks", [(), ("reset", "lengths")], ids="+".join)
+@pytest.mark.parametrize("masks", [(), BOTH], ids="+".join)
 @pytest.mark.parametrize("form", FORMS)
 def test_gradcheck(form, masks):
     tensors, masks = example(time=3, key=1, value=2, heads=1, batch=2, masks=masks)
@@ -417,27 +409,21 @@ def test_gradcheck(form, masks):
 
 
 def test_transforms_are_right_through_the_table():
-    tensors, masks = example(time=5, masks=("reset", "lengths"))
+    tensors, masks = example(time=5, masks=BOTH)
     assert_transforms_agree(through_table, definition, tensors, tuple(masks.values()))
 
 
 @needs_core
-@pytest.mark.parametrize("masks", [(), ("reset", "lengths")], ids="+".join)
+@pytest.mark.parametrize("masks", [(), BOTH], ids="+".join)
 def test_custom_ops_are_registered_rightly(masks):
     tensors, masks = example(masks=masks)
     inputs = (*tensors, masks.get("reset"), masks.get("lengths"), 0.5, 0.125)
-    torch.library.opcheck(native._stabilized_attention.operator, inputs)
-    if masks:
-        plain = tuple(x.detach() if isinstance(x, torch.Tensor) else x for x in inputs)
-        outputs = native._stabilized_attention.operator(*plain)
-        torch.library.opcheck(
-            native._stabilized_attention.derivative, (*outputs, *outputs[:4], *plain)
-        )
+    assert_registered_rightly(native._stabilized_attention, inputs, 4)
 
 
 @pytest.mark.parametrize("how", HOW)
 def test_compiles(how):
-    assert_compiles("compile_stabilized_attention", how)
+    assert_compiles("stabilized_attention", how)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -580,9 +566,7 @@ def test_kernels_refuse_what_they_cannot_address(core):
         core.stabilized_attention(*arrays, 0.5, 0.125, 64)
 
     backends.run(forward, *good.values())
-    for change, message in bad:
-        with pytest.raises(ValueError, match=message):
-            backends.run(forward, *(good | change).values())
+    assert_refused(forward, good, bad)
 
 
 def test_table_names_every_form():

@@ -1,7 +1,7 @@
 """The selective scan in C++: states live in registers, and between chunks of time in memory."""
 
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, sym_max
 
 from statewise import backends
 from statewise.ops.custom import core, fresh, fresh_like, native_op, rows
@@ -60,8 +60,9 @@ def _readable(inputs):
 def _allocate(inputs, keep):
     x, A, initial = inputs[0], inputs[2], inputs[8]
     (batch, time, dim), state = x.shape, A.shape[1]
-    borders = (max(time, 1) - 1) // CHUNK
-    kept = borders if keep else min(borders, 1)
+    borders = _borders(time)
+    # Two at least: an export takes a size of 0 or 1 for a constant, and with it the length.
+    kept = sym_max(borders, 2) if keep else min(borders, 1)
     return (
         fresh_like(x),
         fresh_like(initial),
@@ -69,8 +70,15 @@ def _allocate(inputs, keep):
     )
 
 
+def _borders(time):
+    return (max(time, 1) - 1) // CHUNK
+
+
 def _forward(inputs, outputs):
     backends.run(core().selective_scan, *_readable(inputs), *outputs)
+    borders = _borders(inputs[0].shape[1])
+    if outputs[2].shape[1] > borders:  # nothing reads these; an operator is to answer alike
+        outputs[2][:, borders:].zero_()
 
 
 def _backward(inputs, outputs, grads, gradients):
