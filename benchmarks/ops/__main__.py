@@ -13,7 +13,7 @@ import math
 import pkgutil
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
@@ -64,12 +64,46 @@ def table(figures: Iterable[Figure]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
+PAGE = """# How fast the ops are
+
+Made by `python -m benchmarks.ops --markdown`; run it on your machine. Both sides of a ratio are
+timed in turn, in one process that keeps its memory.
+
+{machine}
+
+*ours* and *theirs* are milliseconds, of a step microseconds, medians; *ratio* is how many times as
+fast ours is, *aim* what was set before it was measured. *rate* counts every tensor once, or the
+operations of the cheapest form; *of limit* is that rate over the one of `torch.add(a, b, out=h)` on
+as many bytes, or of a matrix product in torch. It exceeds 1 where our kernels multiply faster than
+that product, or write around the caches. *error* is relative to the definition in float64.
+
+## Where we lose
+
+{losses}
+"""
+
+
+def page(about: Mapping[str, object], figures: Sequence[Figure]) -> str:
+    """Return the documentation's page: the machine, what is missed, and a table for each op."""
+    machine = "\n".join(f"- {name}: {value}" for name, value in about.items())
+    losses = "\n".join(
+        f"- {x.op}, {x.what}, {x.shape}: {x.ratio:.2f} of {x.baseline}"
+        + ("" if x.wanted is None else f", where the aim is {x.wanted:.2f}")
+        for x in figures
+        if x.ratio < (1.0 if x.wanted is None else x.wanted)
+    )
+    parts = [PAGE.format(machine=machine, losses=losses or "Nowhere in these figures.")]
+    for op in dict.fromkeys(x.op for x in figures):
+        parts.append(f"## {op}\n\n{table(x for x in figures if x.op == op)}\n")
+    return "\n".join(parts)
+
+
 def main() -> None:
     """Print the figures as they are found, or all at once as JSON or Markdown."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ops", description=__doc__)
     parser.add_argument("ops", nargs="*", metavar="OP", help=f"some of: {', '.join(names())}")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--markdown", action="store_true", help="print the documentation's tables")
+    parser.add_argument("--markdown", action="store_true", help="print the documentation's page")
     parser.add_argument("--threads", type=int, help="threads of torch; its own choice if absent")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of timing, at least five")
     options = parser.parse_args()
@@ -84,22 +118,21 @@ def main() -> None:
         "add over 50 MB, GB/s": round(stream_rate(50_000_000) / 1e9, 1),
         "add over 400 MB, GB/s": round(stream_rate(400_000_000) / 1e9, 1),
     }
-    if not options.json:
-        print("\n".join(f"{name}: {value}  " for name, value in about.items()), flush=True)
+    later = options.json or options.markdown
+    if not later:
+        print("\n".join(f"{name}: {value}" for name, value in about.items()), flush=True)
     found: list[Figure] = []
     for name in options.ops or names():
-        here: list[Figure] = []
-        if not options.json:
-            print(f"\n## {name}\n", flush=True)
+        if not later:
+            print(f"\n{name}\n", flush=True)
         for figure in importlib.import_module(f"benchmarks.ops.{name}").figures(options.rounds):
-            here.append(figure)
-            if not options.json and not options.markdown:
-                print("  ".join(cell for cell in line(figure) if cell), flush=True)
-            else:
+            found.append(figure)
+            if later:
                 print(f"{name}: {figure.what}, {figure.shape}", file=sys.stderr, flush=True)
-        if options.markdown:
-            print(table(here), flush=True)
-        found += here
+            else:
+                print("  ".join(cell for cell in line(figure) if cell), flush=True)
+    if options.markdown:
+        print(page(about, found))
     if options.json:
         rows = [figure._asdict() for figure in found]
         for row in rows:

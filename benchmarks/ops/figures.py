@@ -166,7 +166,7 @@ def step(op: str, shape: str, call: Callable[[], object], size: float, times: in
 
     with torch.no_grad():
         taken = paired({"step": run}, rounds=9)["step"].median / times
-    allowed = 15e-6 + 1.5 * size / cached_rate()
+    allowed = 15e-6 + 1.5 * size / cached_rate(int(size))
     return Figure(
         op,
         "step",
@@ -248,17 +248,21 @@ def matrix_rate(dtype: torch.dtype = torch.float32) -> float:
 
 
 @cache
-def cached_rate() -> float:
-    """Return the bytes a second of `torch.add` on one thread within 768 kB, a core's own cache."""
+def cached_rate(size: int) -> float:
+    """Return the bytes a second of `torch.add` on one thread over so many bytes, 768 kB at least.
+
+    That many lie in a core's own cache; more, in the one beyond it.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    a, b, h = (torch.ones(65536) for _ in range(3))
+    numbers = max(65536, size // 12)
+    a, b, h = (torch.ones(numbers) for _ in range(3))
 
     def run() -> None:
         for _ in range(100):
             torch.add(a, b, out=h)
 
     try:
-        return 100 * 12 * 65536 / paired({"add": run})["add"].median
+        return 100 * 12 * numbers / paired({"add": run})["add"].median
     finally:
         torch.set_num_threads(before)
