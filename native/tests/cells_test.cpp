@@ -108,7 +108,7 @@ bool agrees(Stored stored, CellKind kind, int switches, int64_t batch, int64_t t
     for (int64_t i = 0; i < x->size; i++)
       if (!std::isfinite(static_cast<double>((*x)[i]))) return false;
   bool good = true;
-  const auto sums_are_of = [&](const Exact<W>& bias, const Exact<W>& each) {
+  const auto sums_are_of = [&](Exact<W>& bias, Exact<W>& each) {
     for (int64_t i = 0; i < bias.size; i++) {
       double sum = 0;
       for (int64_t t = 0; t < time; t++) sum += each[t * of_biases + i];
