@@ -117,7 +117,8 @@ void backward(int kind, int switches, int64_t offset, bool pack, const Array& re
               const Array& gates, const Array& rest, const Array& initial, const Array& output,
               const Array& grad_output, const Array& grad_state, const Array& grad_gates,
               const MaybeArray& grad_recurrent, const Array& operands, const MaybeArray& second,
-              const MaybeArray& grad_vectors, const Array& workspace, int threads) {
+              const MaybeArray& grad_vectors, const MaybeArray& grad_bias,
+              const MaybeArray& grad_recurrent_bias, const Array& workspace, int threads) {
   const Cells a = common(kind, switches, offset, pack, recurrent, vectors, reset, lengths, output,
                          workspace, threads);
   const CellShape cell = cell_shape(a.kind, switches);
@@ -140,7 +141,10 @@ void backward(int kind, int switches, int64_t offset, bool pack, const Array& re
       grad_recurrent ? of_gates("grad_recurrent", *grad_recurrent) : nullptr,
       whole("operands", operands, {a.time, a.batch, cell.operands * hidden}, a.stored),
       maybe_whole("second", second, {a.time, a.batch, hidden}, a.stored),
-      maybe_whole("grad_vectors", grad_vectors, {a.batch, cell.vectors, hidden}, a.stored)};
+      maybe_whole("grad_vectors", grad_vectors, {a.batch, cell.vectors, hidden}, a.stored),
+      maybe_whole("grad_bias", grad_bias, {a.batch, cell.gates * hidden}, a.stored),
+      maybe_whole("grad_recurrent_bias", grad_recurrent_bias, {a.batch, cell.gates * hidden},
+                  a.stored)};
   if ((!cell.additive && !arguments.grad_recurrent) ||
       (cell.first < cell.gates && !arguments.second) || (cell.vectors && !arguments.grad_vectors))
     throw nb::value_error("this cell needs grad_recurrent, second or grad_vectors");
@@ -237,7 +241,7 @@ void bind_cells(nb::module_& module) {
              "recurrent"_a, "vectors"_a.none(), "reset"_a.none(), "lengths"_a.none(), "gates"_a,
              "rest"_a, "initial"_a, "output"_a, "grad_output"_a, "grad_state"_a, "grad_gates"_a,
              "grad_recurrent"_a.none(), "operands"_a, "second"_a.none(), "grad_vectors"_a.none(),
-             "workspace"_a, "threads"_a,
+             "grad_bias"_a.none(), "grad_recurrent_bias"_a.none(), "workspace"_a, "threads"_a,
              "Run back over the stretch; grad_state goes from that of the last state to that of "
              "the first, grad_gates are the products' gradients.");
   module.def("cells_step", &step, "kind"_a, "switches"_a, "x"_a, "input"_a, "recurrent"_a,

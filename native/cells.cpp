@@ -93,8 +93,8 @@ template <class W, int R>
 inline Multiply<W> tile_of_columns(int64_t columns) {
   static constexpr Multiply<W> tiles[] = {
       tile_or_none<W, R, 1>(), tile_or_none<W, R, 2>(), tile_or_none<W, R, 3>(),
-      tile_or_none<W, R, 4>(), tile_or_none<W, R, 5>(), tile_or_none<W, R, 6>(),
-      tile_or_none<W, R, 7>(), tile_or_none<W, R, 8>()};
+      tile_or_none<W, R, 4>(), tile_or_none<W, R, 5>()};
+  static_assert(sizeof tiles / sizeof *tiles == max_tile_columns, "a tile for every width");
   return tiles[columns - 1];
 }
 
@@ -434,6 +434,13 @@ void backward(const Cell& cell, const CellsBackward& f, int part, int parts) {
                          int64_t there) {
       for (int g = begin; g < end; g++) put_some(to + (r * gates + g) * hidden + unit, x[g], there);
     };
+    const auto add = [&](void* bias, const V* x, int begin, int end, int64_t r, int64_t unit,
+                         int64_t there) {
+      for (int g = begin; bias && g < end; g++) {
+        W* to = static_cast<W*>(bias) + (r * gates + g) * hidden + unit;
+        put_some(to, fetch(to, there) + x[g], there);
+      }
+    };
     const auto leave = [&](const V* d_before, int64_t r, int64_t unit, int64_t there) {
       const bool fresh = resets(a.mask, r, t);
       for (int l = 0; l < leaves; l++)
@@ -464,6 +471,7 @@ void backward(const Cell& cell, const CellsBackward& f, int part, int parts) {
             const V read = cell.backward_second(x, before, d, dx, d_before);
             put_some(second_now + r * hidden + unit, read, there);
             put(dx_now, dx, 0, gates, r, unit, there);
+            add(f.grad_bias, dx, first, gates, r, unit, there);
             for (int l = 0; l < leaves; l++)
               put_some(grad_state.at(l, r, unit), d_before[l], there);
           } else {
@@ -480,7 +488,11 @@ void backward(const Cell& cell, const CellsBackward& f, int part, int parts) {
             }
             cell.backward(x, extra, before, after, v, d, dx, du, d_before, dv);
             put(dx_now, dx, 0, gates, r, unit, there);
-            if (!shape.additive) put(du_now, du, 0, gates, r, unit, there);
+            add(f.grad_bias, dx, 0, gates, r, unit, there);
+            if (!shape.additive) {
+              put(du_now, du, 0, gates, r, unit, there);
+              add(f.grad_recurrent_bias, du, 0, gates, r, unit, there);
+            }
             for (int i = 0; i < shape.vectors; i++) put_some(grad_vectors + i * hidden, dv[i], there);
             leave(d_before, r, unit, there);
           }
@@ -504,6 +516,7 @@ void backward(const Cell& cell, const CellsBackward& f, int part, int parts) {
             const V d_second = load(p.scratch + ((r - p.row) * count + b) * lanes);
             cell.backward_first(x, before, d_second, dx, d_before);
             put(dx_now, dx, 0, first, r, unit, there);
+            add(f.grad_bias, dx, 0, first, r, unit, there);
             leave(d_before, r, unit, there);
           }
       });

@@ -88,6 +88,8 @@ struct CellsBackward {
   void* operands;        // (time, batch, operands, hidden): what the recurrent matrix read
   void* second;          // (time, batch, hidden): what its second stage read
   void* grad_vectors;    // (batch, vectors, hidden), added to
+  void* grad_bias;       // (batch, gates, hidden), added to, or null: the sums of grad_gates
+  void* grad_recurrent_bias;  // the same of grad_recurrent
 };
 
 // Bytes; enough at every level and for fewer threads.

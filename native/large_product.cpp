@@ -100,16 +100,16 @@ void multiply(const LargeProduct& p, int part, int parts) {
       const W* a = static_cast<const W*>(p.a) + row * p.a_row + k * p.a_column;
       int64_t group_stride = block_rows * p.a_row, a_row = p.a_row, a_column = p.a_column;
       if (a_column != 1) {
-        // Rows that are columns in memory: by groups, the inner index outside.
-        for (int64_t i = 0; i < high; i += block_rows) {
-          const int64_t some = smaller(block_rows, high - i);
-          W* to = turned + i * large_product_depth;
-          for (int64_t d = 0; d < deep; d++) {
-            const W* from = a + i * a_row + d * a_column;
-            if (some == block_rows && a_row == 1) memcpy(to + d * block_rows, from, block_rows * sizeof(W));
-            else
-              for (int64_t r = 0; r < some; r++) to[d * block_rows + r] = from[r * a_row];
-          }
+        // Rows that are columns in memory: by groups, the inner index outside. Each line of memory
+        // is read once and whole: the next inner index is a page or so away.
+        for (int64_t d = 0; d < deep; d++) {
+          const W* from = a + d * a_column;
+          W* to = turned + d * block_rows;
+          int64_t i = 0;
+          for (; a_row == 1 && i + block_rows <= high; i += block_rows)
+            memcpy(to + i * large_product_depth, from + i, block_rows * sizeof(W));
+          for (; i < high; i++)
+            to[i / block_rows * block_rows * large_product_depth + i % block_rows] = from[i * a_row];
         }
         a = turned, group_stride = block_rows * large_product_depth, a_row = 1, a_column = block_rows;
       }

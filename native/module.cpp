@@ -7,6 +7,8 @@
 
 #if defined(__APPLE__)
 #include <sys/sysctl.h>
+#elif defined(__linux__)
+#include <sys/mman.h>
 #endif
 
 namespace statewise {
@@ -54,6 +56,18 @@ int64_t cache_of_a_core(int level) {
 }
 
 namespace {
+
+// Memory fresh from the system costs a fault for every page that is touched first: for 32 MB in
+// pages of 4 kB 15 ms have been measured under a virtual machine, in pages of 2 MB 1.5 ms.
+void use_large_pages(const Array& array) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  constexpr uintptr_t page = 2 << 20;
+  const uintptr_t at = reinterpret_cast<uintptr_t>(array.data());
+  const uintptr_t begin = (at + page - 1) & ~(page - 1), end = (at + array.nbytes()) & ~(page - 1);
+  // Refused where the system has no such pages; the memory is as good as before then.
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
+}
 
 std::string levels(bool (*which)(int)) {
   std::string text;
@@ -108,6 +122,8 @@ NB_MODULE(_native, module) {
   module.def(
       "set_cache", [](int64_t bytes) { cache = bytes; }, "bytes"_a,
       "Take the last-level cache to be this large; tensors beyond it are written around it.");
+  module.def("use_large_pages", &use_large_pages, "array"_a,
+             "Ask the system for large pages for fresh contiguous memory, where it has any.");
 #define BIND(op) bind_##op(module);
   STATEWISE_OPS(BIND)
 }

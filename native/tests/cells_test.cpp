@@ -91,21 +91,34 @@ bool agrees(Stored stored, CellKind kind, int switches, int64_t batch, int64_t t
            1 << 20, threads);
   Exact<W> grad_gates(sums), grad_recurrent(sums), operands(batch * time * cell.operands * hidden);
   Exact<W> second(batch * time * hidden), grad_vectors(batch * cell.vectors * hidden);
-  for (int64_t i = 0; i < grad_vectors.size; i++) grad_vectors[i] = 0;
+  const int64_t of_biases = batch * cell.gates * hidden;
+  Exact<W> grad_bias(of_biases), grad_recurrent_bias(cell.additive ? 0 : of_biases);
+  for (auto* x : {&grad_vectors, &grad_bias, &grad_recurrent_bias})
+    for (int64_t i = 0; i < x->size; i++) (*x)[i] = 0;
   std::memset(workspace.data.get(), 0, workspace.size);
   run_team(table_of_cells_backward,
            CellsBackward{a, gates.data.get(), rest.data.get(), initial.data.get(), rows(output),
                          rows(grad_output), grad_state.data.get(), grad_gates.data.get(),
                          cell.additive ? nullptr : grad_recurrent.data.get(), operands.data.get(),
                          cell.first < cell.gates ? second.data.get() : nullptr,
-                         grad_vectors.data.get()},
+                         grad_vectors.data.get(), grad_bias.data.get(),
+                         cell.additive ? nullptr : grad_recurrent_bias.data.get()},
            1 << 20, threads);
   for (auto* x : {&grad_gates, &grad_state, &grad_vectors, &operands, &rest})
     for (int64_t i = 0; i < x->size; i++)
       if (!std::isfinite(static_cast<double>((*x)[i]))) return false;
-  if (cell.first < cell.gates) return true;  // their values are compared from Python
-
   bool good = true;
+  const auto sums_are_of = [&](Exact<W>& bias, Exact<W>& each) {
+    for (int64_t i = 0; i < bias.size; i++) {
+      double sum = 0;
+      for (int64_t t = 0; t < time; t++) sum += each[t * of_biases + i];
+      good = good && std::fabs(bias[i] - sum) <= tolerance * (1 + std::fabs(sum));
+    }
+  };
+  sums_are_of(grad_bias, grad_gates);
+  sums_are_of(grad_recurrent_bias, grad_recurrent);
+  if (cell.first < cell.gates) return good;  // their values are compared from Python
+
   std::vector<double> states(initial.data.get(), initial.data.get() + initial.size);
   for (int64_t r = 0; r < batch; r++)
     for (int64_t t = 0; t < time; t++) {

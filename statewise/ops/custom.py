@@ -183,6 +183,16 @@ def fresh_like(x: Tensor) -> Tensor:
     return empty_like(x, memory_format=contiguous_format)
 
 
+def in_large_pages(*tensors: Tensor | None) -> None:
+    """Ask for large pages of memory for fresh tensors, before they are touched.
+
+    Only what is large is worth the call: a page is 2 MB, and the first two may lie across borders.
+    """
+    for x in tensors:
+        if x is not None and x.nbytes >= 1 << 22:
+            core().use_large_pages(backends.to_dlpack(x))
+
+
 def rows(x: Tensor) -> Tensor:
     """Return x with its last axis contiguous, which is all that most kernels ask for."""
     return x if x.stride(-1) == 1 else x.contiguous()

@@ -364,13 +364,14 @@ def test_bit_equal_at_any_number_of_threads(core, cell, batch, heads):
         grads = torch.ones_like(state)
         dx, du = (torch.full((*shape, cell.gates * hidden), torch.nan) for _ in range(2))
         read, second = (torch.full((*shape, hidden), torch.nan) for _ in range(2))
+        biases = torch.zeros(2, batch, cell.gates * hidden)  # added to
         backends.run(
             partial(core.cells_backward, *cell.kernel, 0, True),
             *(u, None, *marks.values(), gates, rest, torch.stack(initial), output, grad_output),
             *(grads, dx, None if additive else du, read, None if first == cell.gates else second),
-            *(None, work),
+            *(None, *biases, work),
         )
-        made = [output, state, grads, dx, read]
+        made = [output, state, grads, dx, read, biases]
         return made + ([] if additive else [du]) + ([] if first == cell.gates else [second])
 
     assert not any(y.isnan().any() for y in both())  # memory that came as NaN leaves without one

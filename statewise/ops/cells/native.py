@@ -10,12 +10,12 @@ from functools import partial
 from typing import Any
 
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, arange, empty, get_num_threads, ones, stack, uint8, where
+from torch import Tensor, arange, empty, get_num_threads, stack, uint8, where
 
 from statewise import backends
 from statewise.ops.cells import reference
 from statewise.ops.cells.reference import Cell, State, Weights
-from statewise.ops.custom import core, fresh, native_op
+from statewise.ops.custom import core, fresh, in_large_pages, native_op
 
 ROWS = 2048
 """Inputs of a stretch, through the batch: enough for fast products, few enough for the cache."""
@@ -166,6 +166,7 @@ def _forward(inputs, outputs):
     x, w, recurrent, bias, recurrent_bias, vectors, initial, reset, lengths, kind, switches = inputs
     output, final, gates, rest = outputs
     plan = _Plan(inputs)
+    in_large_pages(output, gates, rest)
     final.copy_(initial)
     if plan.time == 0 or plan.batch == 0:
         return
@@ -199,6 +200,7 @@ def _backward(inputs, outputs, grads, gradients):
     grad_output, grad_final = grads
     grad_x, grad_w, grad_u, grad_bias, grad_recurrent_bias, grad_vectors, grad_state = gradients
     plan = _Plan(inputs)
+    in_large_pages(grad_x, grad_w, grad_u)
     grad_state.copy_(grad_final)
     for gradient in (grad_w, grad_u, grad_bias, grad_recurrent_bias, grad_vectors):
         if gradient is not None:
@@ -213,9 +215,20 @@ def _backward(inputs, outputs, grads, gradients):
     du = None if plan.additive else fresh((*shape, plan.rows), x)
     two_stages = plan.first * plan.hidden < plan.rows
     second = fresh((*shape, plan.hidden), x) if two_stages else None
-    by_row = x.new_zeros(plan.batch, plan.vectors, plan.hidden) if plan.vectors else None
+    # Row by row of the batch, so that their sums do not depend on how threads divide the rows.
+    by_row = [
+        x.new_zeros(plan.batch, *size) if wanted else None
+        for wanted, *size in (
+            (plan.vectors > 0, plan.vectors, plan.hidden),
+            (
+                grad_bias is not None or (plan.additive and grad_recurrent_bias is not None),
+                plan.rows,
+            ),
+            (not plan.additive and grad_recurrent_bias is not None, plan.rows),
+        )
+    ]
     by_time, products = fresh((plan.stretch * plan.batch, plan.dim), x), _Products(x)
-    many = ones(plan.stretch * plan.batch, dtype=x.dtype)
+    in_large_pages(dx, read, du, second, by_time)
     for begin, end in reversed(plan.stretches()):
         size = end - begin
         before = initial
@@ -238,7 +251,7 @@ def _backward(inputs, outputs, grads, gradients):
             None if du is None else du[:size],
             read[:size],
             None if second is None else second[:size],
-            by_row,
+            *by_row,
             workspace,
         )
         left = dx[:size].view(-1, plan.rows)
@@ -248,19 +261,22 @@ def _backward(inputs, outputs, grads, gradients):
             .view(size, plan.batch, plan.dim)
             .transpose(0, 1)
         )
-        if grad_bias is not None:
-            grad_bias.addmv_(left.t(), many[: len(left)])
         if du is not None:
             left = du[:size].view(-1, plan.rows)
-        if grad_recurrent_bias is not None:
-            grad_recurrent_bias.addmv_(left.t(), many[: len(left)])
         if plan.operands:
             edge = plan.first * plan.hidden
             _add_products(grad_u, left[:, :edge], read[:size], 0, plan, products)
             if second is not None:
                 _add_products(grad_u, left[:, edge:], second[:size], plan.first, plan, products)
-    if by_row is not None:
-        grad_vectors.copy_(by_row.sum(0))
+    of_vectors, of_bias, of_recurrent_bias = (y if y is None else y.sum(0) for y in by_row)
+    for gradient, found in (
+        (grad_vectors, of_vectors),
+        (grad_bias, of_bias),
+        # Where both products are added, so are both biases.
+        (grad_recurrent_bias, of_bias if plan.additive else of_recurrent_bias),
+    ):
+        if gradient is not None:
+            gradient.copy_(found)
 
 
 class _Products:
