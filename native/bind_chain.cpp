@@ -1,4 +1,4 @@
-#include <vector>
+#include <memory>
 
 #include "arrays.h"
 #include "chain.h"
@@ -44,23 +44,24 @@ int32_t* pointers_of(const Array& array, const Chain& chain) {
   return static_cast<int32_t*>(array.data());
 }
 
-// Memory for as many threads as there may be, from a line of the cache on.
-class Memory {
- public:
-  Memory(const Chain& chain, int threads)
-      : bytes_(threads * chain_scratch(chain.states) * size(chain) + 64) {}
-  void* at() { return bytes_.data() + (64 - reinterpret_cast<uintptr_t>(bytes_.data()) % 64) % 64; }
-  static int64_t size(const Chain& chain) { return chain.stored == Stored::float64 ? 8 : 4; }
-
- private:
-  std::vector<char> bytes_;
-};
-
 int64_t work(const Chain& chain) {
   return chain.batch * chain.time * chain.states * chain.states;
 }
 
-int at_least_one(int threads) { return threads < 1 ? 1 : threads; }
+// Memory for every part, from a line of the cache on; not yet written, since zeros would be
+// written by one thread for all.
+class Memory {
+ public:
+  Memory(const Chain& chain, int64_t done, int threads)
+      : bytes_(new char[parts_for(done, threads) * chain_scratch(chain.states, chain.constant) *
+                            size(chain) +
+                        64]) {}
+  void* at() { return bytes_.get() + (64 - reinterpret_cast<uintptr_t>(bytes_.get()) % 64) % 64; }
+  static int64_t size(const Chain& chain) { return chain.stored == Stored::float64 ? 8 : 4; }
+
+ private:
+  std::unique_ptr<char[]> bytes_;
+};
 
 template <Sum sum>
 void forward(const Array& transition, const Array& score, const Array& initial,
@@ -69,7 +70,7 @@ void forward(const Array& transition, const Array& score, const Array& initial,
   const Chain chain = chain_of(sum, transition, score, initial, reset, lengths);
   const Shape shape{chain.stored, chain.batch, chain.time, chain.states};
   if (sum == Sum::maximum && !pointers) throw nb::value_error("a maximum needs pointers");
-  Memory memory(chain, at_least_one(threads));
+  Memory memory(chain, work(chain), threads);
   const ChainForward arguments{
       chain,
       mutable_strided("output", output, {chain.batch, chain.time, chain.states}, chain.stored),
@@ -92,17 +93,17 @@ void backward(const Array& transition, const Array& score, const Array& initial,
   const int64_t matrix[] = {chain.states, chain.states};
   const int64_t matrices[] = {chain.batch, chain.time, chain.states, chain.states};
   const int64_t teams = chain_teams(chain.batch);
-  std::vector<char> partial;
+  std::unique_ptr<char[]> partial;
   MutableStrided<4> to_transition{};
   if (chain.constant) {
     const auto one = mutable_strided("grad_transition", grad_transition, matrix, chain.stored);
     if (chain.states > 1 && one.stride[0] != chain.states)
       refuse("grad_transition", grad_transition, "contiguous");
-    partial.resize(teams * chain.states * chain.states * Memory::size(chain));
+    partial.reset(new char[teams * chain.states * chain.states * Memory::size(chain)]);
   } else {
     to_transition = mutable_strided("grad_transition", grad_transition, matrices, chain.stored);
   }
-  Memory memory(chain, at_least_one(threads));
+  Memory memory(chain, 3 * work(chain), threads);
   const ChainBackward arguments{
       chain,
       strided("output", output, sequence, chain.stored),
@@ -112,23 +113,67 @@ void backward(const Array& transition, const Array& score, const Array& initial,
       mutable_strided("grad_score", grad_score, sequence, chain.stored),
       state("grad_initial", grad_initial, shape),
       to_transition,
-      partial.data(),
+      partial.get(),
       memory.at()};
   nb::gil_scoped_release released;
   run(table_of_chain_backward, arguments, 3 * work(chain), threads);
   if (chain.constant) {
     const Shape sums{chain.stored, teams, 1, chain.states * chain.states};
-    run(table_of_sum_rows, SumRows{sums, partial.data(), grad_transition.data()},
+    run(table_of_sum_rows, SumRows{sums, partial.get(), grad_transition.data()},
         teams * chain.states * chain.states, threads);
   }
 }
 
+// One time, of contiguous arrays without that axis: (states, states) or (batch, states, states), and
+// (batch, states). For a single time a transition is not worth turning into factors.
 template <Sum sum>
-void bind(nb::module_& module, const char* name, const char* name_backward) {
+void step(const Array& transition, const Array& score, const Array& h, const Array& after,
+          const MaybeArray& pointers, int threads) {
+  if (h.ndim() != 2) refuse("h", h, "(batch, states)");
+  const int64_t batch = static_cast<int64_t>(h.shape(0)), states = static_cast<int64_t>(h.shape(1));
+  const Shape shape{stored_of("h", h), batch, 1, states};
+  if (shape.stored == Stored::bfloat16) refuse("h", h, "float32 or float64");
+  const bool each = transition.ndim() == 3;
+  if (each) strided("transition", transition, {batch, states, states}, shape.stored);
+  else strided("transition", transition, {states, states}, shape.stored);
+  const int64_t row = transition.stride(each ? 1 : 0);
+  const Chain chain{sum,
+                    shape.stored,
+                    batch,
+                    1,
+                    states,
+                    false,
+                    {transition.data(), {each ? transition.stride(0) : 0, 0, row}},
+                    {state("score", score, shape), {states, 0}},
+                    state("h", h, shape),
+                    {nullptr, 0, 0, nullptr}};
+  int32_t* chosen = nullptr;
+  if (sum == Sum::maximum) {
+    if (!pointers || pointers->ndim() != 2 || pointers->dtype() != nb::dtype<int32_t>() ||
+        pointers->shape(0) != h.shape(0) || pointers->shape(1) != h.shape(1) ||
+        (batch > 1 && pointers->stride(0) != states) || (states > 1 && pointers->stride(1) != 1))
+      throw nb::value_error("pointers should be a contiguous int32 (batch, states)");
+    chosen = static_cast<int32_t*>(pointers->data());
+  }
+  Memory memory(chain, work(chain), threads);
+  const ChainForward arguments{chain,
+                               {state("after", after, shape), {states, 0}},
+                               after.data(),
+                               chosen,
+                               memory.at()};
+  nb::gil_scoped_release released;
+  run(table_of_chain_forward, arguments, work(chain), threads);
+}
+
+template <Sum sum>
+void bind(nb::module_& module, const char* name, const char* name_step,
+          const char* name_backward) {
   using namespace nb::literals;
   module.def(name, &forward<sum>, "transition"_a, "score"_a, "initial"_a, "reset"_a.none(),
              "lengths"_a.none(), "output"_a, "final"_a, "pointers"_a.none(), "threads"_a,
              "Write h_t[j] = sum_i(h_{t-1}[i] + transition[i, j]) + score_t[j], and the last h.");
+  module.def(name_step, &step<sum>, "transition"_a, "score"_a, "h"_a, "after"_a,
+             "pointers"_a.none(), "threads"_a, "Write the next h to after.");
   module.def(name_backward, &backward<sum>, "transition"_a, "score"_a, "initial"_a,
              "reset"_a.none(), "lengths"_a.none(), "output"_a, "pointers"_a.none(),
              "grad_output"_a, "grad_final"_a, "grad_transition"_a, "grad_score"_a,
@@ -138,8 +183,8 @@ void bind(nb::module_& module, const char* name, const char* name_backward) {
 }  // namespace
 
 void bind_chain(nb::module_& module) {
-  bind<Sum::logsumexp>(module, "log_chain", "log_chain_backward");
-  bind<Sum::maximum>(module, "max_chain", "max_chain_backward");
+  bind<Sum::logsumexp>(module, "log_chain", "log_chain_step", "log_chain_backward");
+  bind<Sum::maximum>(module, "max_chain", "max_chain_step", "max_chain_backward");
 }
 
 }  // namespace statewise

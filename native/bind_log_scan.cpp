@@ -10,6 +10,9 @@ Shape wide_shape(const char* name, const Array& array) {
   return shape;
 }
 
+// A number takes three times as long as one of the plain scan, and eight times with its gradient.
+int64_t work(const Shape& shape) { return 3 * shape.batch * shape.time * shape.dim; }
+
 void forward(const Array& log_decay, const Array& log_drive, const Array& initial,
              const MaybeArray& reset, const MaybeArray& lengths, const Array& output,
              const Array& final, int threads) {
@@ -22,7 +25,7 @@ void forward(const Array& log_decay, const Array& log_drive, const Array& initia
                           mutable_sequence("output", output, log_drive),
                           state("final", final, shape)};
   nb::gil_scoped_release released;
-  run(table_of_log_scan, arguments, 8 * shape.batch * shape.time * shape.dim, threads);
+  run(table_of_log_scan, arguments, work(shape), threads);
 }
 
 void backward(const Array& log_decay, const Array& log_drive, const Array& output,
@@ -45,6 +48,24 @@ void backward(const Array& log_decay, const Array& log_drive, const Array& outpu
   run(table_of_log_scan_backward, arguments, 8 * shape.batch * shape.time * shape.dim, threads);
 }
 
+// One time, of contiguous arrays without that axis.
+void step(const Array& log_decay, const Array& log_drive, const Array& h, const Array& after,
+          int threads) {
+  if (h.ndim() != 2) refuse("h", h, "(batch, dim)");
+  const Shape shape{stored_of("h", h), static_cast<int64_t>(h.shape(0)), 1,
+                    static_cast<int64_t>(h.shape(1))};
+  if (shape.stored == Stored::bfloat16) refuse("h", h, "float32 or float64");
+  const LogScan arguments{shape,
+                          {state("log_decay", log_decay, shape), shape.dim, 0},
+                          {state("log_drive", log_drive, shape), shape.dim, 0},
+                          state("h", h, shape),
+                          {nullptr, 0, 0, nullptr},
+                          {state("after", after, shape), shape.dim, 0},
+                          after.data()};
+  nb::gil_scoped_release released;
+  run(table_of_log_scan, arguments, work(shape), threads);
+}
+
 }  // namespace
 
 void bind_log_scan(nb::module_& module) {
@@ -52,6 +73,8 @@ void bind_log_scan(nb::module_& module) {
   module.def("log_scan", &forward, "log_decay"_a, "log_drive"_a, "initial"_a, "reset"_a.none(),
              "lengths"_a.none(), "output"_a, "final"_a, "threads"_a,
              "Write h_t = log(exp(log_decay_t + h_{t-1}) + exp(log_drive_t)), and the last h.");
+  module.def("log_scan_step", &step, "log_decay"_a, "log_drive"_a, "h"_a, "after"_a, "threads"_a,
+             "Write the next h to after.");
   module.def("log_scan_backward", &backward, "log_decay"_a, "log_drive"_a, "output"_a, "initial"_a,
              "reset"_a.none(), "lengths"_a.none(), "grad_output"_a, "grad_final"_a,
              "grad_log_decay"_a, "grad_log_drive"_a, "grad_initial"_a, "threads"_a,

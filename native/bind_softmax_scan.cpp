@@ -1,3 +1,5 @@
+#include <vector>
+
 #include "arrays.h"
 #include "softmax_scan.h"
 
@@ -102,6 +104,37 @@ void backward(const Array& score, const Array& value, const Array& maximum, cons
       threads);
 }
 
+// One time, of contiguous arrays without that axis.
+void step(const Array& score, const Array& value, const Array& maximum, const Array& total,
+          const Array& weighted, const Array& output, const Array& last_maximum,
+          const Array& last_total, const Array& last_weighted, int threads) {
+  if (value.ndim() != 3) refuse("value", value, "(batch, heads, dim)");
+  const auto size = [&](int axis) { return static_cast<int64_t>(value.shape(axis)); };
+  const Sizes s{stored_of("value", value), size(0), 1, size(1), size(2)};
+  if (s.stored == Stored::bfloat16) refuse("value", value, "float32 or float64");
+  const int64_t heads = s.heads, numbers = s.heads * s.dim;
+  std::vector<char> coefficients(2 * s.batch * heads * (s.stored == Stored::float64 ? 8 : 4));
+  const SoftmaxScan arguments{s.stored,
+                              s.batch,
+                              1,
+                              heads,
+                              s.dim,
+                              {per_head("score", score, s), {heads, 0}},
+                              {per_channel("value", value, s), {numbers, 0, s.dim}},
+                              per_head("maximum", maximum, s),
+                              per_head("total", total, s),
+                              per_channel("weighted", weighted, s),
+                              {nullptr, 0, 0, nullptr},
+                              {per_channel("output", output, s), {numbers, 0, s.dim}},
+                              per_head("last_maximum", last_maximum, s),
+                              per_head("last_total", last_total, s),
+                              per_channel("last_weighted", last_weighted, s),
+                              coefficients.data(),
+                              coefficients.data() + coefficients.size() / 2};
+  nb::gil_scoped_release released;
+  run(table_of_softmax_scan, arguments, s.batch * heads * (s.dim + 16), threads);
+}
+
 }  // namespace
 
 void bind_softmax_scan(nb::module_& module) {
@@ -110,6 +143,9 @@ void bind_softmax_scan(nb::module_& module) {
              "reset"_a.none(), "lengths"_a.none(), "output"_a, "last_maximum"_a, "last_total"_a,
              "last_weighted"_a, "decay"_a, "weight"_a, "threads"_a,
              "Write the running means weighted by exp(score), the last state, and coefficients.");
+  module.def("softmax_scan_step", &step, "score"_a, "value"_a, "maximum"_a, "total"_a,
+             "weighted"_a, "output"_a, "last_maximum"_a, "last_total"_a, "last_weighted"_a,
+             "threads"_a, "Write the next mean and the next state.");
   module.def("softmax_scan_backward", &backward, "score"_a, "value"_a, "maximum"_a, "total"_a,
              "weighted"_a, "reset"_a.none(), "lengths"_a.none(), "output"_a, "last_maximum"_a,
              "last_total"_a, "last_weighted"_a, "decay"_a, "weight"_a, "grad_output"_a,

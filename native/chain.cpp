@@ -24,8 +24,8 @@ struct Scratch {
   }
 };
 template <class W>
-Scratch<W> scratch_of(void* memory, int64_t states, int part) {
-  return {static_cast<W*>(memory) + part * chain_scratch(states)};
+Scratch<W> scratch_of(void* memory, const Chain& chain, int part) {
+  return {static_cast<W*>(memory) + part * chain_scratch(chain.states, chain.constant)};
 }
 
 template <class W>
@@ -252,7 +252,7 @@ inline Team team_of(int64_t batch, int64_t team) {
 template <class W>
 void forward(const ChainForward& a, int part, int parts) {
   const Chain& chain = a.chain;
-  Scratch<W> scratch = scratch_of<W>(a.scratch, chain.states, part);
+  Scratch<W> scratch = scratch_of<W>(a.scratch, chain, part);
   Factors<W> factors{nullptr, nullptr};
   if (chain.sum == Sum::logsumexp && chain.constant) factors = factors_of<W>(chain, scratch);
   for (int64_t team = part; team < chain_teams(chain.batch); team += parts) {
@@ -445,7 +445,7 @@ template <class W>
 void backward(const ChainBackward& a, int part, int parts) {
   const Chain& chain = a.chain;
   const int64_t states = chain.states, padded = chain_padded(states);
-  Scratch<W> scratch = scratch_of<W>(a.scratch, states, part);
+  Scratch<W> scratch = scratch_of<W>(a.scratch, chain, part);
   Factors<W> factors{nullptr, nullptr};
   W *transposed = nullptr, *products = nullptr;
   if (chain.sum == Sum::logsumexp && chain.constant) {

@@ -54,9 +54,9 @@ constexpr int64_t chain_rows = 4, chain_times = 16;
 
 // Whole lines of the cache, for as many states in the widest type that fills it least.
 inline int64_t chain_padded(int64_t states) { return (states + 15) / 16 * 16; }
-inline int64_t chain_scratch(int64_t states) {
+inline int64_t chain_scratch(int64_t states, bool constant) {
   const int64_t padded = chain_padded(states);
-  return 4 * states * padded + (8 * chain_rows + 2 * chain_rows * chain_times + 1) * padded;
+  return (constant ? 4 * states * padded : 0) + (8 * chain_rows + 2 * chain_rows * chain_times + 1) * padded;
 }
 
 STATEWISE_KERNEL(chain_forward, ChainForward)

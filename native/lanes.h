@@ -72,18 +72,6 @@ inline Vector<W> pick(Vector<W> a, Vector<W> b) {
   return pick<Index>(a, b, std::make_index_sequence<lanes<W>>());
 }
 
-// Lane by lane x where Keep::at says so, and zero elsewhere, whatever was there.
-template <class Keep, class W, size_t... lane>
-inline Vector<W> keep(Vector<W> x, std::index_sequence<lane...>) {
-  using bits = typename Parts<Vector<W>>::bits;
-  const bits mask = {(Keep::at(lane) ? -1 : 0)...};
-  return number_of<Vector<W>>(bits_of(x) & mask);
-}
-template <class Keep, class W>
-inline Vector<W> keep(Vector<W> x) {
-  return keep<Keep, W>(x, std::make_index_sequence<lanes<W>>());
-}
-
 // Calls body with 0, 1, ..., count - 1 as constants.
 template <class Body, int64_t... k>
 inline void unrolled(Body body, std::integer_sequence<int64_t, k...>) {

@@ -16,7 +16,7 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 WITHOUT_CORE = (
     "Without it everything works, on torch operations: on two cores the scan of a linear mixer "
     "took 2 to 40 times as long, by size, and its gradient 5 to 30 times (in a clone of the "
-    "repository `python -m benchmarks.scan` measures it here). To build it, install a C++ "
+    "repository `python -m benchmarks.ops scan` measures it here). To build it, install a C++ "
     "compiler and then statewise again: `pip install --force-reinstall --no-deps .`"
 )
 

@@ -4,7 +4,16 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.ops.figures import Figure, Work, against, quietly, sizes, step, two_threads
+from benchmarks.ops.figures import (
+    Figure,
+    Work,
+    against,
+    long_sequences,
+    quietly,
+    sizes,
+    step,
+    two_threads,
+)
 from benchmarks.ops.figures import with_gradients as and_back
 from statewise import backends
 from statewise.ops.matrix_scan import by_halving, matrix_scan, matrix_scan_step
@@ -19,6 +28,9 @@ def figures(rounds: int) -> Iterator[Figure]:
         yield from _streams(n, blocks, rounds)
     for n, blocks in ((2, 128), (4, 64), (64, 1)):
         yield from _whole(n, blocks, rounds)
+    for n, blocks in ((2, 16), (4, 8), (64, 1)):
+        yield from _on_two_threads(n, blocks, rounds)
+    yield from _long()
     for n, blocks in ((4, 128), (256, 1)):
         yield _step(n, blocks)
 
@@ -110,7 +122,30 @@ def _whole(n: int, blocks: int, rounds: int) -> Iterator[Figure]:
         and_back(halving, given),
         rounds=rounds,
     )
-    yield two_threads("matrix_scan", shape, ours, rounds=rounds)
+
+
+def _on_two_threads(n: int, blocks: int, rounds: int) -> Iterator[Figure]:
+    """A transition that all times share: sequences in a cache, and milliseconds of work."""
+    time = 8192
+    g = torch.Generator().manual_seed(0)
+    transition = torch.randn(blocks, n, n, generator=g) / n
+    drive = torch.randn(BATCH, time, blocks, n, generator=g)
+    shape = "shared, " + sizes({"batch": BATCH, "time": time, "blocks": blocks, "n": n})
+    for what, way in (("forward", quietly), ("forward + backward", and_back)):
+        call = way(matrix_scan, (transition, drive))
+        yield two_threads("matrix_scan", f"{what}, {shape}", call, rounds=rounds)
+
+
+def _long() -> Iterator[Figure]:
+    time, blocks, n = 100_000, 16, 4
+    g = torch.Generator().manual_seed(0)
+    given = (
+        torch.randn(1, time, blocks, n, n, generator=g) / n,
+        torch.randn(1, time, blocks, n, generator=g),
+    )
+    for what, way in (("forward", quietly), ("forward + backward", and_back)):
+        where = f"{what}, {sizes({'batch': 1, 'blocks': blocks, 'n': n})}"
+        yield long_sequences("matrix_scan", where, matrix_scan, given, way=way)
 
 
 def _step(n: int, blocks: int) -> Figure:

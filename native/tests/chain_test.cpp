@@ -47,7 +47,7 @@ bool agrees(Sum sum, Stored stored, bool constant, double spread, int64_t batch,
                     sequence(score),
                     initial.data.get(),
                     Mask{reset.get(), time, 1, lengths.get()}};
-  Exact<W> scratch(threads * chain_scratch(states)), output(n), final(m);
+  Exact<W> scratch(threads * chain_scratch(states, constant)), output(n), final(m);
   Exact<W> to_score(n), to_initial(m), to_transition(transition.size);
   const int64_t teams = chain_teams(batch);
   Exact<W> partial(teams * square);

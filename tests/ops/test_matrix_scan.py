@@ -389,3 +389,11 @@ def test_kernels_refuse_what_they_cannot_address(core):
 
 def test_table_names_every_form():
     assert [row.backend for row in package.TABLE] == ["native", "torch", "reference"]
+
+
+def test_a_step_of_a_narrow_state_is_computed_in_torch():
+    """No kernel reads a state in bfloat16; a step answers in the dtype of its h."""
+    transition, drive = torch.eye(4).expand(2, 4, 4), torch.ones(1, 2, 4)
+    after = matrix_scan_step(transition, drive, torch.ones(1, 2, 4, dtype=torch.bfloat16))
+    assert after.dtype == torch.bfloat16
+    assert torch.equal(after, torch.full_like(after, 2))

@@ -600,3 +600,11 @@ def test_tables_name_every_form():
 @pytest.mark.parametrize("how", HOW)
 def test_compiles(how):
     assert_compiles("semiring", how)
+
+
+def test_a_step_of_a_narrow_state_is_computed_in_torch():
+    """No kernel reads a state in bfloat16; a step answers in the dtype of its h."""
+    nothing = torch.zeros(1, 4, dtype=torch.bfloat16)
+    after = semiring.log_scan_step(torch.zeros(1, 4), torch.zeros(1, 4), nothing)
+    assert after.dtype == torch.bfloat16
+    assert_agree_with_infinities([after.float()], [torch.full((1, 4), math.log(2.0))], 1e-2)

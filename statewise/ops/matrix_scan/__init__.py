@@ -7,7 +7,7 @@ of State in State-Space Models", 2024, arXiv:2404.08819).
 
 # Inside this package `torch` is the file torch.py, so the library is imported by its parts.
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, float32, promote_types
+from torch import Tensor, bfloat16, float32, promote_types
 
 from statewise import backends
 from statewise.ops.arguments import check_marks
@@ -129,6 +129,6 @@ def matrix_scan_step(
         transition = transition.to(dtype)
     if drive.dtype != dtype:
         drive = drive.to(dtype)
-    if backends.direct("matrix_scan", TABLE, (h, drive, transition)):
+    if dtype != bfloat16 and backends.direct("matrix_scan", TABLE, (h, drive, transition)):
         return native.step(transition, drive, h)
     return (transition @ h[..., None])[..., 0] + drive

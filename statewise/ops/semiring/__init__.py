@@ -20,12 +20,12 @@ from typing import NamedTuple
 from jaxtyping import Bool, Float, Int
 from torch import (
     Tensor,
+    bfloat16,
     cat,
     float32,
     full_like,
     int32,
     int64,
-    is_grad_enabled,
     promote_types,
     where,
 )
@@ -134,9 +134,9 @@ def log_scan_step(
             f"log_scan_step: log_decay {tuple(log_decay.shape)}, log_drive "
             f"{tuple(log_drive.shape)} and h {tuple(h.shape)} should all be (batch, dim)"
         )
-    log_decay, log_drive = log_decay.to(h.dtype), log_drive.to(h.dtype)
-    if _direct("log_scan", TABLE, log_decay, log_drive, h):
-        return native.log_scan(log_decay[:, None], log_drive[:, None], initial=h)[1]
+    log_decay, log_drive = _like(h, log_decay), _like(h, log_drive)
+    if _direct("log_scan", TABLE, h, log_decay, log_drive):
+        return native.log_scan_step(log_decay, log_drive, h)
     return logaddexp(log_decay + h, log_drive)
 
 
@@ -187,8 +187,8 @@ def log_matrix_scan_step(
         ValueError: if shapes do not fit together.
     """
     given = _step("log_matrix_scan_step", log_transition, score, h)
-    if _direct("log_matrix_scan", MATRIX_TABLE, *given, h):
-        return native.log_matrix_scan(given[0], given[1][:, None], initial=h)[1]
+    if _direct("log_matrix_scan", MATRIX_TABLE, h, *given):
+        return native.log_matrix_scan_step(*given, h)
     starts, paths = _paths(given[0], h)
     return where(starts, 0, logsumexp(paths, 1)) + given[1]
 
@@ -237,9 +237,8 @@ def max_matrix_scan_step(
         ValueError: if shapes do not fit together.
     """
     given = _step("max_matrix_scan_step", log_transition, score, h)
-    if _direct("max_matrix_scan", MATRIX_TABLE, *given, h):
-        _, after, pointers = native.max_matrix_scan(given[0], given[1][:, None], initial=h)
-        return after, pointers[:, 0]
+    if _direct("max_matrix_scan", MATRIX_TABLE, h, *given):
+        return native.max_matrix_scan_step(*given, h)
     starts, paths = _paths(given[0], h)
     best = paths.max(1)
     return where(starts, 0, best.values) + given[1], where(starts, -1, best.indices).to(int32)
@@ -349,10 +348,10 @@ def softmax_scan_step(
             f"total {tuple(total.shape)} should be (batch, heads), value {tuple(value.shape)} and "
             f"weighted {tuple(weighted.shape)} (batch, heads, dim)"
         )
-    score, wide = score.to(maximum.dtype), value.to(weighted.dtype)
-    if _direct("softmax_scan", TABLE, score, wide, *state):
-        y, *last = native.softmax_scan(score[:, None], wide[:, None], *state)
-        return y[:, 0].to(value.dtype), SoftmaxState(*last)
+    score, wide = _like(maximum, score), _like(weighted, value)
+    if _direct("softmax_scan", TABLE, weighted, maximum, total, score, wide):
+        y, *last = native.softmax_scan_step(score, wide, *state)
+        return _like(value, y), SoftmaxState(*last)
     high = where(score > maximum, score, maximum)
     shift = where(high == -math.inf, 0, high)
     kept, added = (maximum - shift).exp(), (score - shift).exp()
@@ -412,7 +411,7 @@ def _chain(
 
 
 def _step(op: str, transition: Tensor, score: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-    """Return transition, with an axis of time if it has one of rows, and score, checked."""
+    """Return transition and score in the dtype of h, checked."""
     states = h.shape[-1]
     whole = (states, states), (len(h), states, states)
     if h.ndim != 2 or score.shape != h.shape or transition.shape not in whole:
@@ -420,22 +419,20 @@ def _step(op: str, transition: Tensor, score: Tensor, h: Tensor) -> tuple[Tensor
             f"{op}: score {tuple(score.shape)} and h {tuple(h.shape)} should be (batch, states), "
             f"log_transition {tuple(transition.shape)} (states, states) or one for each row"
         )
-    transition = transition if transition.ndim == 2 else transition[:, None]
-    return transition.to(h.dtype), score.to(h.dtype)
+    return _like(h, transition), _like(h, score)
 
 
 def _paths(transition: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
     """Return whether each row starts, (batch, 1), and all paths of one step, (batch, from, to)."""
     starts = h[:, :1] == math.inf
-    transition = transition if transition.ndim == 2 else transition[:, 0]
     return starts, where(starts, 0, h)[:, :, None] + transition
 
 
-def _direct(op: str, table: Sequence[backends.Row], *tensors: Tensor) -> bool:
-    """Return whether a step should call the kernel: a few operations of torch take longer.
+def _like(x: Tensor, y: Tensor) -> Tensor:
+    """Return y in the dtype of x. `y.to` takes a microsecond even where it has nothing to do."""
+    return y if y.dtype == x.dtype else y.to(x.dtype)
 
-    Not where gradients are wanted: a custom op takes longer still.
-    """
-    if is_grad_enabled() and any(x.requires_grad for x in tensors):
-        return False
-    return backends.choose(op, table, tensors[-1]).backend == "native"
+
+def _direct(op: str, table: Sequence[backends.Row], h: Tensor, *tensors: Tensor) -> bool:
+    """Return whether a step should call the kernel, which reads no state in bfloat16."""
+    return h.dtype != bfloat16 and backends.direct(op, table, (h, *tensors))

@@ -7,7 +7,7 @@ terms to underflow are computed again, term by term.
 from torch import Tensor, empty, int32
 
 from statewise import backends
-from statewise.ops.custom import core, fresh, native_op, rows
+from statewise.ops.custom import core, fresh, fresh_like, native_op, rows
 from statewise.ops.semiring import reference
 from statewise.ops.semiring.torch import log_scan as parallel_log_scan
 from statewise.ops.semiring.torch import softmax_scan as parallel_softmax_scan
@@ -34,6 +34,46 @@ def max_matrix_scan(log_transition, score, *, initial, reset=None, lengths=None)
 def softmax_scan(score, value, maximum, total, weighted, *, reset=None, lengths=None):
     """Return the mean of the values so far, each weighted by exp(score), and the last state."""
     return _softmax_scan(score, value, maximum, total, weighted, reset, lengths)
+
+
+# Steps, for plain tensors of one dtype: one call of the kernel each.
+
+
+def log_scan_step(log_decay: Tensor, log_drive: Tensor, h: Tensor) -> Tensor:
+    """Return the next h."""
+    after = fresh_like(h)
+    backends.run(
+        core().log_scan_step, log_decay.contiguous(), log_drive.contiguous(), h.contiguous(), after
+    )
+    return after
+
+
+def log_matrix_scan_step(transition: Tensor, score: Tensor, h: Tensor) -> Tensor:
+    """Return the next h; transition is (states, states) or (batch, states, states)."""
+    after = fresh_like(h)
+    backends.run(
+        core().log_chain_step, rows(transition), score.contiguous(), h.contiguous(), after, None
+    )
+    return after
+
+
+def max_matrix_scan_step(transition: Tensor, score: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the next h and where it came from."""
+    after, pointers = fresh_like(h), empty(h.shape, dtype=int32)
+    backends.run(
+        core().max_chain_step, rows(transition), score.contiguous(), h.contiguous(), after, pointers
+    )
+    return after, pointers
+
+
+def softmax_scan_step(
+    score: Tensor, value: Tensor, maximum: Tensor, total: Tensor, weighted: Tensor
+) -> tuple[Tensor, ...]:
+    """Return the mean after one more value, and the next state."""
+    given = [x.contiguous() for x in (score, value, maximum, total, weighted)]
+    after = [fresh_like(x) for x in given[1:]]
+    backends.run(core().softmax_scan_step, *given, *after)
+    return tuple(after)
 
 
 def _log_allocate(inputs, keep):
