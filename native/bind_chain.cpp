@@ -48,20 +48,13 @@ int64_t work(const Chain& chain) {
   return chain.batch * chain.time * chain.states * chain.states;
 }
 
-// Memory for every part, from a line of the cache on; not yet written, since zeros would be
-// written by one thread for all.
-class Memory {
- public:
-  Memory(const Chain& chain, int64_t done, int threads)
-      : bytes_(new char[parts_for(done, threads) * chain_scratch(chain.states, chain.constant) *
-                            size(chain) +
-                        64]) {}
-  void* at() { return bytes_.get() + (64 - reinterpret_cast<uintptr_t>(bytes_.get()) % 64) % 64; }
-  static int64_t size(const Chain& chain) { return chain.stored == Stored::float64 ? 8 : 4; }
+int64_t number_size(const Chain& chain) { return chain.stored == Stored::float64 ? 8 : 4; }
 
- private:
-  std::unique_ptr<char[]> bytes_;
-};
+// Bytes of memory for every part.
+int64_t scratch_bytes(const Chain& chain, int64_t done, int threads) {
+  return parts_for(done, threads) * chain_scratch(chain.states, chain.constant) *
+         number_size(chain);
+}
 
 template <Sum sum>
 void forward(const Array& transition, const Array& score, const Array& initial,
@@ -70,12 +63,12 @@ void forward(const Array& transition, const Array& score, const Array& initial,
   const Chain chain = chain_of(sum, transition, score, initial, reset, lengths);
   const Shape shape{chain.stored, chain.batch, chain.time, chain.states};
   if (sum == Sum::maximum && !pointers) throw nb::value_error("a maximum needs pointers");
-  Memory memory(chain, work(chain), threads);
+  const Scratch memory(scratch_bytes(chain, work(chain), threads));
   const ChainForward arguments{
       chain,
       mutable_strided("output", output, {chain.batch, chain.time, chain.states}, chain.stored),
       state("final", final, shape), pointers ? pointers_of(*pointers, chain) : nullptr,
-      memory.at()};
+      memory.data()};
   nb::gil_scoped_release released;
   run(table_of_chain_forward, arguments, work(chain), threads);
 }
@@ -99,11 +92,11 @@ void backward(const Array& transition, const Array& score, const Array& initial,
     const auto one = mutable_strided("grad_transition", grad_transition, matrix, chain.stored);
     if (chain.states > 1 && one.stride[0] != chain.states)
       refuse("grad_transition", grad_transition, "contiguous");
-    partial.reset(new char[teams * chain.states * chain.states * Memory::size(chain)]);
+    partial.reset(new char[teams * chain.states * chain.states * number_size(chain)]);
   } else {
     to_transition = mutable_strided("grad_transition", grad_transition, matrices, chain.stored);
   }
-  Memory memory(chain, 3 * work(chain), threads);
+  const Scratch memory(scratch_bytes(chain, 3 * work(chain), threads));
   const ChainBackward arguments{
       chain,
       strided("output", output, sequence, chain.stored),
@@ -114,7 +107,7 @@ void backward(const Array& transition, const Array& score, const Array& initial,
       state("grad_initial", grad_initial, shape),
       to_transition,
       partial.get(),
-      memory.at()};
+      memory.data()};
   nb::gil_scoped_release released;
   run(table_of_chain_backward, arguments, 3 * work(chain), threads);
   if (chain.constant) {
@@ -155,12 +148,12 @@ void step(const Array& transition, const Array& score, const Array& h, const Arr
       throw nb::value_error("pointers should be a contiguous int32 (batch, states)");
     chosen = static_cast<int32_t*>(pointers->data());
   }
-  Memory memory(chain, work(chain), threads);
+  const Scratch memory(scratch_bytes(chain, work(chain), threads));
   const ChainForward arguments{chain,
                                {state("after", after, shape), {states, 0}},
                                after.data(),
                                chosen,
-                               memory.at()};
+                               memory.data()};
   nb::gil_scoped_release released;
   run(table_of_chain_forward, arguments, work(chain), threads);
 }

@@ -243,15 +243,19 @@ def poisoned_memory() -> Iterator[list[torch.Tensor]]:
     """Hand kernels fresh memory full of NaN, or of odd whole numbers; give a list of what was."""
     taken = []
 
-    def poisoned(*shape, **options):
-        x = torch.empty(*shape, **options)
-        taken.append(x)
-        return x.fill_(torch.nan if x.is_floating_point() or x.is_complex() else 77)
+    def poisoning(make):
+        def poisoned(*given, **options):
+            x = make(*given, **options)
+            taken.append(x)
+            return x.fill_(torch.nan if x.is_floating_point() or x.is_complex() else 77)
+
+        return poisoned
 
     with pytest.MonkeyPatch.context() as patch:
         for name, module in list(sys.modules.items()):
-            if name.startswith("statewise.ops.") and hasattr(module, "empty"):
-                patch.setattr(module, "empty", poisoned)
+            for make in (torch.empty, torch.empty_like):
+                if name.startswith("statewise.ops.") and hasattr(module, make.__name__):
+                    patch.setattr(module, make.__name__, poisoning(make))
         yield taken
 
 
