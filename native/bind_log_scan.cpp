@@ -10,7 +10,7 @@ Shape wide_shape(const char* name, const Array& array) {
   return shape;
 }
 
-// A number takes three times as long as one of the plain scan, and eight times with its gradient.
+// For the division among threads: with its gradient a number takes several times as long again.
 int64_t work(const Shape& shape) { return 3 * shape.batch * shape.time * shape.dim; }
 
 void forward(const Array& log_decay, const Array& log_drive, const Array& initial,

@@ -72,7 +72,7 @@ constexpr int64_t matrix_chunk = 32;  // times whose outer products are added at
 
 // Dense blocks that go through time together where they do not share a transition: enough that
 // memory is read in long runs, and few enough that their states stay near. Blocks one after another
-// reached a half of the memory's rate at n = 64, and a fifth at n = 16.
+// reached two thirds of the memory's rate at n = 64, and a fifth at n = 16.
 inline int64_t matrix_widest(const MatrixShape& shape) {
   const int64_t near = 4096 / matrix_padded(shape.n), widest = near < 1 ? 1 : near;
   return shape.blocks < widest ? shape.blocks : widest;
