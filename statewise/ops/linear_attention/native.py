@@ -67,6 +67,12 @@ def _block(log_decay: Tensor | None) -> int:
     return BLOCK if log_decay is None or log_decay.ndim < 5 else BLOCK_PER_VALUE
 
 
+def by_chunks(state: Sequence[int], time: int, log_decay: Tensor | None) -> bool:
+    """Return whether chunks are faster than tokens one by one: the one place that decides."""
+    import os
+    return (log_decay is None or log_decay.ndim < 5) and os.environ.get("CH", "1") == "1"
+
+
 def _allocate(inputs: Sequence[Any], keep: bool) -> Results:
     value, log_decay, initial = inputs[2], inputs[3], inputs[5]
     output, final = fresh(value.shape, value), fresh(initial.shape, initial)
@@ -87,6 +93,7 @@ def _forward(inputs: Sequence[Any], outputs: Results) -> None:
         (*_readable(given), initial.contiguous(), reset, lengths, output, final, kept),
         scale,
         _block(given[3]),
+        by_chunks(initial.shape, given[2].shape[1], given[3]),
     )
 
 
@@ -96,7 +103,7 @@ def _backward(
     grads: Sequence[Tensor],
     gradients: Sequence[Tensor | None],
 ) -> None:
-    *given, _, reset, lengths, scale = inputs
+    *given, initial, reset, lengths, scale = inputs
     query, _, value, log_decay, bonus = given
     for_query, for_key, for_value, for_decay, for_bonus, for_initial = gradients
     groups, heads = query.shape[2], value.shape[2]
@@ -121,6 +128,7 @@ def _backward(
         ),
         scale,
         _block(log_decay),
+        by_chunks(initial.shape, value.shape[1], log_decay),
     )
     for each, gradient in zip(by_head, (for_query, for_key), strict=True):
         if shared and each is not None:
