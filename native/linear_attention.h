@@ -77,7 +77,7 @@ inline int64_t workspace_of(const LinearAttentionShape& shape, bool backward) {
     const int64_t one = (by_key ? 5 : 2) * row + keys + 3 * 256;
     const int64_t shared = keys + (by_key ? 256 * 16 : row) + 2 * 16 * 32;
     const int64_t numbers =
-        backward ? shape.block / 16 * (one + folded) + 3 * folded + 4 * 16 * panels + 4 * row +
+        backward ? shape.block / 16 * (one + folded) + 2 * folded + 4 * 16 * panels + 4 * row +
                        2 * keys + 256
                  : one + folded;
     return (numbers + shared + 16 * 128) * wide;

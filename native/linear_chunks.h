@@ -232,16 +232,17 @@ void answer(const AttentionChunk<W>& c, int64_t wide, const W* state, const W* v
   }
 }
 
-// One panel of S = end S + writes^T values.
+// One panel of S = end S + writes^T values, from one place to another or the same.
 template <class W>
-void advance(const AttentionChunk<W>& c, int64_t wide, const W* values, W* spare, W* state) {
+void advance(const AttentionChunk<W>& c, int64_t wide, const W* values, W* spare, const W* state,
+             W* next) {
   scaled(values, c.write_factor, spare);
   for (int64_t k = 0; k < wide; k += tile_rows) {
     Wide<W> tile;
     tile.read(state + k * panel<W>, panel<W>);
     tile.scale(c.end + k);
     tile.add(c.writes + k, 1, wide, spare, panel<W>, c.count);
-    tile.write(state + k * panel<W>, panel<W>);
+    tile.write(next + k * panel<W>, panel<W>);
   }
 }
 
@@ -279,7 +280,7 @@ void forward_by_chunks(const LinearAttention& a, int64_t unit, int64_t first, in
                    panel<W>);
       answer(c, wide, mine, values, output);
       scatter<S, W>(output, panel<W>, count, columns(x, p), 1, to, x.row, t, x.head, p * panel<W>);
-      advance(c, wide, values, output, mine);
+      advance(c, wide, values, output, mine, mine);
     }
   }
   unfold(state, x.keys, x.values, wide, first, last, static_cast<W*>(a.final) + unit * size);
@@ -536,7 +537,6 @@ void backward_by_chunks(const LinearAttentionBackward& a, int64_t unit, char* wo
   memset(spare, 0, spares * sizeof(W));
   W* grad = pool.take<W>(folded);
   W* zero = pool.take<W>(folded);
-  W* state = pool.take<W>(folded);
   AttentionChunk<W> chunks[slots];
   W* states[slots];
   for (int64_t i = 0; i < block / chunk; i++) {
@@ -562,34 +562,38 @@ void backward_by_chunks(const LinearAttentionBackward& a, int64_t unit, char* wo
     const int64_t stop = begin + block < end ? begin + block : end;
     int64_t starts[largest_block], count = 0;
     fold(static_cast<const W*>(a.states) + (unit * blocks + begin / block) * size, x.keys, x.values,
-         wide, 0, x.panels, state);
+         wide, 0, x.panels, states[0]);
     for (int64_t i = 0; i < block / chunk; i++) chunks[i].start = -1;
     const auto packed = [&](int64_t t) -> AttentionChunk<W>& {
       AttentionChunk<W>& c = chunks[(t - begin) / chunk];
       if (c.start != t) pack<S, W, per_key, before>(x, t, chunk_at(a.mask, x.row, t, end), spare, c);
       return c;
     };
+    // A chunk begins at a multiple of its size or at a reset, where the state is zero.
+    const auto state_before = [&](int64_t t) -> const W* {
+      return resets(a.mask, x.row, t) ? zero : states[(t - begin) / chunk];
+    };
     for (int64_t t = begin; t < stop;) {
       starts[count++] = t;
-      // A chunk begins at a multiple of its size or at a reset, where the state is zero.
-      if (resets(a.mask, x.row, t)) memset(state, 0, folded * sizeof(W));
-      else memcpy(states[(t - begin) / chunk], state, folded * sizeof(W));
+      const W* state = state_before(t);
       const AttentionChunk<W>& c = packed(t);
       foresee_rows<S>(heads_of(a.grad_output), x.row, t, stop, x.head, x.values);
       foresee<S>(x, t + c.count, stop);
       t += c.count;
-      for (int64_t p = 0; t < stop && p < x.panels; p++) {
+      if (t == stop || resets(a.mask, x.row, t)) continue;
+      W* next = states[(t - begin) / chunk];
+      for (int64_t p = 0; p < x.panels; p++) {
+        const int64_t mine = p * wide * panel<W>;
         gather<S, W>(x.value, x.row, c.start, x.head, c.count, p * panel<W>, columns(x, p), 1,
                      gradient.values, panel<W>);
-        advance(c, wide, gradient.values, gradient.spare, state + p * wide * panel<W>);
+        advance(c, wide, gradient.values, gradient.spare, state + mine, next + mine);
       }
     }
     foresee<S>(x, begin - block, end);
     while (count--) {
       const int64_t t = starts[count];
-      const bool fresh = resets(a.mask, x.row, t);
-      gradient.run(packed(t), fresh ? zero : states[(t - begin) / chunk], grad);
-      if (fresh) memset(grad, 0, folded * sizeof(W));
+      gradient.run(packed(t), state_before(t), grad);
+      if (resets(a.mask, x.row, t)) memset(grad, 0, folded * sizeof(W));
     }
   }
   unfold(grad, x.keys, x.values, wide, 0, x.panels, static_cast<W*>(a.grad_initial) + unit * size);
