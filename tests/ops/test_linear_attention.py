@@ -18,7 +18,6 @@ from statewise.ops.linear_attention import (
     reference,
 )
 from statewise.ops.linear_attention.torch import linear_attention as chunkwise
-from tests.ops import agreement
 from tests.ops.agreement import (
     BOTH,
     DTYPES,
