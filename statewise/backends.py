@@ -188,13 +188,14 @@ def plain(tensors: Iterable[Tensor | None]) -> bool:
 
     The caller sees to gradients.
     """
+    if torch.compiler.is_compiling():  # first: Dynamo cannot trace the question to a tensor
+        return False
     for x in tensors:
         # `is_grads_batched` has a vmap of its own, which only the tensors show.
         if x is not None and (type(x) not in _ORDINARY or functorch.is_legacy_batchedtensor(x)):
             return False
     return (
-        not torch.compiler.is_compiling()
-        and not transformed()
+        not transformed()
         and torch._C._len_torch_dispatch_stack() == 0
         and torch._C._get_tracing_state() is None
     )
