@@ -626,9 +626,15 @@ def test_kernels_refuse_what_they_cannot_address(core):
     ]
     for change, message in bad:
         with pytest.raises(ValueError, match=message):
-            native._run(core.linear_attention, list((good | change).values()), 1.0, 64)
-    with pytest.raises(ValueError, match="block should be 1 to 64"):
-        native._run(core.linear_attention, list(good.values()), 1.0, 65)
+            native._run(core.linear_attention, list((good | change).values()), 1.0, 64, False)
+    numbers = [
+        ((1.0, 65, False), {}, "block should be 1 to 64"),
+        ((1.0, 40, True), {}, "block should be a multiple of 16"),
+        ((1.0, 64, True), {"log_decay": torch.zeros(2, 3, 4, 5, 6)}, "no chunkwise form"),
+    ]
+    for given, change, message in numbers:
+        with pytest.raises(ValueError, match=message):
+            native._run(core.linear_attention, list((good | change).values()), *given)
 
 
 def test_table_names_every_form():
