@@ -26,7 +26,7 @@ struct Inputs {
 };
 
 Inputs inputs(const Array& query, const Array& key, const Array& value, const MaybeArray& log_decay,
-              const MaybeArray& bonus, double scale, int64_t block) {
+              const MaybeArray& bonus, double scale, int64_t block, bool chunkwise) {
   if (query.ndim() != 4) refuse("query", query, "(batch, time, groups, key)");
   if (value.ndim() != 4) refuse("value", value, "(batch, time, heads, value)");
   const auto size = [](const Array& x, int axis) { return static_cast<int64_t>(x.shape(axis)); };
@@ -35,14 +35,17 @@ Inputs inputs(const Array& query, const Array& key, const Array& value, const Ma
   if (g != h && (g == 0 || h % g)) refuse("query", query, "of heads that divide those of value");
   if (block < 1 || block > largest_block)
     throw nb::value_error(("block should be 1 to " + std::to_string(largest_block)).c_str());
+  if (chunkwise && block % 16)
+    throw nb::value_error("block should be a multiple of 16, the tokens of a chunk");
   const Stored stored = stored_of("value", value);
-  Inputs x{{stored, b, t, h, g, k, v, block, Decay::none, scale},
+  Inputs x{{stored, b, t, h, g, k, v, block, Decay::none, scale, chunkwise},
            strided("query", query, {b, t, g, k}, stored),
            strided("key", key, {b, t, g, k}, stored),
            strided("value", value, {b, t, h, v}, stored),
            {},
            bonus ? whole("bonus", *bonus, {h, k}, stored) : nullptr};
   if (log_decay && log_decay->ndim() == 5) {
+    if (chunkwise) throw nb::value_error("a decay per key and value has no chunkwise form");
     x.shape.decay = Decay::value;
     x.log_decay = strided("log_decay", log_decay, {b, t, h, k, v}, wide(stored));
   } else if (log_decay) {
@@ -79,9 +82,9 @@ int64_t numbers_kept(const LinearAttentionShape& s) {
 void forward(const Array& query, const Array& key, const Array& value, const MaybeArray& log_decay,
              const MaybeArray& bonus, const Array& initial, const MaybeArray& reset,
              const MaybeArray& lengths, const Array& output, const Array& final,
-             const MaybeArray& states, double scale, int64_t block, int threads) {
-  const Inputs x = inputs(query, key, value, log_decay, bonus, scale, block);
-  const auto& [stored, b, t, h, g, k, v, _, decay, __] = x.shape;
+             const MaybeArray& states, double scale, int64_t block, bool chunkwise, int threads) {
+  const Inputs x = inputs(query, key, value, log_decay, bonus, scale, block, chunkwise);
+  const auto& [stored, b, t, h, g, k, v, _, decay, __, ___] = x.shape;
   LinearAttention arguments{
       x.shape,
       x.query,
@@ -108,9 +111,9 @@ void backward(const Array& query, const Array& key, const Array& value, const Ma
               const Array& states, const Array& grad_output, const Array& grad_final,
               const Array& grad_query, const Array& grad_key, const Array& grad_value,
               const MaybeArray& grad_log_decay, const MaybeArray& grad_bonus,
-              const Array& grad_initial, double scale, int64_t block, int threads) {
-  const Inputs x = inputs(query, key, value, log_decay, bonus, scale, block);
-  const auto& [stored, b, t, h, g, k, v, _, decay, __] = x.shape;
+              const Array& grad_initial, double scale, int64_t block, bool chunkwise, int threads) {
+  const Inputs x = inputs(query, key, value, log_decay, bonus, scale, block, chunkwise);
+  const auto& [stored, b, t, h, g, k, v, _, decay, __, ___] = x.shape;
   if (bool(log_decay) != bool(grad_log_decay) || bool(bonus) != bool(grad_bonus))
     throw nb::value_error("log_decay and bonus should have a gradient each, where they are there");
   void* to_decay = nullptr;
@@ -154,7 +157,7 @@ void step(const Array& query, const Array& key, const Array& value, const MaybeA
   const int64_t g = size(query, 1), k = size(query, 2);
   if (g != h && (g == 0 || h % g)) refuse("query", query, "of heads that divide those of value");
   const Stored stored = stored_of("value", value);
-  LinearAttentionStep arguments{{stored, b, 1, h, g, k, v, 1, Decay::none, scale},
+  LinearAttentionStep arguments{{stored, b, 1, h, g, k, v, 1, Decay::none, scale, false},
                                 strided("query", query, {b, g, k}, stored),
                                 strided("key", key, {b, g, k}, stored),
                                 strided("value", value, {b, h, v}, stored),
@@ -195,14 +198,14 @@ void bind_linear_attention(nb::module_& module) {
   using namespace nb::literals;
   module.def("linear_attention", &forward, "query"_a, "key"_a, "value"_a, "log_decay"_a.none(),
              "bonus"_a.none(), "initial"_a, "reset"_a.none(), "lengths"_a.none(), "output"_a,
-             "final"_a, "states"_a.none(), "scale"_a, "block"_a, "threads"_a,
+             "final"_a, "states"_a.none(), "scale"_a, "block"_a, "chunkwise"_a, "threads"_a,
              "Write every y_t = scale * S_t^T q_t of S_t = decay_t * S_{t-1} + k_t v_t^T to output, "
              "the last S to final, and S before every block to states.");
   module.def("linear_attention_backward", &backward, "query"_a, "key"_a, "value"_a,
              "log_decay"_a.none(), "bonus"_a.none(), "reset"_a.none(), "lengths"_a.none(),
              "states"_a, "grad_output"_a, "grad_final"_a, "grad_query"_a, "grad_key"_a,
              "grad_value"_a, "grad_log_decay"_a.none(), "grad_bonus"_a.none(), "grad_initial"_a,
-             "scale"_a, "block"_a, "threads"_a,
+             "scale"_a, "block"_a, "chunkwise"_a, "threads"_a,
              "Write the gradients of linear_attention, from the states that it kept.");
   module.def("linear_attention_step", &step, "query"_a, "key"_a, "value"_a, "log_decay"_a.none(),
              "bonus"_a.none(), "state"_a, "output"_a, "next"_a, "scale"_a, "threads"_a,

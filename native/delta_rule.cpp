@@ -1,50 +1,13 @@
 #include "delta_rule.h"
 
-#include "tile.h"
+#include "chunks.h"
 
 namespace statewise {
 namespace STATEWISE_LEVEL {
 namespace {
 
-// Tokens of a chunk, whose steps become products of matrices. A token costs 6 key value operations
-// for what crosses chunks and 2 chunk (key + value) for what stays within, so short is cheap, and
-// 16 tokens fill a vector of the longest kind.
-constexpr int64_t chunk = 16;
 constexpr int64_t slots = delta_rule_segment / chunk;
 constexpr int64_t pairs = chunk * (chunk + 1) / 2;
-
-// Tiles over one vector of columns need more rows to keep the arithmetic busy.
-constexpr int narrow_rows = tile_rows * 2;
-template <class W>
-using Narrow = Tile<W, narrow_rows, 1>;
-template <class W>
-using Wide = Tile<W, tile_rows, 2>;
-
-inline int64_t up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-
-template <class W>
-inline W sum(Vector<W> x) {
-  W total = 0;
-  for (int i = 0; i < width<W>; i++) total += x[i];
-  return total;
-}
-
-template <class W>
-inline W dot(const W* a, const W* b, int64_t n) {
-  Vector<W> total{};
-  for (int64_t i = 0; i < n; i += width<W>) total += load(a + i) * load(b + i);
-  return sum<W>(total);
-}
-
-template <class S>
-inline const S* at(const Heads& x, int64_t row, int64_t t, int64_t head) {
-  return static_cast<const S*>(x.data) + row * x.batch_stride + t * x.time_stride +
-         head * x.head_stride;
-}
-template <class S>
-inline S* at(const MutableHeads& x, int64_t row, int64_t t, int64_t head) {
-  return static_cast<S*>(x.data) + row * x.batch_stride + t * x.time_stride + head * x.head_stride;
-}
 
 // What a chunk is to the state, whichever decay it has. With rows scaled by their factors,
 //   u = values - reads S - A u,  output = queries S + P u,  S = end S + writes^T u.
@@ -61,17 +24,6 @@ struct Chunk {
   W *between, *inner_key, *inner_query;  // one decay: chunk x chunk, decayed inner products
   W *before;  // per key: chunk x key, decay from the chunk's start
   W *read_rows, *query_rows, *aged;  // per key: rows with decay; pairs x key, writes as time goes by
-};
-
-// Memory of one part, taken piece by piece.
-struct Pool {
-  char* next;
-  template <class W>
-  W* take(int64_t n) {
-    char* taken = next;
-    next += up(n * static_cast<int64_t>(sizeof(W)), 64);
-    return reinterpret_cast<W*>(taken);
-  }
 };
 
 template <class W>
@@ -101,72 +53,16 @@ void place(Chunk<W>& c, Pool& pool, int64_t wide, bool per_key) {
   }
 }
 
-// Sixteen numbers at a time by way of registers: a loop over two arrays would first ask whether they
-// overlap.
-template <class To, class From, class Change>
-inline void convert(const From* from, int64_t n, To* to, Change change) {
-  int64_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    To block[16];
-    for (int j = 0; j < 16; j++) block[j] = change(from[i + j]);
-    memcpy(to + i, block, sizeof block);
-  }
-  for (; i < n; i++) to[i] = change(from[i]);
-}
-
-// Copies rows into a rectangle that ends in zeros.
-template <class S, class W>
-inline void gather(const Heads& x, int64_t row, int64_t t, int64_t head, int64_t count,
-                   int64_t from, int64_t width, W scale, W* to, int64_t to_row) {
-  for (int64_t i = 0; i < chunk; i++, to += to_row) {
-    const int64_t filled = i < count ? width : 0;
-    if (i < count)
-      convert(at<S>(x, row, t + i, head) + from, width, to,
-              [=](S number) { return scale * widen(number); });
-    if (filled < to_row) memset(to + filled, 0, (to_row - filled) * sizeof(W));
-  }
-}
-
-template <class S, class W>
-inline void scatter(const W* from, int64_t from_row, int64_t count, int64_t width, W scale,
-                    const MutableHeads& x, int64_t row, int64_t t, int64_t head, int64_t to) {
-  for (int64_t i = 0; i < count; i++, from += from_row)
-    convert(from, width, at<S>(x, row, t + i, head) + to,
-            [=](W number) { return narrow<S>(scale * number); });
-}
-
-// Rows of a head are short and lie far apart, which processors do not foresee: a third of a forward
-// pass was waiting for them.
-template <class S>
-inline void foresee(const Heads& x, int64_t row, int64_t t, int64_t end, int64_t head,
-                    int64_t width) {
-  if (t < 0) return;
-  for (int64_t i = t; i < t + chunk && i < end; i++)
-    for (int64_t j = 0; j < width; j += line<S>) __builtin_prefetch(at<S>(x, row, i, head) + j, 0, 3);
-}
-
 template <class S>
 inline void foresee(const DeltaRuleInputs& x, int64_t row, int64_t t, int64_t end, int64_t head) {
-  foresee<S>(x.query, row, t, end, head, x.key);
-  foresee<S>(x.read, row, t, end, head, x.key);
-  foresee<S>(x.values, row, t, end, head, x.value);
+  foresee_rows<S>(x.query, row, t, end, head, x.key);
+  foresee_rows<S>(x.read, row, t, end, head, x.key);
+  foresee_rows<S>(x.values, row, t, end, head, x.value);
 }
 
 template <class W>
 inline W gate(const Heads& x, int64_t row, int64_t t, int64_t head) {
   return *at<W>(x, row, t, head);
-}
-
-// to (chunk x chunk) = a b^T, given b transposed.
-template <class W>
-inline void inner(const W* a, int64_t a_row, const W* transposed, int64_t n, W* to) {
-  for (int64_t i = 0; i < chunk; i += narrow_rows)
-    for (int64_t j = 0; j < chunk; j += width<W>) {
-      Narrow<W> tile;
-      tile.zero();
-      tile.add(a + i * a_row, a_row, 1, transposed + j, chunk, n);
-      tile.write(to + i * chunk + j, chunk);
-    }
 }
 
 // One decay a head. Decays between two times are products, never differences of sums of
@@ -316,26 +212,9 @@ void answer(const Chunk<W>& c, int64_t wide, const W* state, const W* u, W* outp
     tile.add(c.queries + i0 * wide, wide, 1, state, panel<W>, wide);
     tile.scale(c.query_factor + i0);
     tile.add(c.P + i0 * chunk, chunk, 1, u, panel<W>, i0);
-    const W* triangle = c.P + i0 * chunk + i0;
-    // Nothing above the diagonal is touched, not even multiplied by zero: a NaN stays in its future.
-#pragma GCC unroll 8
-    for (int i = 0; i < tile_rows; i++)
-#pragma GCC unroll 2
-      for (int j = 0; j < 2; j++) {
-        const Vector<W> written = load(u + (i0 + i) * panel<W> + j * width<W>);
-#pragma GCC unroll 8
-        for (int below = i; below < tile_rows; below++)
-          tile.x[below][j] += triangle[below * chunk + i] * written;
-      }
+    tile.add_lower(c.P + i0 * chunk + i0, chunk, u + i0 * panel<W>, panel<W>);
     tile.write(output + i0 * panel<W>, panel<W>);
   }
-}
-
-template <class W>
-inline void scaled(const W* from, const W* factor, W* to) {
-  for (int64_t i = 0; i < chunk; i++)
-    for (int64_t j = 0; j < panel<W>; j += width<W>)
-      store(to + i * panel<W> + j, factor[i] * load(from + i * panel<W> + j));
 }
 
 template <class W>
@@ -348,38 +227,6 @@ void advance(const Chunk<W>& c, int64_t wide, const W* u, W* spare, W* state) {
     tile.add(c.writes + k, 1, wide, spare, panel<W>, c.count);
     tile.write(state + k * panel<W>, panel<W>);
   }
-}
-
-// Between (key, value) rows and panels of columns, padded with zeros.
-template <class W>
-void fold(const W* from, int64_t key, int64_t value, int64_t wide, int64_t first, int64_t last,
-          W* to) {
-  for (int64_t p = first; p < last; p++) {
-    const int64_t left = value - p * panel<W>, columns = left < panel<W> ? left : panel<W>;
-    for (int64_t k = 0; k < wide; k++, to += panel<W>) {
-      const int64_t filled = k < key ? columns : 0;
-      if (filled) memcpy(to, from + k * value + p * panel<W>, filled * sizeof(W));
-      memset(to + filled, 0, (panel<W> - filled) * sizeof(W));
-    }
-  }
-}
-template <class W>
-void unfold(const W* from, int64_t key, int64_t value, int64_t wide, int64_t first, int64_t last,
-            W* to) {
-  for (int64_t p = first; p < last; p++, from += wide * panel<W>) {
-    const int64_t left = value - p * panel<W>, columns = left < panel<W> ? left : panel<W>;
-    for (int64_t k = 0; k < key; k++)
-      memcpy(to + k * value + p * panel<W>, from + k * panel<W>, columns * sizeof(W));
-  }
-}
-
-// How many tokens from t on make one chunk: chunks end at multiples of their size and at resets.
-inline int64_t chunk_at(const Mask& mask, int64_t row, int64_t t, int64_t end) {
-  int64_t stop = (t / chunk + 1) * chunk;
-  if (stop > end) stop = end;
-  int64_t next = t + 1;
-  while (next < stop && !resets(mask, row, next)) next++;
-  return next - t;
 }
 
 template <class S, class W>
@@ -495,15 +342,7 @@ struct Adjoint {
       tile.scale(c.write_factor + i0);
       const int64_t next = i0 + tile_rows;
       tile.add(c.P + next * chunk + i0, 1, chunk, dy + next * panel<W>, panel<W>, chunk - next);
-#pragma GCC unroll 8
-      for (int i = 0; i < tile_rows; i++)
-#pragma GCC unroll 2
-        for (int j = 0; j < 2; j++) {
-          const Vector<W> back = load(dy + (i0 + i) * panel<W> + j * width<W>);
-#pragma GCC unroll 8
-          for (int above = 0; above <= i; above++)
-            tile.x[above][j] += c.P[(i0 + i) * chunk + i0 + above] * back;
-        }
+      tile.add_lower_transposed(c.P + i0 * chunk + i0, chunk, dy + i0 * panel<W>, panel<W>);
       tile.add(c.A + next * chunk + i0, 1, chunk, to + next * panel<W>, panel<W>, chunk - next);
       const W* triangle = c.A + i0 * chunk + i0;
 #pragma GCC unroll 8
@@ -519,35 +358,6 @@ struct Adjoint {
     }
   }
 
-  // to (key x columns) = state times the rows of all panels, transposed.
-  template <int64_t count>
-  void against(const W* state, const W* rows, W* to) {
-    constexpr int vectors = count >= panel<W> ? 2 : 1;
-    constexpr int height = vectors == 2 ? tile_rows : narrow_rows;
-    for (int64_t k = 0; k < wide; k += height)
-      for (int64_t j = 0; j < count; j += vectors * width<W>) {
-        Tile<W, height, vectors> tile;
-        tile.zero();
-        for (int64_t p = 0; p < panels; p++)
-          tile.add(state + (p * wide + k) * panel<W>, panel<W>, 1,
-                   rows + p * panel<W> * count + j, count, panel<W>);
-        tile.write(to + k * count + j, count);
-      }
-  }
-
-  // to (chunk x chunk) = rows u^T
-  void with_u(const W* rows, W* to) {
-    for (int64_t i = 0; i < chunk; i += narrow_rows)
-      for (int64_t j = 0; j < chunk; j += width<W>) {
-        Narrow<W> tile;
-        tile.zero();
-        for (int64_t p = 0; p < panels; p++)
-          tile.add(rows + (p * chunk + i) * panel<W>, panel<W>, 1,
-                   upright + p * panel<W> * chunk + j, chunk, panel<W>);
-        tile.write(to + i * chunk + j, chunk);
-      }
-  }
-
   void run(const Chunk<W>& c, int64_t row, int64_t head, const W* state, W* grad) {
     const DeltaRuleInputs& x = a.inputs;
     for (int64_t p = 0; p < panels; p++) {
@@ -561,13 +371,13 @@ struct Adjoint {
       transposed(dy, panel<W>, chunk, panel<W>, beside + 2 * block + chunk, 2 * chunk);
       transposed(u + block, panel<W>, chunk, panel<W>, upright + block, chunk);
     }
-    against<2 * chunk>(state, beside, to_rows);
-    against<chunk>(grad, upright, to_writes);
+    against<2 * chunk>(state, wide, panels, beside, to_rows);
+    against<chunk>(grad, wide, panels, upright, to_writes);
     transposed(to_rows, 2 * chunk, wide, chunk, grad_read, wide);
     transposed(to_rows + chunk, 2 * chunk, wide, chunk, grad_query, wide);
     transposed(to_writes, chunk, wide, chunk, grad_write, wide);
-    with_u(grad_u, grad_A);
-    with_u(grad_output, grad_P);
+    across(grad_u, upright, panels, grad_A);
+    across(grad_output, upright, panels, grad_P);
     if (x.log_decay.data)
       for (int64_t k = 0; k < wide; k++) {
         Vector<W> both{};
@@ -593,17 +403,6 @@ struct Adjoint {
     }
     if (by_key(x)) finish_per_key(c, row, head);
     else finish_scalar(c, row, head);
-  }
-
-  // Adds left (chunk x chunk, strided) times rows (chunk x key).
-  void mix(const W* left, int64_t left_row, int64_t left_step, const W* rows, W* to) {
-    for (int64_t i = 0; i < chunk; i += narrow_rows)
-      for (int64_t k = 0; k < wide; k += width<W>) {
-        Narrow<W> tile;
-        tile.read(to + i * wide + k, wide);
-        tile.add(left + i * left_row, left_row, left_step, rows + k, wide, chunk);
-        tile.write(to + i * wide + k, wide);
-      }
   }
 
   void finish_scalar(const Chunk<W>& c, int64_t row, int64_t head) {
@@ -645,9 +444,9 @@ struct Adjoint {
     transposed(grad_A, chunk, chunk, chunk, mixed, chunk);
     for (int64_t ij = 0; ij < chunk * chunk; ij += width<W>)
       store(mixed + ij, load(mixed + ij) + load(grad_A + ij));
-    mix(mixed, chunk, 1, c.key, key_out);
-    mix(grad_P, 1, chunk, c.query, key_out);
-    mix(grad_P, chunk, 1, c.key, query_out);
+    mix(mixed, chunk, 1, c.key, wide, key_out);
+    mix(grad_P, 1, chunk, c.query, wide, key_out);
+    mix(grad_P, chunk, 1, c.key, wide, query_out);
     scatter<S, W>(key_out, wide, c.count, x.key, 1, a.grad_read, row, c.start, head, 0);
     scatter<S, W>(query_out, wide, c.count, x.key, static_cast<W>(x.scale), a.grad_query, row,
                   c.start, head, 0);
@@ -787,7 +586,7 @@ void backward(const DeltaRuleBackward& a, int part, int parts) {
         Chunk<W>& c = kept[slot];
         pack<S, W>(x, row, head, t, count, spare, c);
         if (t + count < stop) foresee<S>(x, row, t + count, stop, head);
-        else foresee<S>(a.grad_output, row, t, stop, head, x.value);
+        else foresee_rows<S>(a.grad_output, row, t, stop, head, x.value);
         for (int64_t p = 0; p < panels; p++) {
           W* u = adjoint.u + p * chunk * panel<W>;
           W* mine = state + p * wide * panel<W>;
@@ -804,7 +603,7 @@ void backward(const DeltaRuleBackward& a, int part, int parts) {
       while (chunks--) {
         const int64_t t = starts[chunks], slot = (t - begin) / chunk;
         const bool fresh = resets(x.mask, row, t);
-        if (chunks) foresee<S>(a.grad_output, row, starts[chunks - 1], t, head, x.value);
+        if (chunks) foresee_rows<S>(a.grad_output, row, starts[chunks - 1], t, head, x.value);
         else foresee<S>(x, row, begin - delta_rule_segment, end, head);
         const int64_t count = chunk_at(x.mask, row, t, end);
         Chunk<W>& c = kept[slot];

@@ -11,15 +11,6 @@
 
 namespace statewise {
 
-// (batch, time, heads, dim), whose last axis is contiguous. Without an axis dim, for gates.
-template <class Pointer>
-struct HeadsOf {
-  Pointer data;  // null where there is none
-  int64_t batch_stride, time_stride, head_stride;
-};
-using Heads = HeadsOf<const void*>;
-using MutableHeads = HeadsOf<void*>;
-
 struct DeltaRuleInputs {
   Stored stored;
   int64_t batch, time, heads, key, value;

@@ -2,18 +2,13 @@
 // are first copied to memory that stays in the cache, widened, in rows padded to whole vectors.
 #include "linear_attention.h"
 
-#include "vector.h"
+#include "linear_chunks.h"
 
 namespace statewise {
 namespace STATEWISE_LEVEL {
 namespace {
 
 #define UNROLL _Pragma("GCC unroll 16")
-
-template <int apart>
-struct Apart {
-  static constexpr int value = apart;
-};
 
 // A block of tokens: rows of padded_key or padded_value numbers, one a token.
 template <class W>
@@ -86,24 +81,7 @@ void tiles_forward(W* state, const Block<W>& x, int64_t keys) {
 constexpr int backward_values = 4;
 constexpr int backward_keys = vector_registers == 32 ? 2 : 1;
 
-#if defined(__GNUC__) && !defined(__clang__)
-#define SHUFFLES 1
-
-// Swaps blocks of a matrix of two rows: of a0 a1 a2 a3 and b0 b1 b2 b3, one apart, the first row is
-// a0 b0 a2 b2 and the second a1 b1 a3 b3.
-template <int apart, class W>
-inline void interleave(Vector<W>& a, Vector<W>& b) {
-  constexpr int n = width<W>;
-  typename VectorOf<W>::bits first, second;
-  UNROLL for (int i = 0; i < n; i++) {
-    first[i] = i / apart % 2 ? n + i - apart : i;
-    second[i] = i / apart % 2 ? n + i : i + apart;
-  }
-  const Vector<W> left = a, right = b;
-  a = __builtin_shuffle(left, right, first);
-  b = __builtin_shuffle(left, right, second);
-}
-
+#ifdef SHUFFLES
 template <int apart, class W>
 inline void transpose_rows(Vector<W> (&rows)[width<W>]) {
   if constexpr (apart < width<W>) {
@@ -119,17 +97,13 @@ template <class W>
 inline void add_sums(W* to, const Vector<W> (&x)[4]) {
 #ifdef SHUFFLES
   constexpr int n = width<W>;
-  const auto fold = [](auto apart, Vector<W> a, Vector<W> b) {
-    interleave<decltype(apart)::value, W>(a, b);
-    return a + b;
-  };
-  const Vector<W> left = fold(Apart<1>(), x[0], x[1]), right = fold(Apart<1>(), x[2], x[3]);
+  const Vector<W> left = fold_pair<1, W>(x[0], x[1]), right = fold_pair<1, W>(x[2], x[3]);
   if constexpr (n == 2) {
     for (int i = 0; i < 2; i++) to[i] += left[i], to[i + 2] += right[i];
   } else {
-    Vector<W> sums = fold(Apart<2>(), left, right);
-    if constexpr (n >= 8) sums = fold(Apart<4>(), sums, sums);
-    if constexpr (n >= 16) sums = fold(Apart<8>(), sums, sums);
+    Vector<W> sums = fold_pair<2, W>(left, right);
+    if constexpr (n >= 8) sums = fold_pair<4, W>(sums, sums);
+    if constexpr (n >= 16) sums = fold_pair<8, W>(sums, sums);
     for (int i = 0; i < 4; i++) to[i] += sums[i];
   }
 #else
@@ -534,6 +508,7 @@ void forward(const LinearAttention& a, int part, int parts) {
   // nothing of each other.
   const int64_t units = a.shape.batch * a.shape.heads;
   const int64_t tile_columns = forward_values * width<W>;
+  static_assert(forward_values * width<W> == panel<W>, "a panel is as wide as a tile");
   const int64_t tiles = (a.shape.value + tile_columns - 1) / tile_columns;
   int64_t pieces = units && units < parts ? (parts + units - 1) / units : 1;
   if (pieces > tiles) pieces = tiles;
@@ -541,12 +516,20 @@ void forward(const LinearAttention& a, int part, int parts) {
   char* workspace = a.workspace + part * a.workspace_size;
   for_form(a.shape.decay, a.bonus, [&](auto form) {
     for (int64_t task = tasks * part / parts; task < tasks * (part + 1) / parts; task++) {
+      using Form = decltype(form);
       const int64_t unit = task / pieces, piece = task % pieces;
-      const int64_t from = tiles * piece / pieces * tile_columns;
-      int64_t to = tiles * (piece + 1) / pieces * tile_columns;
+      const int64_t first = tiles * piece / pieces, last = tiles * (piece + 1) / pieces;
+      if constexpr (Form::decay != Decay::value)
+        if (a.shape.chunkwise) {
+          forward_by_chunks<S, W, Form::decay == Decay::key, Form::before>(a, unit, first, last,
+                                                                          workspace);
+          continue;
+        }
+      const int64_t from = first * tile_columns;
+      int64_t to = last * tile_columns;
       if (to > a.shape.value) to = a.shape.value;
-      forward<S, W, decltype(form)::decay, decltype(form)::before>(
-          a, unit / a.shape.heads, unit % a.shape.heads, from, to - from, workspace);
+      forward<S, W, Form::decay, Form::before>(a, unit / a.shape.heads, unit % a.shape.heads, from,
+                                               to - from, workspace);
     }
   });
 }
@@ -556,9 +539,16 @@ void backward(const LinearAttentionBackward& a, int part, int parts) {
   const int64_t units = a.shape.batch * a.shape.heads;
   char* workspace = a.workspace + part * a.workspace_size;
   for_form(a.shape.decay, a.bonus, [&](auto form) {
-    for (int64_t unit = units * part / parts; unit < units * (part + 1) / parts; unit++)
-      backward<S, W, decltype(form)::decay, decltype(form)::before>(
-          a, unit / a.shape.heads, unit % a.shape.heads, workspace);
+    using Form = decltype(form);
+    for (int64_t unit = units * part / parts; unit < units * (part + 1) / parts; unit++) {
+      if constexpr (Form::decay != Decay::value)
+        if (a.shape.chunkwise) {
+          backward_by_chunks<S, W, Form::decay == Decay::key, Form::before>(a, unit, workspace);
+          continue;
+        }
+      backward<S, W, Form::decay, Form::before>(a, unit / a.shape.heads, unit % a.shape.heads,
+                                                workspace);
+    }
   });
 }
 

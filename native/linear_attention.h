@@ -15,6 +15,7 @@ struct LinearAttentionShape {
   int64_t block;  // tokens from one kept state to the next
   Decay decay;
   double scale;
+  bool chunkwise;  // products of matrices chunk by chunk; else token by token. Not for Decay::value
 };
 
 struct LinearAttention {
@@ -67,13 +68,26 @@ constexpr int64_t largest_block = 64;
 
 // Bytes of memory that one thread works in.
 inline int64_t workspace_of(const LinearAttentionShape& shape, bool backward) {
+  const int64_t wide = shape.stored == Stored::float64 ? 8 : 4;
   const int64_t keys = padded(shape.key), values = padded(shape.value), state = keys * values;
+  if (shape.chunkwise) {
+    // Chunks have 16 rows at every level, and the widest panels 32 columns.
+    const bool by_key = shape.decay == Decay::key;
+    const int64_t panels = (shape.value + 31) / 32 * 32, row = 16 * keys, folded = keys * panels;
+    const int64_t one = (by_key ? 5 : 2) * row + keys + 3 * 256;
+    const int64_t shared = keys + (by_key ? 256 * 16 : row) + 2 * 16 * 32;
+    const int64_t numbers =
+        backward ? shape.block / 16 * (one + folded) + 2 * folded + 4 * 16 * panels + 4 * row +
+                       2 * keys + 256
+                 : one + folded;
+    return (numbers + shared + 16 * 128) * wide;
+  }
   const int64_t decays = shape.decay == Decay::value ? state : keys;
   const int64_t history = 8 * 16;  // numbers of a tile, at most
   const int64_t numbers =
       backward ? 2 * state + shape.block * (4 * keys + 3 * values + 2 * decays + history)
                : state + shape.block * (2 * keys + 2 * values + decays);
-  return numbers * (shape.stored == Stored::float64 ? 8 : 4);
+  return numbers * wide;
 }
 
 STATEWISE_KERNEL(linear_attention, LinearAttention)

@@ -35,6 +35,15 @@ using Strided = StridedOf<rank, const void*>;
 template <int rank>
 using MutableStrided = StridedOf<rank, void*>;
 
+// (batch, time, heads, dim), whose last axis is contiguous. Without an axis dim, for gates.
+template <class Pointer>
+struct HeadsOf {
+  Pointer data;  // null where there is none
+  int64_t batch_stride, time_stride, head_stride;
+};
+using Heads = HeadsOf<const void*>;
+using MutableHeads = HeadsOf<void*>;
+
 // Where the state starts anew and where rows end; both may be absent.
 struct Mask {
   const bool* reset;  // (batch, time)

@@ -44,6 +44,33 @@ struct Tile {
     }
   }
 
+  // Adds a triangle, rows x rows, times b: what lies above its diagonal is not touched, not even
+  // multiplied by zero, so that a NaN stays in its future.
+  inline __attribute__((always_inline)) void add_lower(const W* a, int64_t a_row, const W* b,
+                                                       int64_t b_step) {
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 4
+      for (int j = 0; j < vectors; j++) {
+        const Vector<W> right = load(b + i * b_step + j * width<W>);
+#pragma GCC unroll 16
+        for (int below = i; below < rows; below++) x[below][j] += a[below * a_row + i] * right;
+      }
+  }
+
+  // The same of the triangle's transpose.
+  inline __attribute__((always_inline)) void add_lower_transposed(const W* a, int64_t a_row,
+                                                                  const W* b, int64_t b_step) {
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 4
+      for (int j = 0; j < vectors; j++) {
+        const Vector<W> right = load(b + i * b_step + j * width<W>);
+#pragma GCC unroll 16
+        for (int above = 0; above <= i; above++) x[above][j] += a[i * a_row + above] * right;
+      }
+  }
+
   inline __attribute__((always_inline)) void read(const W* from, int64_t row) {
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)

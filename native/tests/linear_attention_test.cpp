@@ -14,7 +14,7 @@ namespace {
 struct Case {
   int64_t batch, time, heads, groups, key, value;
   Decay decay;
-  bool bonus, masks;
+  bool bonus, masks, chunkwise;
   int threads;
 };
 
@@ -22,7 +22,7 @@ template <class S, class W>
 bool agrees(Stored stored, const Case& c, double tolerance) {
   const int64_t B = c.batch, T = c.time, H = c.heads, G = c.groups, K = c.key, V = c.value;
   const int64_t decays = c.decay == Decay::head ? 1 : c.decay == Decay::key ? K : K * V;
-  const int64_t block = c.decay == Decay::value ? 4 : 8, blocks = (T + block - 1) / block;
+  const int64_t block = c.chunkwise ? 32 : c.decay == Decay::value ? 4 : 8, blocks = (T + block - 1) / block;
   const double scale = 0.7;
   auto query = random<S>(B * T * G * K, -1, 1), key = random<S>(B * T * G * K, -1, 1), value = random<S>(B * T * H * V, -1, 1);
   auto grad_output = random<S>(B * T * H * V, -1, 1);
@@ -33,7 +33,7 @@ bool agrees(Stored stored, const Case& c, double tolerance) {
   std::unique_ptr<int64_t[]> lengths(new int64_t[B]);
   for (int64_t i = 0; i < B; i++) lengths[i] = c.masks ? int64_t(dice() % (T + 3)) - 1 : T;
 
-  const LinearAttentionShape shape{stored, B, T, H, G, K, V, block, c.decay, scale};
+  const LinearAttentionShape shape{stored, B, T, H, G, K, V, block, c.decay, scale, c.chunkwise};
   const Mask mask{reset.get(), T, 1, lengths.get()};
   const auto rows = [&](auto& x, int64_t heads, int64_t n) {
     return Strided<4>{x.data.get(), {T * heads * n, heads * n, n}};
@@ -135,7 +135,7 @@ bool step_agrees(const Case& c) {
   auto log_decay = random<float>(B * H * decays, -2, 0), bonus = random<float>(H * K, -1, 1), state = random<float>(B * H * K * V, -1, 1);
   Exact<float> output(B * H * V), next(B * H * K * V), whole(B * H * V), final(B * H * K * V);
   const void* u = c.bonus ? bonus.data.get() : nullptr;
-  const LinearAttentionShape shape{Stored::float32, B, 1, H, G, K, V, 8, c.decay, 0.7};
+  const LinearAttentionShape shape{Stored::float32, B, 1, H, G, K, V, 8, c.decay, 0.7, false};
   const int64_t room = workspace_of(shape, false);
   std::unique_ptr<char[]> workspace(new char[room * c.threads]);
   run(table_of_linear_attention_step,
@@ -176,13 +176,17 @@ bool test_linear_attention() {
       for (bool masks : {false, true})
         for (int threads : {1, 3})
           for (const auto& size : sizes)
-            for (int64_t time : {0, 1, 19}) {
-              const Case c{2, time, 2, 1 + (time & 1), size[0], size[1], decay, bonus, masks,
-                           threads};
-              good = good && agrees<float, float>(Stored::float32, c, 1e-4);
-              good = good && agrees<double, double>(Stored::float64, c, 1e-12);
-              good = good && agrees<Half, float>(Stored::bfloat16, c, 3e-2);
-              good = good && step_agrees(c);
-            }
+            for (int64_t time : {0, 1, 19})
+              for (bool chunkwise : {false, true}) {
+                if (chunkwise && decay == Decay::value) continue;
+                // By chunks more of them: two blocks and a part of a third.
+                const int64_t longer = chunkwise ? 4 * time : time;
+                const Case c{2, longer, 2, 1 + (time & 1), size[0], size[1], decay, bonus, masks,
+                             chunkwise, threads};
+                good = good && agrees<float, float>(Stored::float32, c, 1e-4);
+                good = good && agrees<double, double>(Stored::float64, c, 1e-12);
+                good = good && agrees<Half, float>(Stored::bfloat16, c, 3e-2);
+                good = good && step_agrees(c);
+              }
   return good;
 }

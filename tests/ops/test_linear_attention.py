@@ -18,7 +18,6 @@ from statewise.ops.linear_attention import (
     reference,
 )
 from statewise.ops.linear_attention.torch import linear_attention as chunkwise
-from tests.ops import agreement
 from tests.ops.agreement import (
     BOTH,
     DTYPES,
@@ -45,7 +44,25 @@ from tests.ops.agreement import (
 )
 from tests.ops.compiling import HOW, assert_compiles
 
-FORMS = agreement.forms(native.linear_attention, chunkwise)
+
+@pytest.fixture(autouse=True)
+def as_measured(monkeypatch):
+    """Let the kernel decide again by sizes, after a test of `native_by_chunks`."""
+    monkeypatch.setattr(native, "CHUNKS_FROM_TIME", native.CHUNKS_FROM_TIME)
+    monkeypatch.setattr(native, "CHUNKS_FROM_SIZE", native.CHUNKS_FROM_SIZE)
+
+
+def native_by_chunks(*tensors, **options):
+    """Compute by the kernel's chunks whatever the sizes; the gradients that follow too."""
+    native.CHUNKS_FROM_TIME = native.CHUNKS_FROM_SIZE = 0
+    return native.linear_attention(*tensors, **options)
+
+
+NATIVE = [
+    pytest.param(native.linear_attention, id="native", marks=needs_core),
+    pytest.param(native_by_chunks, id="native_by_chunks", marks=needs_core),
+]
+FORMS = [*NATIVE, pytest.param(chunkwise, id="torch")]
 DECAYS = ["none", "head", "key", "value"]
 KINDS = [(decay, bonus) for decay in DECAYS for bonus in (False, True)]
 each_kind = pytest.mark.parametrize(
@@ -174,14 +191,15 @@ def test_agrees_without_rows(form):
 
 @needs_core
 @pytest.mark.parametrize("level", LEVELS)
-def test_every_level(core, level):
+@pytest.mark.parametrize("form", NATIVE)
+def test_every_level(core, form, level):
     core.set_level(level)
     for (decay, bonus), dtype in itertools.product(KINDS, DTYPES):
         assert_agrees_with_reference(
-            native.linear_attention,
+            form,
             decay=decay,
             bonus=bonus,
-            time=9,
+            time=25,
             key=33,
             value=20,
             masks=BOTH,
@@ -192,22 +210,22 @@ def test_every_level(core, level):
 @needs_core
 @pytest.mark.parametrize("batch", [1, 3])
 @each_kind
-def test_bit_equal_at_any_number_of_threads(core, decay, bonus, batch):
+@pytest.mark.parametrize("form", NATIVE)
+def test_bit_equal_at_any_number_of_threads(core, form, decay, bonus, batch):
     tensors, masks = example(
         decay, bonus, 130, batch, key=40, value=100, masks=BOTH, dtype=torch.float32, heads=1,
         groups=1,
     )  # fmt: skip
-    assert_bit_equal_at_any_number_of_threads(
-        lambda: results(native.linear_attention, tensors, masks)
-    )
+    assert_bit_equal_at_any_number_of_threads(lambda: results(form, tensors, masks))
 
 
 @needs_core
 @each_kind
-def test_writes_every_number(decay, bonus):
+@pytest.mark.parametrize("form", NATIVE)
+def test_writes_every_number(form, decay, bonus):
     """Memory that came as NaN leaves without one."""
-    tensors, masks = example(decay, bonus, 9, masks=BOTH)
-    assert_writes_every_number(lambda: results(native.linear_attention, tensors, masks))
+    tensors, masks = example(decay, bonus, 25, masks=BOTH)
+    assert_writes_every_number(lambda: results(form, tensors, masks))
     query, key, value, log_decay, bonus, state = (
         None if x is None else x.detach() for x in tensors
     )
@@ -608,9 +626,15 @@ def test_kernels_refuse_what_they_cannot_address(core):
     ]
     for change, message in bad:
         with pytest.raises(ValueError, match=message):
-            native._run(core.linear_attention, list((good | change).values()), 1.0, 64)
-    with pytest.raises(ValueError, match="block should be 1 to 64"):
-        native._run(core.linear_attention, list(good.values()), 1.0, 65)
+            native._run(core.linear_attention, list((good | change).values()), 1.0, 64, False)
+    numbers = [
+        ((1.0, 65, False), {}, "block should be 1 to 64"),
+        ((1.0, 40, True), {}, "block should be a multiple of 16"),
+        ((1.0, 64, True), {"log_decay": torch.zeros(2, 3, 4, 5, 6)}, "no chunkwise form"),
+    ]
+    for given, change, message in numbers:
+        with pytest.raises(ValueError, match=message):
+            native._run(core.linear_attention, list((good | change).values()), *given)
 
 
 def test_table_names_every_form():
