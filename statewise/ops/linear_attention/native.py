@@ -73,13 +73,16 @@ def by_chunks(state: Sequence[int], time: int, log_decay: Tensor | None) -> bool
     """Return whether the kernel goes by chunks of 16 tokens, or token by token.
 
     Either form takes any size but a decay per key and value, which has no chunks. Milliseconds of
-    one thread, float32, forward and backward, of (batch, time, heads, key, value):
+    one thread, AVX-512, float32, forward and backward, both forms in one run on a busy machine:
 
-        sizes                   decay     chunks         tokens
-        (4, 1024, 8, 64, 64)    head    7.6 + 17.6     8.2 + 30.0
-        (4, 1024, 8, 64, 64)    key     9.4 + 22.5    10.3 + 35.5
-        (1, 4096, 8, 128, 128)  head   19.6 + 54.4    23.3 + 73.0
-        (1, 4096, 8, 128, 128)  key    24.2 + 65.4    24.0 + 85.7
+        (batch, time, heads, key, value)  decay     chunks         tokens
+        (4, 1024, 8, 64, 64)              head    9.5 + 22.2     8.2 + 30.0
+        (4, 1024, 8, 64, 64)              key     9.8 + 24.7    10.3 + 35.5
+        (1, 4096, 8, 128, 128)            head   21.2 + 57.4    23.3 + 73.0
+        (1, 4096, 8, 128, 128)            key    28.4 + 83.4    24.0 + 85.7
+
+    Forward they are about equal, backward chunks win. Smaller sizes and shorter times were not
+    measured: there it goes token by token.
     """
     return (
         (log_decay is None or log_decay.ndim < 5)
