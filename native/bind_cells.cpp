@@ -9,7 +9,7 @@
 
 namespace statewise {
 
-int64_t cache_of_a_core(int level);  // bytes
+int64_t cache_of_a_core();  // bytes
 
 namespace {
 
@@ -51,8 +51,6 @@ CellKind known(int kind) {
   return static_cast<CellKind>(kind);
 }
 
-Caches caches() { return {cache_of_a_core(1), cache_of_a_core(2)}; }
-
 // What forward and backward have in common.
 Cells common(int kind, int switches, int64_t offset, bool pack, const Array& recurrent,
              const MaybeArray& vectors, const MaybeArray& reset, const MaybeArray& lengths,
@@ -78,7 +76,7 @@ Cells common(int kind, int switches, int64_t offset, bool pack, const Array& rec
   a.mask = mask(reset, lengths, a.batch, a.time);
   a.pack = pack;
   a.most_parts = threads;
-  a.caches = caches();
+  a.cache = cache_of_a_core();
   const int64_t bytes = cells_workspace(a, threads);
   if (workspace.ndim() != 1 || static_cast<int64_t>(workspace.nbytes()) < bytes)
     refuse("workspace", workspace, "at least " + std::to_string(bytes) + " bytes");
@@ -205,9 +203,9 @@ int64_t workspace(int kind, int switches, int64_t batch, int64_t heads, int64_t 
   return cells_workspace(a, threads);
 }
 
-std::tuple<int, int, int, int> shape(int kind, int switches) {
+std::tuple<int, int, int, int, int> shape(int kind, int switches) {
   const CellShape cell = cell_shape(known(kind), switches);
-  return {cell.leaves - 1 + cell.extras, cell.first, cell.operands, cell.additive};
+  return {cell.leaves - 1 + cell.extras, cell.first, cell.operands, cell.additive, cell.apart};
 }
 
 nb::dict tiling(int kind, int switches, int64_t batch, int64_t heads, int64_t width, int threads) {
@@ -215,9 +213,9 @@ nb::dict tiling(int kind, int switches, int64_t batch, int64_t heads, int64_t wi
   constexpr int bytes[] = {16, 32, 64}, registers[] = {16, 16, 32};
   const int wide = bytes[level()], lanes = wide / 4;
   const Tiling found = choose_tiling(
-      {batch, heads * ceil_of(width, lanes), cell.first, cell.operands * width,
+      {batch, heads * ceil_of(width, lanes), cell.first - (cell.apart < cell.gates), cell.operands * width,
        cell.first < cell.gates ? 2 : 1},
-      {lanes, registers[level()], wide}, caches(), threads);
+      {lanes, registers[level()], wide}, cache_of_a_core(), threads);
   nb::dict facts;
   facts["row_parts"] = found.row_parts;
   facts["unit_parts"] = found.unit_parts;
@@ -251,7 +249,8 @@ void bind_cells(nb::module_& module) {
              "width"_a, "bytes"_a, "threads"_a, "Return the bytes that a call needs for itself.");
   module.def("cells_shape", &shape, "kind"_a, "switches"_a,
              "Return how much is kept beside the gates, how many gates come first, how many "
-             "leaves the matrix reads, and whether both products are added.");
+             "leaves the matrix reads, whether both products are added, and which gate, if it is "
+             "one of them, reads the first of these leaves alone.");
   module.def("cells_tiling", &tiling, "kind"_a, "switches"_a, "batch"_a, "heads"_a, "width"_a,
              "threads"_a, "Return how a forward pass is divided in float32, and its cycles a step.");
 }

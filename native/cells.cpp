@@ -52,7 +52,7 @@ inline void wait(Barrier* barrier, int team) {
 // over its terms in order, whatever the tile.
 template <class W, int R, int C>
 void multiply(const W* panel, const W* operand, int64_t row_stride, int64_t segments,
-              int64_t segment_stride, int64_t depth, W* out, int64_t out_stride) {
+              int64_t segment_stride, int64_t gap, int64_t depth, W* out, int64_t out_stride) {
   constexpr int64_t lanes = width<W>;
   Vector<W> sum[R][C];
 #pragma GCC unroll 8
@@ -60,7 +60,7 @@ void multiply(const W* panel, const W* operand, int64_t row_stride, int64_t segm
 #pragma GCC unroll 8
     for (int c = 0; c < C; c++) sum[r][c] = Vector<W>{};
   for (int64_t segment = 0; segment < segments; segment++) {
-    const W* from = operand + segment * segment_stride;
+    const W* from = operand + (segment + (segment >= gap)) * segment_stride;
     for (int64_t k = 0; k < depth; k++) {
       Vector<W> weight[C];
 #pragma GCC unroll 8
@@ -81,7 +81,8 @@ void multiply(const W* panel, const W* operand, int64_t row_stride, int64_t segm
 }
 
 template <class W>
-using Multiply = void (*)(const W*, const W*, int64_t, int64_t, int64_t, int64_t, W*, int64_t);
+using Multiply = void (*)(const W*, const W*, int64_t, int64_t, int64_t, int64_t, int64_t, W*,
+                          int64_t);
 
 template <class W, int R, int C>
 constexpr Multiply<W> tile_or_none() {
@@ -119,6 +120,7 @@ struct Product {
   int64_t first;                      // where in the matrix of a head it begins
   int64_t column_stride, row_stride;  // in the matrix, from a column, and a segment, to the next
   int64_t unit_stride, term_stride;   // from a unit, and a term, to the next
+  int64_t column_gap = no_gate, segment_gap = no_gate;  // left out: what would have this number
 };
 
 // What a part of the work knows about itself.
@@ -138,11 +140,15 @@ struct Part {
 
   Part(const Cells& a, const CellShape& shape, bool back, int part, int parts)
       : a(a), shape(shape), hidden(a.heads * a.width), blocks(ceil_of(a.width, lanes)) {
-    const int64_t columns = back ? shape.operands : shape.first;
-    const int64_t terms = (back ? shape.first : shape.operands) * a.width;
+    // A gate apart is the column that reads the first segment alone; going back, the segment that
+    // all columns but the first leave out.
+    const bool apart = shape.apart < shape.gates;
+    const int64_t columns = (back ? shape.operands : shape.first) - apart;
+    const int64_t segments = (back ? shape.first - apart : shape.operands);
+    const int64_t terms = segments * a.width;
     const int stages = shape.operands == 0 ? 0 : shape.first < shape.gates ? 2 : 1;
     tiling = choose_tiling({a.batch, a.heads * blocks, at_least_one(columns), terms, stages},
-                           {static_cast<int>(lanes), static_cast<int>(vector_registers), static_cast<int>(vector_bytes)}, a.caches,
+                           {static_cast<int>(lanes), static_cast<int>(vector_registers), static_cast<int>(vector_bytes)}, a.cache,
                            parts);
     group = 1;
     while (group * at_least_one(columns) % tiling.columns) group++;
@@ -163,8 +169,9 @@ struct Part {
       return taken;
     };
     const int64_t padded = a.heads * blocks * lanes;
-    packed = take(padded * a.width * shape.operands * shape.first);
-    packed_second = take(padded * a.width * (shape.gates - shape.first));
+    packed = take(padded * terms * columns);
+    const int64_t alone = !apart ? 0 : back ? shape.first : 1;
+    packed_second = take(padded * a.width * (shape.gates - shape.first + alone));
     operand = take(2 * a.batch * shape.operands * hidden);
     second = take(shape.first < shape.gates ? a.batch * hidden : 0);
     const int64_t each = a.batch * max_group_registers * lanes;
@@ -202,12 +209,15 @@ struct Part {
       for_tiles_of(p.columns, count, [&](int64_t v, int64_t width) {
         W* panel = base + v * depth * lanes;
         for (int64_t c = 0; c < width; c++) {
-          const int64_t in_head = first + (v + c) / p.columns, column = (v + c) % p.columns;
+          const int64_t in_head = first + (v + c) / p.columns;
+          int64_t column = (v + c) % p.columns;
+          column += column >= p.column_gap;
           const int64_t there = units(in_head);
           for (int64_t segment = 0; segment < p.segments; segment++)
             for (int64_t k = 0; k < a.width; k++) {
               W* put = panel + ((segment * a.width + k) * width + c) * lanes;
-              const W* get = from + column * p.column_stride + segment * p.row_stride +
+              const W* get = from + column * p.column_stride +
+                             (segment + (segment >= p.segment_gap)) * p.row_stride +
                              in_head * lanes * p.unit_stride + k * p.term_stride;
               for (int64_t i = 0; i < lanes; i++) put[i] = i < there ? get[i * p.unit_stride] : 0;
             }
@@ -216,9 +226,10 @@ struct Part {
     });
   }
 
-  // Multiplies this part's rows by one group; the result is (rows, registers, lanes) in scratch.
+  // Multiplies this part's rows by one group; the result is (rows, registers, lanes).
   void multiply_group(const Product& p, const W* from_packed, const W* rows_of, int64_t row_stride,
-                      int64_t segment_stride, int64_t head, int64_t first, int64_t count) const {
+                      int64_t segment_stride, int64_t head, int64_t first, int64_t count,
+                      W* out) const {
     const int64_t depth = p.segments * a.width, out_stride = count * p.columns * lanes;
     const W* base = from_packed + (head * blocks + first) * p.columns * depth * lanes;
     const W* operands = rows_of + row * row_stride + head * a.width;
@@ -227,11 +238,11 @@ struct Part {
       int64_t r = 0;
       for (; r + tiling.rows <= rows(); r += tiling.rows)
         whole(base + v * depth * lanes, operands + r * row_stride, row_stride, p.segments,
-              segment_stride, a.width, scratch + r * out_stride + v * lanes, out_stride);
+              segment_stride, p.segment_gap, a.width, out + r * out_stride + v * lanes, out_stride);
       if (r < rows())
         tile_of<W>(rows() - r, width)(base + v * depth * lanes, operands + r * row_stride,
-                                      row_stride, p.segments, segment_stride, a.width,
-                                      scratch + r * out_stride + v * lanes, out_stride);
+                                      row_stride, p.segments, segment_stride, p.segment_gap,
+                                      a.width, out + r * out_stride + v * lanes, out_stride);
     });
   }
 
@@ -243,7 +254,7 @@ struct Part {
       const W* matrix = static_cast<const W*>(a.recurrent);
       if (row_part == 0) {
         pack(first, matrix, packed);
-        if (shape.first < shape.gates) pack(second_stage, matrix, packed_second);
+        if (second_stage.columns) pack(second_stage, matrix, packed_second);
       }
       *static_cast<int64_t*>(a.workspace) = parts;
     }
@@ -269,9 +280,11 @@ void forward(const Cell& cell, const CellsForward& f, int part, int parts) {
   const int gates = shape.gates, first = shape.first, leaves = shape.leaves;
   const int operands = shape.operands, kept = leaves - 1 + shape.extras;
   const int64_t hidden = p.hidden, across = operands * a.width;
-  const Product recurrent{first, operands, 0, a.width * across, a.width, across, 1};
-  const int64_t later = first * a.width * across;
-  const Product waiting{gates - first, 1, later, a.width * across, 0, across, 1};
+  const bool apart = shape.apart < gates;
+  const int columns = first - apart;
+  const Product recurrent{columns, operands, 0, a.width * across, a.width, across, 1, shape.apart};
+  const int64_t later = (apart ? shape.apart : first) * a.width * across;
+  const Product waiting{apart ? 1 : gates - first, 1, later, a.width * across, 0, across, 1};
   const W* bias = static_cast<const W*>(a.recurrent_bias);
   const W* vectors = static_cast<const W*>(a.vectors);
   const State<W> state{static_cast<W*>(f.state), a.batch, hidden};
@@ -306,9 +319,11 @@ void forward(const Cell& cell, const CellsForward& f, int part, int parts) {
         before[l] = fresh ? V{} : fetch(state.at(l, r, unit), there);
       for (int i = 0; i < shape.vectors; i++) v[i] = fetch(vectors + i * hidden + unit, there);
     };
-    const auto sums = [&](V* u, int begin, int end, const W* from, int64_t unit, int64_t there) {
+    const auto sums = [&](V* u, int begin, int end, const W* from, const W* alone, int64_t unit,
+                          int64_t there) {
       for (int g = begin; g < end; g++) {
-        u[g - begin] = operands ? load(from + (g - begin) * lanes) : V{};
+        const W* sum = g == shape.apart ? alone : from + (g - begin - (g > shape.apart)) * lanes;
+        u[g - begin] = operands ? load(sum) : V{};
         if (bias) u[g - begin] += fetch(bias + g * hidden + unit, there);
       }
     };
@@ -341,7 +356,12 @@ void forward(const Cell& cell, const CellsForward& f, int part, int parts) {
 
     p.for_groups([&](int64_t head, int64_t from, int64_t count) {
       if (operands)
-        p.multiply_group(recurrent, p.packed, now, operands * hidden, hidden, head, from, count);
+        p.multiply_group(recurrent, p.packed, now, operands * hidden, hidden, head, from, count,
+                         p.scratch);
+      W* const alone = p.scratch + p.rows() * count * columns * lanes;
+      if (apart)
+        p.multiply_group(waiting, p.packed_second, now, operands * hidden, 0, head, from, count,
+                         alone);
       for (int64_t r = p.row; r < p.row_end; r++)
         for (int64_t b = 0; b < count; b++) {
           const int64_t unit = head * a.width + (from + b) * lanes, there = p.units(from + b);
@@ -351,7 +371,8 @@ void forward(const Cell& cell, const CellsForward& f, int part, int parts) {
           }
           V x[most_gates], u[most_gates], before[most_leaves], v[most_vectors];
           gather(x, before, v, r, unit, there);
-          sums(u, 0, first, p.scratch + ((r - p.row) * count + b) * first * lanes, unit, there);
+          const int64_t at = (r - p.row) * count + b;
+          sums(u, 0, first, p.scratch + at * columns * lanes, alone + at * lanes, unit, there);
           if constexpr (Cell::two_stages) {
             put_some(p.second + r * hidden + unit, cell.forward_first(x, u, before, v), there);
             keep(x, 0, first, r, unit, there);
@@ -366,7 +387,8 @@ void forward(const Cell& cell, const CellsForward& f, int part, int parts) {
     if constexpr (Cell::two_stages) {
       wait(p.team, p.tiling.unit_parts);
       p.for_groups([&](int64_t head, int64_t from, int64_t count) {
-        p.multiply_group(waiting, p.packed_second, p.second, hidden, 0, head, from, count);
+        p.multiply_group(waiting, p.packed_second, p.second, hidden, 0, head, from, count,
+                         p.scratch);
         for (int64_t r = p.row; r < p.row_end; r++)
           for (int64_t b = 0; b < count; b++) {
             const int64_t unit = head * a.width + (from + b) * lanes, there = p.units(from + b);
@@ -375,7 +397,8 @@ void forward(const Cell& cell, const CellsForward& f, int part, int parts) {
             V after[most_leaves], extra[1] = {};
             gather(x, before, v, r, unit, there);
             sums(u, first, gates,
-                 p.scratch + ((r - p.row) * count + b) * (gates - first) * lanes, unit, there);
+                 p.scratch + ((r - p.row) * count + b) * (gates - first) * lanes, nullptr, unit,
+                 there);
             cell.forward_second(x, u, before, v, after, extra);
             keep(x, first, gates, r, unit, there);
             finish(after, extra, r, unit, there);
@@ -396,15 +419,18 @@ void backward(const Cell& cell, const CellsBackward& f, int part, int parts) {
   const int gates = shape.gates, first = shape.first, leaves = shape.leaves;
   const int operands = shape.operands, kept = leaves - 1 + shape.extras;
   const int64_t hidden = p.hidden, across = operands * a.width;
-  const Product recurrent{operands, first, 0, a.width, a.width * across, 1, across};
-  const int64_t later = first * a.width * across;
-  const Product waiting{1, gates - first, later, a.width, a.width * across, 1, across};
+  const bool apart = shape.apart < gates;
+  const int columns = operands - apart;
+  const Product recurrent{columns, first - apart, apart ? a.width : 0, a.width,
+                          a.width * across, 1, across, no_gate, shape.apart};
+  const int64_t later = apart ? 0 : first * a.width * across;
+  const int64_t others = apart ? gates : gates - first;
+  const Product waiting{others ? 1 : 0, others, later, a.width, a.width * across, 1, across};
   const W* vectors = static_cast<const W*>(a.vectors);
   const State<W> grad_state{static_cast<W*>(f.grad_state), a.batch, hidden};
   const State<const W> initial{static_cast<const W*>(f.initial), a.batch, hidden};
 
-  if constexpr (Cell::two_stages) p.prepare(recurrent, waiting, parts);
-  else p.prepare(recurrent, recurrent, parts);
+  p.prepare(recurrent, waiting, parts);
   wait(p.all, parts);
 
   for (int64_t t = a.time - 1; t >= 0; t--) {
@@ -502,7 +528,7 @@ void backward(const Cell& cell, const CellsBackward& f, int part, int parts) {
       wait(p.team, p.tiling.unit_parts);
       p.for_groups([&](int64_t head, int64_t from, int64_t count) {
         p.multiply_group(waiting, p.packed_second, du_now + first * hidden, gates * hidden, hidden,
-                         head, from, count);
+                         head, from, count, p.scratch);
         for (int64_t r = p.row; r < p.row_end; r++)
           for (int64_t b = 0; b < count; b++) {
             const int64_t unit = head * a.width + (from + b) * lanes, there = p.units(from + b);
@@ -524,15 +550,22 @@ void backward(const Cell& cell, const CellsBackward& f, int part, int parts) {
     if (!operands) continue;
     wait(p.team, p.tiling.unit_parts);
     p.for_groups([&](int64_t head, int64_t from, int64_t count) {
-      p.multiply_group(recurrent, p.packed, du_now, gates * hidden, hidden, head, from, count);
+      p.multiply_group(recurrent, p.packed, du_now, gates * hidden, hidden, head, from, count,
+                       p.scratch);
+      W* const alone = p.scratch + p.rows() * count * columns * lanes;
+      if (apart)
+        p.multiply_group(waiting, p.packed_second, du_now, gates * hidden, hidden, head, from,
+                         count, alone);
       for (int64_t r = p.row; r < p.row_end; r++) {
         if (p.ended(r, t) || resets(a.mask, r, t)) continue;
         for (int64_t b = 0; b < count; b++) {
           const int64_t unit = head * a.width + (from + b) * lanes, there = p.units(from + b);
-          const W* sums = p.scratch + ((r - p.row) * count + b) * operands * lanes;
+          const int64_t at = (r - p.row) * count + b;
+          const W* sums = p.scratch + at * columns * lanes;
           for (int j = 0; j < operands; j++) {
             W* to = grad_state.at(Cell::operand(j), r, unit);
-            put_some(to, fetch(to, there) + load(sums + j * lanes), there);
+            const W* sum = !apart ? sums + j * lanes : j ? sums + (j - 1) * lanes : alone + at * lanes;
+            put_some(to, fetch(to, there) + load(sum), there);
           }
         }
       }
@@ -617,7 +650,7 @@ void step(const Cell& cell, const CellsStep& f, int part, int parts) {
         store(sums, fetch(bias[1] + g * hidden + head * f.width + in_head, there));
       const W* rows = static_cast<const W*>(f.recurrent) +
                       ((head * shape.gates + g) * f.width + in_head) * across;
-      for (int j = 0; j < shape.operands; j++)
+      for (int j = 0; j < (g == shape.apart ? 1 : shape.operands); j++)
         add_products(rows + j * f.width, across, there, operand(j) + head * f.width, f.width, sums);
       u[g - begin] = load(sums);
     }

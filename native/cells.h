@@ -12,6 +12,8 @@ namespace statewise {
 
 enum class CellKind { elman, lstm, gru, gru_before, mgu, slstm, indrnn };
 
+constexpr int no_gate = 1 << 20;  // beyond them all
+
 // What of a cell a caller has to know to make its arrays.
 struct CellShape {
   int gates;     // blocks of rows of the weights
@@ -21,6 +23,7 @@ struct CellShape {
   int operands;  // leaves that the recurrent matrix reads
   int vectors;   // weights that act unit by unit
   bool additive;  // whether every gate reads the sum of both products
+  int apart = no_gate;  // a gate that reads the first operand alone
 };
 
 // What an LSTM lacks, or has besides.
@@ -42,7 +45,8 @@ static constexpr CellShape cell_shape(CellKind kind, int s) {
       const int gates = 4 - !!(s & no_input_gate) - !!(s & (no_forget_gate | coupled)) -
                         !!(s & no_output_gate);
       const bool recur = s & gates_recur;
-      return {gates, gates, recur ? 5 : 2, 0, recur ? 4 : 1, s & peepholes ? 3 : 0, true};
+      return {gates, gates, recur ? 5 : 2, 0, recur ? 4 : 1, s & peepholes ? 3 : 0, true,
+              recur ? 2 : no_gate};
     }
     case CellKind::gru: return {3, 3, 1, 1, 1, 0, false};
     case CellKind::gru_before: return {3, 2, 1, 0, 1, 0, true};
@@ -66,7 +70,7 @@ struct Cells {
   int most_parts;
   void* workspace;             // as `cells_workspace` says; it keeps the packed matrix
   bool pack;                   // whether that is still to be done
-  Caches caches;
+  int64_t cache;  // bytes of the second level, which a core has to itself
 };
 
 struct CellsForward {

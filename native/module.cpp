@@ -48,11 +48,10 @@ int64_t cache = find_cache();
 
 int64_t last_level_cache() { return cache; }
 
-// The first level's cache of data is listed at 0, the second level's at 2.
-int64_t cache_of_a_core(int level) {
-  static const int64_t first = listed_cache(0), second = listed_cache(2);
-  const int64_t found = level == 1 ? first : second;
-  return found > 0 ? found : level == 1 ? 32 << 10 : 1 << 20;  // guesses that suit most
+// The second level's cache is listed at 2.
+int64_t cache_of_a_core() {
+  static const int64_t found = listed_cache(2);
+  return found > 0 ? found : 1 << 20;  // a guess that suits most
 }
 
 namespace {

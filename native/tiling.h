@@ -10,10 +10,6 @@
 
 namespace statewise {
 
-struct Caches {
-  int64_t first, second;  // bytes each core has to itself
-};
-
 struct Tiling {
   int row_parts, unit_parts;  // their product is the number of threads
   int rows, columns;          // of a register tile: rows of the batch, registers of columns
@@ -44,8 +40,9 @@ static inline bool tile_fits(int rows, int columns, const Registers& registers) 
 }
 
 // Quarters of a cycle for one term of every sum of a tile: two fused multiplications or two loads
-// begin in a cycle, and a sum waits four for its last term. Of the loads, half were seen not to hide
-// behind the multiplications: tiles of 4 by 5 registers ran a fifth faster than those of 4 by 2.
+// begin in a cycle, and a sum waits four for its last term. Half of the loads are counted as not hidden
+// behind the multiplications: tiles of 4 by 5 registers ran faster than those of 4 by 2, by up to a
+// fifth on a machine whose timings scatter almost as much.
 static inline int64_t tile_quarters(int64_t rows, int64_t columns) {
   int64_t cost = 2 * rows * columns;
   if (cost < 16) cost = 16;
@@ -53,7 +50,7 @@ static inline int64_t tile_quarters(int64_t rows, int64_t columns) {
 }
 
 static inline Tiling choose_tiling(const ProductShape& shape, const Registers& registers,
-                                   const Caches& caches, int parts) {
+                                   int64_t cache, int parts) {
   Tiling best{parts, 1, 1, 1, INT64_MAX};
   int64_t least = INT64_MAX;
   for (int unit_parts = 1; unit_parts <= parts; unit_parts++) {
@@ -63,7 +60,7 @@ static inline Tiling choose_tiling(const ProductShape& shape, const Registers& r
     const int64_t vectors = ceil_of(shape.blocks, unit_parts) * shape.columns;
     const int64_t weights = vectors * shape.depth * registers.bytes;
     // What a core reads of the matrix each step comes from its own second cache or from beyond.
-    const bool fits = weights * 10 <= caches.second * 9;
+    const bool fits = weights * 10 <= cache * 9;
     const int64_t reading = weights / (fits ? 32 : 10);
     const int64_t barrier = unit_parts > 1 ? 700 * shape.stages : 0;
     for (int columns = 1; columns <= max_tile_columns; columns++) {

@@ -74,7 +74,7 @@ bool agrees(Stored stored, CellKind kind, int switches, int64_t batch, int64_t t
   a.batch = batch, a.time = time, a.heads = heads, a.width = width;
   a.mask = {reset.get(), time, 1, lengths.get()};
   a.recurrent = recurrent.data.get(), a.vectors = vectors.data.get();
-  a.pack = true, a.most_parts = threads, a.caches = {48 << 10, 1 << 20};
+  a.pack = true, a.most_parts = threads, a.cache = 1 << 20;
   Exact<char> workspace(cells_workspace(a, threads));
   std::memset(workspace.data.get(), 0, workspace.size);
   a.workspace = workspace.data.get();

@@ -7,6 +7,7 @@ which those of the weights follow by one matrix product a stretch.
 """
 
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from jaxtyping import Bool, Float, Int
@@ -15,7 +16,7 @@ from torch import Tensor, arange, empty, get_num_threads, stack, uint8, where
 from statewise import backends
 from statewise.ops.cells import reference
 from statewise.ops.cells.reference import Cell, State, Weights
-from statewise.ops.custom import core, fresh, in_large_pages, native_op
+from statewise.ops.custom import core, fresh, fresh_like, in_large_pages, native_op
 
 ROWS = 2048
 """Inputs of a stretch, through the batch: enough for fast products, few enough for the cache."""
@@ -49,24 +50,19 @@ def recur(
 
 
 def step(cell: Cell, x: Tensor, weights: Weights, state: State) -> State:
-    """Return the state after one more input; all tensors on the CPU and in one precision."""
+    """Return the state after one more input; what does not fit is a ValueError."""
     assert cell.kernel is not None
-    recurrent, vectors = weights.recurrent, weights.vectors
-    if cell.operands != 1:
+    w, recurrent, bias, recurrent_bias, vectors = weights
+    if cell.operands == 0:
         recurrent, vectors = _as_kernels_see(cell, weights)
-    given = (
-        x,
-        weights.input,
-        recurrent,
-        weights.input_bias,
-        weights.recurrent_bias,
-        vectors,
-    )
     # Lists, because a tuple from a generator takes a microsecond more.
-    after = [fresh(leaf.shape, leaf) for leaf in state]
+    after = [fresh_like(leaf) for leaf in state]
     core().cells_step(
         *cell.kernel,
-        *[None if y is None else backends.to_dlpack(y.contiguous()) for y in given],
+        *[
+            None if y is None else backends.to_dlpack(y.contiguous())
+            for y in (x, w, recurrent, bias, recurrent_bias, vectors)
+        ],
         [backends.to_dlpack(leaf.contiguous()) for leaf in state],
         [backends.to_dlpack(leaf) for leaf in after],
         get_num_threads(),
@@ -97,12 +93,6 @@ def _as_kernels_see(cell: Cell, weights: Weights) -> tuple[Tensor, Tensor | None
     if cell.operands == 0:
         # What acts unit by unit is a vector to the kernels, whatever it is called.
         return recurrent.new_empty(1, 0, 0), recurrent[None]
-    if cell.operands > 1:
-        # The definition does not look at what z would read of the gates.
-        hidden = recurrent.shape[1] // cell.operands
-        row, column = arange(len(recurrent))[:, None], arange(recurrent.shape[1])
-        unread = (row >= 2 * hidden) & (row < 3 * hidden) & (column >= hidden)
-        recurrent = where(unread, 0, recurrent)
     return recurrent if recurrent.ndim == 3 else recurrent[None], weights.vectors
 
 
@@ -117,7 +107,8 @@ class _Plan:
         self.heads = recurrent.shape[0]
         self.rows = inputs[1].shape[0]  # gates * hidden
         self.vectors = 0 if vectors is None else len(vectors)
-        self.kept, self.first, self.operands, self.additive = core().cells_shape(kind, switches)
+        shape = core().cells_shape(kind, switches)
+        self.kept, self.first, self.operands, self.additive, self.apart = shape
         self.stretch = max(1, min(self.time, -(-ROWS // max(self.batch, 1))))
 
     def stretches(self) -> list[tuple[int, int]]:
@@ -304,8 +295,14 @@ def _add_products(
     right = read.view(len(left), -1)
     width = plan.hidden // plan.heads
     if plan.heads == 1:
-        rows = grad_u[0, gate * width : gate * width + left.shape[1]]
-        products.multiply(left.t(), right, rows, add=True)
+        matrix = grad_u[0, gate * width : gate * width + left.shape[1]]
+        last = left.shape[1] // width
+        edges = [0, last] if plan.apart >= last else [0, plan.apart, plan.apart + 1, last]
+        for begin, end in pairwise(edges):
+            rows = slice(begin * width, end * width)
+            read_there = slice(width if begin == plan.apart else None)
+            to = matrix[rows, read_there]
+            products.multiply(left[:, rows].t(), right[:, read_there], to, add=True)
         return
     # (heads, gates * width, rows) times (heads, rows, operands * width)
     gates = left.shape[1] // plan.hidden
