@@ -213,7 +213,8 @@ nb::dict tiling(int kind, int switches, int64_t batch, int64_t heads, int64_t wi
   constexpr int bytes[] = {16, 32, 64}, registers[] = {16, 16, 32};
   const int wide = bytes[level()], lanes = wide / 4;
   const Tiling found = choose_tiling(
-      {batch, heads * ceil_of(width, lanes), cell.first - (cell.apart < cell.gates), cell.operands * width,
+      {batch, heads * ceil_of(width, lanes), cell.first - (cell.apart < cell.gates),
+       cell.operands * width,
        cell.first < cell.gates ? 2 : 1},
       {lanes, registers[level()], wide}, cache_of_a_core(), threads);
   nb::dict facts;
