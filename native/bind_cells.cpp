@@ -214,8 +214,7 @@ nb::dict tiling(int kind, int switches, int64_t batch, int64_t heads, int64_t wi
   const int wide = bytes[level()], lanes = wide / 4;
   const Tiling found = choose_tiling(
       {batch, heads * ceil_of(width, lanes), cell.first - (cell.apart < cell.gates),
-       cell.operands * width,
-       cell.first < cell.gates ? 2 : 1},
+       cell.operands * width, cell.first < cell.gates ? 2 : 1},
       {lanes, registers[level()], wide}, cache_of_a_core(), threads);
   nb::dict facts;
   facts["row_parts"] = found.row_parts;

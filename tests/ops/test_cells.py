@@ -412,6 +412,22 @@ def test_steps_are_the_sequence(cell, heads):
         assert_agree(state, final, tolerance)
 
 
+@pytest.mark.parametrize(
+    ("batch", "sizes", "message"),
+    [
+        (2, (5,), "lstm has 2 tensors in its state, not 1"),
+        (2, (5, 4), r"initial \(2, 4\) should be \(batch, hidden\) = \(2, 5\)"),
+        (1, (5, 5), r"initial \(2, 5\) should be \(batch, hidden\) = \(1, 5\)"),
+    ],
+)
+def test_a_step_refuses_what_does_not_fit(batch, sizes, message):
+    step = inspect.unwrap(cells.recur_step)  # past the hook that checks shapes in tests
+    weights = cells.Weights(torch.randn(20, 3), torch.randn(20, 5))
+    state = tuple(torch.zeros(2, size) for size in sizes)
+    with pytest.raises(ValueError, match=message):
+        step(cells.LSTM, torch.randn(batch, 3), weights, state)
+
+
 def test_a_step_can_be_differentiated():
     tensors, _ = example(cells.GRU)
     x, *weights, h = tensors
