@@ -348,7 +348,7 @@ def test_bit_equal_at_any_number_of_threads(core, cell, batch, heads):
     )
     x, w, u, b, c, *initial = (y.detach() for y in tensors)
     u = u if u.ndim == 3 else u[None]
-    kept, first, _, additive = core.cells_shape(*cell.kernel)
+    kept, first, _, additive, _ = core.cells_shape(*cell.kernel)
     projected = (x @ w.T + b).transpose(0, 1).contiguous()
     grad_output = torch.randn(batch, time, hidden)
     shape = (time, batch)
