@@ -14,10 +14,11 @@ ROOT = Path(__file__).parents[1]
 
 def catalogue() -> str:
     """Return the mixers, first as a table and then with their equations."""
-    rows = ["| mixer | what it is | state | cost |", "|---|---|---|---|"]
+    rows = ["| mixer | what it is | family | forms | state | cost |", "|---|---|---|---|---|---|"]
     details = []
     for head in mixers.heads():
-        cells = (f"[`{head.name}`](#{head.name})", head.sentence, head.state, head.cost)
+        link = f"[`{head.name}`](#{head.name})"
+        cells = (link, head.sentence, head.family, head.forms, head.state, head.cost)
         rows.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
         details += [f"## {head.name}", head.sentence, head.paper, head.equations]
         details += [f"**Differs** {head.differs}"] if head.differs else []

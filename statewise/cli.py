@@ -278,8 +278,13 @@ def _list(chosen: Namespace) -> None:
         return
     for head in heads:
         print(f"{head.name:20} {head.sentence}")
-        print(f"{'':20} {head.paper}")
-        print(f"{'':20} State: {head.state}\n")
+        rest = (
+            head.paper,
+            f"{head.family.capitalize()}, computed by: {head.forms}",
+            f"State: {head.state}",
+            f"Cost: {head.cost}",
+        )
+        print("\n".join(f"{'':20} {line}" for line in rest), end="\n\n")
 
 
 def _doctor(chosen: Namespace) -> None:

@@ -15,6 +15,7 @@ from statewise.mixers.base import WholeSequence as WholeSequence
 from statewise.mixers.bidirectional import Bidirectional as Bidirectional
 from statewise.mixers.elman import Elman as Elman
 from statewise.mixers.feed_forward import FeedForward as FeedForward
+from statewise.mixers.gla import GLA as GLA
 from statewise.mixers.gru import GRU as GRU
 from statewise.mixers.lstm import LSTM as LSTM
 from statewise.mixers.min_gru import MinGRU as MinGRU
@@ -22,6 +23,8 @@ from statewise.mixers.min_lstm import MinLSTM as MinLSTM
 from statewise.mixers.short_convolution import ShortConvolution as ShortConvolution
 
 __all__ = [
+    "FAMILIES",
+    "GLA",
     "GRU",
     "LSTM",
     "Attention",
@@ -49,7 +52,7 @@ def catalogue() -> dict[str, type[Mixer[Any]] | type[WholeSequence]]:
     """Return every mixer of this folder, keyed by the name of its file."""
     found = {}
     for module in pkgutil.iter_modules(__path__):
-        if module.name in ("base", "layers", "scanned"):
+        if module.ispkg or module.name == "base":
             continue
         path = f"{__name__}.{module.name}"
         classes = [
@@ -71,6 +74,10 @@ class Head(NamedTuple):
     name: str
     sentence: str
     paper: str
+    family: str
+    """One of `FAMILIES`."""
+    forms: str
+    """How it is computed, such as "scan; step"."""
     state: str
     cost: str
     differs: str
@@ -86,7 +93,12 @@ def heads() -> list[Head]:
     ]
 
 
-_FIELD = re.compile(r"^(State|Cost|Differs|See also)\s+(.*(?:\n\s+\S.*)*)", re.MULTILINE)
+FAMILIES = ("linear diagonal", "matrix state", "delta rule", "gated cell", "attention", "part")
+"""What a mixer's head may call its family. A part stands beside mixers and mixes little itself."""
+
+_FIELD = re.compile(
+    r"^(Family|Forms|State|Cost|Differs|See also)\s+(.*(?:\n\s+\S.*)*)", re.MULTILINE
+)
 
 
 def read_head(name: str, text: str) -> Head:
@@ -102,6 +114,8 @@ def read_head(name: str, text: str) -> Head:
         name,
         sentence=prose[0] if prose else "",
         paper=next((block for block in prose[1:] if re.search(r"\b(19|20)\d\d\b", block)), ""),
+        family=fields.get("Family", ""),
+        forms=fields.get("Forms", ""),
         state=fields.get("State", ""),
         cost=fields.get("Cost", ""),
         differs=fields.get("Differs", ""),
@@ -110,6 +124,9 @@ def read_head(name: str, text: str) -> Head:
     missing = [part for part in Head._fields if part != "differs" and not getattr(head, part)]
     if missing:
         raise ValueError(f"the head of the mixer {name} lacks its {', '.join(missing)}")
+    if head.family not in FAMILIES:
+        known = nearest(head.family, FAMILIES)
+        raise ValueError(f"the head of the mixer {name} says family {head.family!r}{known}")
     return head
 
 

@@ -11,6 +11,8 @@ from Su et al., "RoFormer", 2021, arXiv:2104.09864, section 3.2; the window as i
 
 R_p turns each pair of features (j, j + head_dim / 2) by the angle p / 10000^(2 j / head_dim).
 
+Family   attention
+Forms    all positions at once, with a window piece by piece; step
 State    keys and values, (batch, capacity, heads, head_dim) each, in slots: position p is in slot
          p mod capacity, and empty slots are zero; position, (batch,), of the next input, counted
          from the start or a reset. With a window the capacity is the window, a ring; without, it

@@ -5,6 +5,8 @@ Processing 45(11), 1997.
 
     y_t = [left(x_1 ... x_t), right(x_T ... x_t)]
 
+Family   part
+Forms    that of its mixer, in both directions
 State    none: it reads the whole sequence before it answers
 Cost     twice the mixer's
 """

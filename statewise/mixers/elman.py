@@ -5,6 +5,8 @@ Elman, "Finding Structure in Time", Cognitive Science 14, 1990.
     h_t = tanh(W x_t + b + U h_{t-1} + b')     or relu in place of tanh
     y_t = h_t
 
+Family   gated cell
+Forms    loop; step
 State    h, (batch, layers, hidden)
 Cost     O(time hidden (dim + hidden)) work, time steps one after another; O(hidden (dim + hidden))
          in `step`; times layers
@@ -19,7 +21,7 @@ from typing import Literal, NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
-from statewise.mixers.layers import Layers
+from statewise.mixers.parts.layers import Layers
 from statewise.ops import cells
 
 

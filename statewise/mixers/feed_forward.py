@@ -5,6 +5,8 @@ Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016, arXiv:1606.08415.
 
     y_t = W_2 gelu(W_1 x_t + b_1) + b_2
 
+Family   part
+Forms    all positions at once; step
 State    none
 Cost     O(time expansion dim^2) work in `forward`; O(expansion dim^2) in `step`
 Differs  GELU in place of the first paper's relu.

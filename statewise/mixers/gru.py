@@ -9,6 +9,8 @@ Translation", 2014, arXiv:1406.1078, section 2.3.
     h_t = (1 - z_t) * n_t + z_t * h_{t-1}
     y_t = h_t
 
+Family   gated cell
+Forms    loop; step
 State    h, (batch, layers, hidden)
 Cost     O(time hidden (dim + hidden)) work, time steps one after another; O(hidden (dim + hidden))
          in `step`; times layers
@@ -23,7 +25,7 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
-from statewise.mixers.layers import Layers
+from statewise.mixers.parts.layers import Layers
 from statewise.ops import cells
 
 

@@ -11,6 +11,8 @@ is from Gers, Schmidhuber and Cummins, "Learning to Forget", Neural Computation 
     h_t = o_t * tanh(c_t)
     y_t = h_t
 
+Family   gated cell
+Forms    loop; step
 State    h and c, (batch, layers, hidden) each
 Cost     O(time hidden (dim + hidden)) work, time steps one after another; O(hidden (dim + hidden))
          in `step`; times layers
@@ -26,7 +28,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from statewise.mixers.layers import Layers
+from statewise.mixers.parts.layers import Layers
 from statewise.ops import cells
 
 

@@ -7,6 +7,8 @@ Feng et al., "Were RNNs All We Needed?", 2024, arXiv:2410.01201, section 3.1.
     h_t = (1 - z_t) * h_{t-1} + z_t * c_t
     y_t = h_t
 
+Family   linear diagonal
+Forms    scan; step
 State    h, (batch, dim)
 Cost     O(time dim^2) work and O(log time) depth in `forward`; O(dim^2) in `step`
 Differs  No log-space form and no positive candidate: the scan is linear, and the gate is in (0, 1).
@@ -20,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from statewise.mixers.base import state_dtype
-from statewise.mixers.scanned import Scanned
+from statewise.mixers.parts.scanned import Scanned
 
 
 class MinGRUState(NamedTuple):

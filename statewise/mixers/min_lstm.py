@@ -11,6 +11,8 @@ Feng et al., "Were RNNs All We Needed?", 2024, arXiv:2410.01201, section 3.2.
 The quotients are computed as sigmoid(d) and sigmoid(-d), with d = log f_t - log i_t; written out,
 they are 0 / 0 where both gates close.
 
+Family   linear diagonal
+Forms    scan; step
 State    h, (batch, dim)
 Cost     O(time dim^2) work and O(log time) depth in `forward`; O(dim^2) in `step`
 Differs  No log-space form and no positive candidate: the scan is linear, and the gates are in
@@ -25,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from statewise.mixers.base import state_dtype
-from statewise.mixers.scanned import Scanned
+from statewise.mixers.parts.scanned import Scanned
 
 
 class MinLSTMState(NamedTuple):

@@ -5,20 +5,23 @@ arXiv:2312.00752, section 3.4 and figure 3, where it stands before the recurrenc
 
     y_t = b + sum_{j=0}^{width-1} w_j * x_{t - width + 1 + j}     x is 0 before the start or a reset
 
+Family   part
+Forms    all positions at once; step
 State    past, (batch, width - 1, dim): the last inputs, oldest first
 Cost     O(time width dim) work in `forward`; O(width dim) in `step`
 Differs  The convolution alone; Mamba's SiLU after it is the block's business. Taps and bias start
          uniform within 1 / sqrt(width), torch.nn.Conv1d's start for one feature at a time.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from statewise.mixers.base import Mixer, zeros
-from statewise.ops.convolution import short_convolution, short_convolution_step
+from statewise.mixers.parts.recurrent import Recurrent, Run
+from statewise.ops.convolution import short_convolution
 
 
 class ShortConvolutionState(NamedTuple):
@@ -27,7 +30,7 @@ class ShortConvolutionState(NamedTuple):
     past: Float[Tensor, "batch past dim"]
 
 
-class ShortConvolution(Mixer[ShortConvolutionState]):
+class ShortConvolution(Recurrent[ShortConvolutionState]):
     """Causal convolution of each feature by itself.
 
     Args:
@@ -35,6 +38,8 @@ class ShortConvolution(Mixer[ShortConvolutionState]):
         width: how many inputs each output reads, the present one included.
         bias: whether there is a bias.
     """
+
+    remembers = ShortConvolutionState
 
     def __init__(self, dim: int, *, width: int = 4, bias: bool = True):
         super().__init__()
@@ -46,42 +51,16 @@ class ShortConvolution(Mixer[ShortConvolutionState]):
         self.weight = nn.Parameter(torch.empty(dim, width).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(dim).uniform_(-bound, bound)) if bias else None
 
-    def initial_state(
-        self,
-        batch: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> ShortConvolutionState:
-        """Return a past of zeros."""
-        past = zeros(self, batch, self.width - 1, self.dim, device=device, dtype=dtype)
-        return ShortConvolutionState(past)
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Return that of the inputs before the present one."""
+        return {"past": (self.width - 1, self.dim)}
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch time dim"],
-        state: ShortConvolutionState | None = None,
-        *,
-        reset: Bool[Tensor, "batch time"] | None = None,
-        lengths: Int[Tensor, " batch"] | None = None,
-    ) -> tuple[Float[Tensor, "batch time out"], ShortConvolutionState]:
-        """Map a whole sequence."""
-        initial = None if state is None else state.past
-        y, past = short_convolution(
-            x, self.weight, self.bias, initial=initial, reset=reset, lengths=lengths
-        )
+    def mix(
+        self, x: Float[Tensor, "batch *time dim"], state: ShortConvolutionState, run: Run
+    ) -> tuple[Float[Tensor, "batch *time out"], ShortConvolutionState]:
+        """Map inputs."""
+        y, past = run(short_convolution, x, self.weight, self.bias, initial=state.past)
         return y, ShortConvolutionState(past)
-
-    def step(
-        self, x: Float[Tensor, "batch dim"], state: ShortConvolutionState
-    ) -> tuple[Float[Tensor, "batch out"], ShortConvolutionState]:
-        """Map one input."""
-        y, past = short_convolution_step(x, self.weight, self.bias, state.past)
-        return y, ShortConvolutionState(past)
-
-    def state_size(self, time: int) -> int:
-        """Return (width - 1) * dim, whatever was read."""
-        return (self.width - 1) * self.dim
 
     @classmethod
     def example(cls) -> "ShortConvolution":

@@ -23,6 +23,8 @@ Someone, 1960, section 2.
 
     h_t = a h_{t-1} + x_t
 
+Family   linear diagonal
+Forms    scan
 State    h, (batch, dim)
 Cost     O(time dim)
 """
@@ -81,7 +83,18 @@ def test_every_mixer_opens_with_its_mathematics():
 
 
 @pytest.mark.parametrize(
-    "part", ["1960", "    h_t = a h_{t-1} + x_t", " =", "State ", "Cost ", "mean."]
+    "part",
+    [
+        "1960",
+        "    h_t = a h_{t-1} + x_t",
+        " =",
+        "Family",
+        "diagonal",
+        "Forms",
+        "State ",
+        "Cost ",
+        "mean.",
+    ],
 )
 def test_a_head_that_lacks_a_part_is_found(part: str):
     assert rules.mixer_heads({"ema": HEAD}) == []

@@ -25,9 +25,11 @@ from statewise.ops.delta_rule.torch import delta_rule as chunkwise
 __all__ = [
     "TABLE",
     "delta_product",
+    "delta_product_step",
     "delta_rule",
     "delta_rule_step",
     "low_rank_delta_rule",
+    "low_rank_delta_rule_step",
 ]
 
 TABLE = (
@@ -272,6 +274,50 @@ def delta_rule_step(
         key[:, None],
         value[:, None],
         beta[:, None],
+        log_decay=None if log_decay is None else log_decay[:, None],
+        scale=scale,
+        initial=state,
+    )
+    return output[:, 0], final
+
+
+def delta_product_step(
+    query: Float[Tensor, "batch heads key"],
+    key: Float[Tensor, "batch steps heads key"],
+    value: Float[Tensor, "batch steps heads value"],
+    beta: Float[Tensor, "batch steps heads"],
+    state: Float[Tensor, "batch heads key value"],
+    *,
+    log_decay: Float[Tensor, "batch heads"] | Float[Tensor, "batch heads key"] | None = None,
+    scale: float = 1.0,
+) -> tuple[Float[Tensor, "batch heads value"], Float[Tensor, "batch heads key value"]]:
+    """Return the output and the next state, a fresh tensor: one time of `delta_product`."""
+    output, final = delta_product(
+        query[:, None],
+        key[:, None],
+        value[:, None],
+        beta[:, None],
+        log_decay=None if log_decay is None else log_decay[:, None],
+        scale=scale,
+        initial=state,
+    )
+    return output[:, 0], final
+
+
+def low_rank_delta_rule_step(
+    query: Float[Tensor, "batch heads key"],
+    key: Float[Tensor, "batch heads key"],
+    value: Float[Tensor, "batch heads value"],
+    read: Float[Tensor, "batch heads key"],
+    write: Float[Tensor, "batch heads key"],
+    state: Float[Tensor, "batch heads key value"],
+    *,
+    log_decay: Float[Tensor, "batch heads key"] | None = None,
+    scale: float = 1.0,
+) -> tuple[Float[Tensor, "batch heads value"], Float[Tensor, "batch heads key value"]]:
+    """Return the output and the next state, a fresh tensor: one time of `low_rank_delta_rule`."""
+    output, final = low_rank_delta_rule(
+        *(x[:, None] for x in (query, key, value, read, write)),
         log_decay=None if log_decay is None else log_decay[:, None],
         scale=scale,
         initial=state,

@@ -1,0 +1,1 @@
+"""What mixers share: forms written once, norms, features, positions. No mixer itself."""

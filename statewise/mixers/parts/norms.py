@@ -1,0 +1,43 @@
+"""Norms of what the heads of a mixer answer: no mixer itself."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm, rms_norm
+
+from statewise.mixers.base import state_dtype
+
+
+class HeadNorm(nn.Module):
+    """Each head's answer divided by its root mean square, or standardized; then scaled.
+
+    It works in float32 or wider, and answers in the dtype of its input.
+
+    Args:
+        heads: how many.
+        width: features of each.
+        center: whether the mean is taken away first, as LayerNorm does (for each head: GroupNorm).
+        shared: whether all heads share one scale.
+        eps: added to the mean square.
+    """
+
+    def __init__(
+        self,
+        heads: int,
+        width: int,
+        *,
+        center: bool = False,
+        shared: bool = False,
+        eps: float = 1e-5,
+    ):
+        super().__init__()
+        self.center, self.eps = center, eps
+        self.weight = nn.Parameter(torch.ones((width,) if shared else (heads, width)))
+
+    def forward(
+        self, x: Float[Tensor, "batch *time heads width"]
+    ) -> Float[Tensor, "batch *time heads width"]:
+        """Return x normalized."""
+        norm = layer_norm if self.center else rms_norm
+        wide = state_dtype(x.dtype)
+        return (norm(x.to(wide), x.shape[-1:], eps=self.eps) * self.weight.to(wide)).to(x.dtype)
