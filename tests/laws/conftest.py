@@ -1,26 +1,32 @@
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
-
-import statewise
+from tried import Trial, Trials
 
 
 @pytest.fixture(scope="session")
-def compiled() -> dict[str, list[str | None]]:
-    """What tests/laws/compiled.py found, in one process for all mixers: a start takes seconds."""
-    script = Path(__file__).with_name("compiled.py")
-    root = str(Path(statewise.__file__).parent.parent)
-    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
-        [sys.executable, script],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
+def trials(request) -> Trials:
+    """All trials of laws that were selected."""
+    selected = (
+        item.callspec.params["trial"]
+        for item in request.session.items
+        if "trial" in getattr(getattr(item, "callspec", None), "params", {})
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    found = Trials([trial for trial in selected if isinstance(trial, Trial)])
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def seen(trial, trials) -> str | None:
+    """What was seen where the law of a trial does not hold."""
+    return trials[trial]
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say how many laws held, on how many mixers."""
+    held = [
+        report.nodeid.partition("[")[2].split(":")[0]
+        for report in terminalreporter.stats.get("passed", [])
+        if "test_mixers.py::test_law" in report.nodeid
+    ]
+    if held:
+        terminalreporter.write_line(f"{len(held)} laws held on {len(set(held))} mixers")

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
+from tried import SUBJECTS, Trial
 from variants import VARIANTS
 
 from statewise import mixers, testing
-
-SUBJECTS = {**mixers.catalogue(), **VARIANTS}
 
 
 def laws(name):
@@ -14,44 +13,46 @@ def laws(name):
     return testing.WHOLE_SEQUENCE_LAWS if whole else testing.LAWS
 
 
-def readable(value):
-    return value if isinstance(value, str) else value.__name__
-
-
-@pytest.mark.parametrize("dtype", testing.DTYPES, ids=["float64", "float32"])
-@pytest.mark.parametrize(
-    ("name", "law"),
-    [
-        pytest.param(name, law, id=f"{name}-{law.__name__}")
-        for name in SUBJECTS
-        for law in laws(name)
-    ],
-)
-def test_law(name, law, dtype):
+def trials(laws, dtypes, times=None):
+    """Return parameters for the laws that `laws` gives for each name."""
     # Variants are tried at fewer lengths, to spare minutes.
-    times = (0, 1, 2, 3, 17) if name in VARIANTS else testing.TIMES
-    testing.hold(law, SUBJECTS[name], dtype, times=times)
+    made = [
+        Trial(name, law.__name__, str(dtype).removeprefix("torch."), tuple(lengths))
+        for name in SUBJECTS
+        for lengths in [times or ((0, 1, 2, 3, 17) if name in VARIANTS else testing.TIMES)]
+        for law in laws(name)
+        for dtype in dtypes
+    ]
+    ids = [f"{trial.subject}: {trial.law}, {trial.dtype}" for trial in made]
+    return pytest.mark.parametrize("trial", made, ids=ids)
 
 
-@pytest.mark.parametrize("name", mixers.catalogue())
-def test_compiler_laws(name, compiled):
-    assert compiled[name] == [None] * len(testing.COMPILER_LAWS)
+@trials(laws, testing.DTYPES)
+def test_law(trial, seen):
+    assert seen is None
+
+
+@trials(lambda name: testing.COMPILER_LAWS if name in mixers.catalogue() else (), [torch.float32])
+def test_law_of_the_compiler(trial, seen):
+    assert seen is None
+
+
+LONG = (
+    testing.steps_equal_forward,
+    testing.splits_anywhere,
+    testing.is_causal,
+    testing.a_reset_is_a_fresh_start,
+    testing.padding_changes_nothing,
+)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("dtype", testing.DTYPES, ids=["float64", "float32"])
+@trials(lambda name: [law for law in LONG if law in laws(name)], testing.DTYPES, times=(1000,))
+def test_law_at_length_1000(trial, seen):
+    assert seen is None
+
+
 @pytest.mark.parametrize("name", SUBJECTS)
-@pytest.mark.parametrize(
-    "law",
-    [
-        testing.steps_equal_forward,
-        testing.splits_anywhere,
-        testing.is_causal,
-        testing.a_reset_is_a_fresh_start,
-        testing.padding_changes_nothing,
-    ],
-    ids=readable,
-)
-def test_law_at_length_1000(name, law, dtype):
-    if law in laws(name):
-        testing.hold(law, SUBJECTS[name], dtype, times=[1000])
+def test_shapes_in_signatures(name):
+    # Here the hook checks them, at every call.
+    testing.hold(testing.nothing_is_legal, SUBJECTS[name], torch.float32)
