@@ -16,6 +16,16 @@ HeadsOf<Pointer> heads(const StridedOf<3, Pointer>& x) {
   return {x.data, x.stride[0], x.stride[1], 1};
 }
 
+// The same without an axis of time: every time is the same.
+template <class Pointer>
+HeadsOf<Pointer> still(const StridedOf<3, Pointer>& x) {
+  return {x.data, x.stride[0], 0, x.stride[1]};
+}
+template <class Pointer>
+HeadsOf<Pointer> still(const StridedOf<2, Pointer>& x) {
+  return {x.data, x.stride[0], 0, 1};
+}
+
 // (batch, time, heads), and with an axis of so many numbers.
 struct Sizes {
   int64_t gate[3], key[4], value[4];
@@ -99,34 +109,31 @@ void forward(bool chunkwise, double scale, const Array& query, const Array& read
   run(chunkwise ? table_of_delta_rule : table_of_delta_rule_recurrent, a, work(x), threads);
 }
 
-// One time, without its axis.
-void step(double scale, const Array& query, const Array& key, const Array& value, const Array& beta,
-          const MaybeArray& log_decay, const Array& state, const Array& output, const Array& next,
-          int threads) {
-  if (value.ndim() != 3) refuse("value", value, "(batch, heads, value)");
+// What the steps have in common.
+DeltaRule step_of(double scale, const Array& query, const Array& value, int64_t heads,
+                  int64_t width, const MaybeArray& log_decay) {
   if (query.ndim() != 3) refuse("query", query, "(batch, heads, key)");
   DeltaRule a{};
   DeltaRuleInputs& x = a.inputs;
   x.stored = stored_of("value", value);
   x.batch = static_cast<int64_t>(value.shape(0));
   x.time = 1;
-  x.heads = static_cast<int64_t>(value.shape(1));
+  x.heads = heads;
   x.key = static_cast<int64_t>(query.shape(2));
-  x.value = static_cast<int64_t>(value.shape(2));
+  x.value = width;
   x.scale = scale;
-  const int64_t keys[] = {x.batch, x.heads, x.key}, values[] = {x.batch, x.heads, x.value};
-  const int64_t gates[] = {x.batch, x.heads};
-  const auto rows = [](auto from) { return Heads{from.data, from.stride[0], 0, from.stride[1]}; };
-  const auto numbers = [](auto from) { return Heads{from.data, from.stride[0], 0, 1}; };
-  x.query = rows(strided("query", query, keys, x.stored));
-  x.read = rows(strided("key", key, keys, x.stored));
-  x.values = rows(strided("value", value, values, x.stored));
-  x.beta = numbers(strided("beta", beta, gates, wide(x.stored)));
+  const int64_t keys[] = {x.batch, x.heads, x.key}, gates[] = {x.batch, x.heads};
+  x.query = still(strided("query", query, keys, x.stored));
   x.per_key = log_decay && log_decay->ndim() == 3;
-  x.log_decay = x.per_key ? rows(strided("log_decay", log_decay, keys, wide(x.stored)))
-                          : numbers(strided("log_decay", log_decay, gates, wide(x.stored)));
-  const auto out = mutable_strided("output", output, values, x.stored);
-  a.output = {out.data, out.stride[0], 0, out.stride[1]};
+  x.log_decay = x.per_key ? still(strided("log_decay", log_decay, keys, wide(x.stored)))
+                          : still(strided("log_decay", log_decay, gates, wide(x.stored)));
+  return a;
+}
+
+void run_step(DeltaRule& a, const Array& state, const Array& output, const Array& next,
+              int threads) {
+  const DeltaRuleInputs& x = a.inputs;
+  a.output = still(mutable_strided("output", output, {x.batch, x.heads, x.value}, x.stored));
   a.initial = states("state", state, x);
   a.final = states("next", next, x);
   const int parts = parts_for(work(x), threads);
@@ -135,6 +142,51 @@ void step(double scale, const Array& query, const Array& key, const Array& value
   a.scratch = scratch.data();
   nb::gil_scoped_release released;
   run(table_of_delta_rule_recurrent, a, work(x), threads);
+}
+
+void step(double scale, const Array& query, const Array& key, const Array& value, const Array& beta,
+          const MaybeArray& log_decay, const Array& state, const Array& output, const Array& next,
+          int threads) {
+  if (value.ndim() != 3) refuse("value", value, "(batch, heads, value)");
+  DeltaRule a = step_of(scale, query, value, value.shape(1), value.shape(2), log_decay);
+  DeltaRuleInputs& x = a.inputs;
+  x.read = still(strided("key", key, {x.batch, x.heads, x.key}, x.stored));
+  x.values = still(strided("value", value, {x.batch, x.heads, x.value}, x.stored));
+  x.beta = still(strided("beta", beta, {x.batch, x.heads}, wide(x.stored)));
+  run_step(a, state, output, next, threads);
+}
+
+// Key, value and beta have an axis of corrections, which are times of which the first alone decays.
+// Each asks the same query and answers in the same place, so that the last one's answer remains.
+void product_step(double scale, const Array& query, const Array& key, const Array& value,
+                  const Array& beta, const MaybeArray& log_decay, const Array& state,
+                  const Array& output, const Array& next, int threads) {
+  if (value.ndim() != 4 || value.shape(1) == 0)
+    refuse("value", value, "(batch, steps, heads, value) with at least one step");
+  DeltaRule a = step_of(scale, query, value, value.shape(2), value.shape(3), log_decay);
+  DeltaRuleInputs& x = a.inputs;
+  x.time = static_cast<int64_t>(value.shape(1));
+  a.once = true;
+  const Sizes sizes(x);
+  x.read = heads(strided("key", key, sizes.key, x.stored));
+  x.values = heads(strided("value", value, sizes.value, x.stored));
+  x.beta = heads(strided("beta", beta, sizes.gate, wide(x.stored)));
+  run_step(a, state, output, next, threads);
+}
+
+void low_rank_step(double scale, const Array& query, const Array& key, const Array& value,
+                   const Array& read, const Array& write, const MaybeArray& log_decay,
+                   const Array& state, const Array& output, const Array& next, int threads) {
+  if (value.ndim() != 3) refuse("value", value, "(batch, heads, value)");
+  DeltaRule a = step_of(scale, query, value, value.shape(1), value.shape(2), log_decay);
+  DeltaRuleInputs& x = a.inputs;
+  if (log_decay && !x.per_key) refuse("log_decay", *log_decay, "one for every key");
+  const int64_t keys[] = {x.batch, x.heads, x.key};
+  a.add = still(strided("key", key, keys, x.stored));
+  x.values = still(strided("value", value, {x.batch, x.heads, x.value}, x.stored));
+  x.read = still(strided("read", read, keys, x.stored));
+  x.write = still(strided("write", write, keys, x.stored));
+  run_step(a, state, output, next, threads);
 }
 
 void backward(double scale, const Array& query, const Array& read, const MaybeArray& write,
@@ -186,6 +238,12 @@ void bind_delta_rule(nb::module_& module) {
   module.def("delta_rule_step", &step, "scale"_a, "query"_a, "key"_a, "value"_a, "beta"_a,
              "log_decay"_a.none(), "state"_a, "output"_a, "next"_a, "threads"_a,
              "Write the output and the next state of one time of the delta rule.");
+  module.def("delta_product_step", &product_step, "scale"_a, "query"_a, "key"_a, "value"_a,
+             "beta"_a, "log_decay"_a.none(), "state"_a, "output"_a, "next"_a, "threads"_a,
+             "The same with several corrections, an axis of key, value and beta.");
+  module.def("low_rank_delta_rule_step", &low_rank_step, "scale"_a, "query"_a, "key"_a, "value"_a,
+             "read"_a, "write"_a, "log_decay"_a.none(), "state"_a, "output"_a, "next"_a,
+             "threads"_a, "The same where another pair of vectors makes the transition.");
   module.def("delta_rule_backward", &backward, "scale"_a, "query"_a, "key"_a, "write"_a.none(),
              "value"_a, "beta"_a.none(), "log_decay"_a.none(), "reset"_a.none(), "lengths"_a.none(),
              "states"_a, "grad_output"_a, "grad_final"_a, "grad_query"_a, "grad_key"_a,

@@ -621,8 +621,9 @@ void backward(const DeltaRuleBackward& a, int part, int parts) {
   }
 }
 
-// A block of columns, token by token: the state is passed over twice. T is a vector, or one number.
-template <class T, int columns, class S, class W>
+// A block of columns, token by token: the state is passed over twice. T is a vector, or one number;
+// `adds` is whether there is `add`.
+template <class T, int columns, bool adds, class S, class W>
 void recur(const DeltaRule& a, int64_t index, int64_t from, W* rows) {
   const DeltaRuleInputs& x = a.inputs;
   constexpr int lanes = sizeof(T) / sizeof(W);
@@ -631,6 +632,7 @@ void recur(const DeltaRule& a, int64_t index, int64_t from, W* rows) {
   const W* old = static_cast<const W*>(a.initial) + index * size + from;
   W* state = static_cast<W*>(a.final) + index * size + from;
   W *read = rows, *write = rows + x.key, *query = rows + 2 * x.key, *decay = rows + 3 * x.key;
+  W* add = rows + 4 * x.key;
   const auto get = [](const W* at) {
     T value;
     memcpy(&value, at, sizeof value);
@@ -646,20 +648,27 @@ void recur(const DeltaRule& a, int64_t index, int64_t from, W* rows) {
     }
     const S *key = at<S>(x.read, row, t, head), *asked = at<S>(x.query, row, t, head);
     const S* values = at<S>(x.values, row, t, head) + from;
-    const W* log_decay = x.log_decay.data ? at<W>(x.log_decay, row, t, head) : nullptr;
+    const bool decays = x.log_decay.data && !(a.once && t);
+    const W* log_decay = decays ? at<W>(x.log_decay, row, t, head) : nullptr;
     const W one = log_decay && !x.per_key ? exp(*log_decay) : 1;
     const W beta = x.beta.data ? gate<W>(x.beta, row, t, head) : 1;
-    for (int64_t k = 0; k < x.key; k++) {
-      decay[k] = x.per_key && log_decay ? exp(log_decay[k]) : one;
+    int64_t k = 0;
+    if (log_decay && x.per_key) {
+      // One by one they took as long as all else: 2,048 of them in a step of 8 heads of 128.
+      for (; k + width<W> <= x.key; k += width<W>) store(decay + k, exp(load(log_decay + k)));
+      for (; k < x.key; k++) decay[k] = exp(log_decay[k]);
+    }
+    for (; k < x.key; k++) decay[k] = one;
+    for (k = 0; k < x.key; k++) {
       query[k] = static_cast<W>(x.scale) * widen(asked[k]);
       read[k] = x.write.data ? widen(key[k]) : decay[k] * widen(key[k]);
       write[k] = x.write.data ? widen(at<S>(x.write, row, t, head)[k]) : beta * widen(key[k]);
+      if (adds) add[k] = widen(at<S>(a.add, row, t, head)[k]);
     }
     // Two sums in turn, since one would wait for itself.
-    T u[2][columns], output[columns];
+    T u[2][columns], value[columns], output[columns];
     for (int j = 0; j < columns; j++) u[0][j] = u[1][j] = output[j] = T{};
-    int64_t k = 0;
-    for (; k + 2 <= x.key; k += 2)
+    for (k = 0; k + 2 <= x.key; k += 2)
 #pragma GCC unroll 2
       for (int turn = 0; turn < 2; turn++)
 #pragma GCC unroll 8
@@ -671,12 +680,15 @@ void recur(const DeltaRule& a, int64_t index, int64_t from, W* rows) {
     for (int j = 0; j < columns; j++) {
       W wide[lanes];
       for (int i = 0; i < lanes; i++) wide[i] = widen(values[j * lanes + i]);
-      u[0][j] = get(wide) - (u[0][j] + u[1][j]);
+      value[j] = get(wide);
+      u[0][j] += u[1][j];
+      if (!adds) u[0][j] = value[j] - u[0][j];
     }
     for (k = 0; k < x.key; k++)
 #pragma GCC unroll 8
       for (int j = 0; j < columns; j++) {
-        const T now = decay[k] * get(old + k * x.value + j * lanes) + write[k] * u[0][j];
+        T now = decay[k] * get(old + k * x.value + j * lanes) + write[k] * u[0][j];
+        if (adds) now += add[k] * value[j];
         memcpy(state + k * x.value + j * lanes, &now, sizeof now);
         output[j] += query[k] * now;
       }
@@ -692,7 +704,7 @@ void recur(const DeltaRule& a, int64_t index, int64_t from, W* rows) {
     memset(at<S>(a.output, row, t, head) + from, 0, columns * lanes * sizeof(S));
 }
 
-template <class S, class W>
+template <bool adds, class S, class W>
 void recurrent(const DeltaRule& a, int part, int parts) {
   const DeltaRuleInputs& x = a.inputs;
   constexpr int64_t lanes = width<W>;
@@ -701,10 +713,16 @@ void recurrent(const DeltaRule& a, int part, int parts) {
   for (int64_t index = heads * part / parts; index < heads * (part + 1) / parts; index++) {
     int64_t from = 0;
     for (; from + 4 * lanes <= x.value; from += 4 * lanes)
-      recur<Vector<W>, 4, S, W>(a, index, from, rows);
-    for (; from + lanes <= x.value; from += lanes) recur<Vector<W>, 1, S, W>(a, index, from, rows);
-    for (; from < x.value; from++) recur<W, 1, S, W>(a, index, from, rows);
+      recur<Vector<W>, 4, adds, S, W>(a, index, from, rows);
+    for (; from + lanes <= x.value; from += lanes)
+      recur<Vector<W>, 1, adds, S, W>(a, index, from, rows);
+    for (; from < x.value; from++) recur<W, 1, adds, S, W>(a, index, from, rows);
   }
+}
+template <class S, class W>
+void recurrent(const DeltaRule& a, int part, int parts) {
+  if (a.add.data) return recurrent<true, S, W>(a, part, parts);
+  return recurrent<false, S, W>(a, part, parts);
 }
 
 }  // namespace

@@ -3,7 +3,10 @@
 //   u = value - S^T read;  S = d * S + write u^T;  output = scale * S^T query
 //
 // where `read` meets the state before the decay. With a key and beta, read is d * key and write
-// beta * key, which is (I - beta key key^T) d S + beta key value^T.
+// beta * key, which is (I - beta key key^T) d S + beta key value^T. With `add`, which the form that
+// goes token by token knows, the value goes elsewhere than what was read:
+//
+//   u = S^T read;  S = d * S + write u^T + add value^T
 #pragma once
 
 #include "levels.h"
@@ -29,6 +32,8 @@ struct DeltaRule {
   void* states;         // (batch, heads, segments, key, value), wide type, or null
   char* scratch;        // of delta_rule_scratch bytes for each part
   int64_t scratch_bytes;
+  Heads add;  // stored type; this and the next, token by token alone
+  bool once;  // whether the first time alone decays
 };
 
 struct DeltaRuleBackward {
@@ -57,8 +62,9 @@ inline int64_t delta_rule_scratch(const DeltaRuleInputs& x, bool backward) {
   return ((backward ? whole : forward) + 16 * 128) * (x.stored == Stored::float64 ? 8 : 4);
 }
 
-// The same for the form that goes token by token: a key, a query, what is written, and decays.
-inline int64_t delta_rule_row_scratch(const DeltaRuleInputs& x) { return (4 * x.key + 8) / 8 * 64; }
+// The same for the form that goes token by token: a key, a query, what is written, what is added, and
+// decays.
+inline int64_t delta_rule_row_scratch(const DeltaRuleInputs& x) { return (5 * x.key + 8) / 8 * 64; }
 
 STATEWISE_KERNEL(delta_rule, DeltaRule)
 STATEWISE_KERNEL(delta_rule_recurrent, DeltaRule)

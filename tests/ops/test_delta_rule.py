@@ -10,9 +10,11 @@ from statewise import backends
 from statewise.ops import delta_rule as package
 from statewise.ops.delta_rule import (
     delta_product,
+    delta_product_step,
     delta_rule,
     delta_rule_step,
     low_rank_delta_rule,
+    low_rank_delta_rule_step,
     native,
 )
 from tests.ops.agreement import (
@@ -386,39 +388,91 @@ def test_compiles(how):
     assert_compiles("delta_rule", how)
 
 
-@pytest.mark.parametrize("decay", [None, "head", "key"])
-def test_step_is_one_time_of_the_op(decay):
-    tensors = [x if x is None else x.detach() for x in example("delta", decay)]
+STEP = {
+    "delta": delta_rule_step,
+    "product": delta_product_step,
+    "low rank": low_rank_delta_rule_step,
+}
+
+
+def one_step(op, *tensors):
+    """Return one step of an op, whose last tensors are the decay and the state."""
     *main, log_decay, state = tensors
-    output, final = form("delta", None)(*tensors)
+    return STEP[op](*main, state, log_decay=log_decay, scale=0.7)
+
+
+def at(t, tensors):
+    """Return the tensors of an op but the state, at one time, as leaves of their own."""
+    return [None if x is None else x[:, t].detach().clone() for x in tensors[:-1]]
+
+
+@pytest.mark.parametrize(("key", "value"), [(4, 5), (35, 37), (64, 130)])
+@pytest.mark.parametrize(("op", "decay"), KINDS)
+def test_step_is_one_time_of_the_op(op, decay, key, value):
+    tensors = [x if x is None else x.detach() for x in example(op, decay, key=key, value=value)]
+    output, final = form(op, "reference")(*tensors)
+    state = tensors[-1]
     for t in range(7):
-        gate = None if log_decay is None else log_decay[:, t]
-        now = [x[:, t] for x in main]
-        y, state = delta_rule_step(*now, state, log_decay=gate, scale=0.7)
+        y, state = one_step(op, *at(t, tensors), state)
+        assert y.is_contiguous()
         assert error(y, output[:, t]) < 1e-12
     assert error(state, final) < 1e-12
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_step_in_every_dtype_and_with_gradients(dtype):
-    tensors = example("delta", "head", time=1, dtype=dtype)
-    *main, log_decay, state = tensors
+@pytest.mark.parametrize(("op", "decay"), KINDS)
+def test_step_in_every_dtype_and_with_gradients(op, decay, dtype):
+    tensors = example(op, decay, time=1, dtype=dtype)
+    now = [leaf(x) for x in (*at(0, tensors), tensors[-1])]
+    ours = with_gradients(partial(one_step, op), now)
 
-    def step(*tensors):
-        *main, log_decay, state = tensors
-        return delta_rule_step(*main, state, log_decay=log_decay, scale=0.7)
+    def whole_op(*tensors):
+        output, final = form(op, "reference")(*tensors)
+        return output[:, 0], final
 
-    now = [x[:, 0].detach().requires_grad_() for x in (*main, log_decay)] + [state]
-    ours = with_gradients(step, now)
-    whole = form("delta", "reference")(*tensors)
+    whole = with_gradients(whole_op, tensors)
     with torch.no_grad():
-        y, after = step(*now)
-    tolerance = 1e-2 if dtype == torch.bfloat16 else 1e-5
+        y, after = one_step(op, *now)
+    tolerance = 2e-2 if dtype == torch.bfloat16 else 1e-5
     for made in (ours[:2], (y, after)):
         assert made[0].dtype == dtype
-        assert error(made[0], whole[0][:, 0]) < tolerance
+        assert error(made[0], whole[0]) < tolerance
         assert error(made[1], whole[1]) < tolerance
-    assert len(ours) == 8
+    for made, grad in zip(ours[2:], whole[2:], strict=True):
+        assert error(made, grad.reshape(made.shape)) < tolerance
+
+
+@needs_core
+@pytest.mark.parametrize(("op", "decay"), KINDS)
+def test_step_calls_its_kernel_alone(op, decay, monkeypatch):
+    """And goes by the whole op where dtypes differ, which no kernel reads."""
+    tensors = [x if x is None else x.detach() for x in example(op, decay, time=1)]
+    whole = form(op, None)(*tensors)
+    mixed = [x if x is None else x.float() for x in tensors[:-1]] + tensors[-1:]
+    y, after = one_step(op, *at(0, mixed), mixed[-1])
+    assert (y.dtype, after.dtype) == (torch.float32, torch.float64)
+    assert error(y, whole[0][:, 0]) < 1e-5
+
+    def refuse(*_, **__):
+        raise AssertionError("the whole op")
+
+    for name in ("delta_rule", "delta_product", "low_rank_delta_rule"):
+        monkeypatch.setattr(package, name, refuse)
+    y, after = one_step(op, *at(0, tensors), tensors[-1])
+    assert error(y, whole[0][:, 0]) < 1e-12
+    assert error(after, whole[1]) < 1e-12
+
+
+@needs_core
+@pytest.mark.parametrize(("op", "decay"), KINDS)
+@pytest.mark.parametrize("level", LEVELS)
+def test_step_at_every_level(core, level, op, decay):
+    tensors = [x if x is None else x.detach() for x in example(op, decay, time=1, key=19, value=70)]
+    output, final = form(op, "reference")(*tensors)
+    core.set_level(level)
+    y, after = one_step(op, *at(0, tensors), tensors[-1])
+    assert error(y, output[:, 0]) < 1e-12
+    assert error(after, final) < 1e-12
 
 
 def test_one_step_of_a_product_is_the_delta_rule():

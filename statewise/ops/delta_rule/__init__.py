@@ -11,8 +11,6 @@ The eigenvalue of the correction along k is 1 - beta |k|^2: with |k| = 1, which 
 caller, beta in [0, 1] forgets, and up to 2 also reflects; where beta |k|^2 > 2 the state diverges.
 """
 
-from contextlib import suppress
-
 # Inside this package `torch` is the file torch.py, so the library is imported by its parts.
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, dtype, float32, promote_types, stack, zeros_like
@@ -267,8 +265,10 @@ def delta_rule_step(
     given = (query, key, value, beta, log_decay, state)
     if backends.direct("delta_rule", TABLE, given):
         # The kernel looks at shapes, dtypes and strides itself, in a tenth of the time.
-        with suppress(ValueError):
+        try:
             return native.step(*given, scale)
+        except ValueError:
+            pass  # what does not fit is said better below
     output, final = delta_rule(
         query[:, None],
         key[:, None],
@@ -292,6 +292,12 @@ def delta_product_step(
     scale: float = 1.0,
 ) -> tuple[Float[Tensor, "batch heads value"], Float[Tensor, "batch heads key value"]]:
     """Return the output and the next state, a fresh tensor: one time of `delta_product`."""
+    given = (query, key, value, beta, log_decay, state)
+    if backends.direct("delta_product", TABLE, given):
+        try:
+            return native.product_step(*given, scale)
+        except ValueError:
+            pass  # as above
     output, final = delta_product(
         query[:, None],
         key[:, None],
@@ -316,6 +322,12 @@ def low_rank_delta_rule_step(
     scale: float = 1.0,
 ) -> tuple[Float[Tensor, "batch heads value"], Float[Tensor, "batch heads key value"]]:
     """Return the output and the next state, a fresh tensor: one time of `low_rank_delta_rule`."""
+    given = (query, key, value, read, write, log_decay, state)
+    if backends.direct("low_rank_delta_rule", TABLE, given):
+        try:
+            return native.low_rank_step(*given, scale)
+        except ValueError:
+            pass  # as above
     output, final = low_rank_delta_rule(
         *(x[:, None] for x in (query, key, value, read, write)),
         log_decay=None if log_decay is None else log_decay[:, None],

@@ -48,9 +48,45 @@ def step(
 ) -> tuple[Tensor, Tensor]:
     """Return the output and the next state of one time; what does not fit is a ValueError."""
     output, after = fresh_like(value), fresh_like(state)
-    state = state.contiguous()
     kernel = partial(core().delta_rule_step, scale)
-    backends.run(kernel, query, key, value, beta, log_decay, state, output, after)
+    backends.run(kernel, query, key, value, beta, log_decay, state.contiguous(), output, after)
+    return output, after
+
+
+def product_step(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    beta: Tensor,
+    log_decay: Tensor | None,
+    state: Tensor,
+    scale: float,
+) -> tuple[Tensor, Tensor]:
+    """Return the same of several corrections, an axis of key, value and beta after the batch."""
+    if value.ndim != 4:
+        raise ValueError("value should be (batch, steps, heads, value)")
+    batch, _, *rest = value.shape
+    output, after = fresh((batch, *rest), value), fresh_like(state)
+    kernel = partial(core().delta_product_step, scale)
+    backends.run(kernel, query, key, value, beta, log_decay, state.contiguous(), output, after)
+    return output, after
+
+
+def low_rank_step(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    read: Tensor,
+    write: Tensor,
+    log_decay: Tensor | None,
+    state: Tensor,
+    scale: float,
+) -> tuple[Tensor, Tensor]:
+    """Return the same where read and write make the transition, in one pass over the state."""
+    output, after = fresh_like(value), fresh_like(state)
+    kernel = partial(core().low_rank_delta_rule_step, scale)
+    given = (query, key, value, read, write, log_decay, state.contiguous())
+    backends.run(kernel, *given, output, after)
     return output, after
 
 
