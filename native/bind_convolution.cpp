@@ -165,6 +165,49 @@ void long_step(const Array& x, const Array& kernel, const Array& past, const Arr
       threads);
 }
 
+// One time of the diagonal one, whose parameters and state are all real or all complex.
+void diagonal(const Array& x, const Array& decay, const Array& write, const Array& read,
+              const Array& h, const Array& output, const Array& after, int threads) {
+  const Shape shape = step_shape(x);
+  if (shape.stored == Stored::bfloat16) refuse("x", x, "float32 or float64");
+  if (h.ndim() != 3) refuse("h", h, "(batch, dim, state)");
+  const int64_t batch = shape.batch, dim = shape.dim, state = size(h, 2);
+  const uint8_t bits = shape.stored == Stored::float64 ? 64 : 32;
+  const bool complex = h.dtype().code == static_cast<uint8_t>(nb::dlpack::dtype_code::Complex);
+  nb::dlpack::dtype type = x.dtype();
+  if (complex) type.code = h.dtype().code, type.bits = 2 * bits;
+  const auto numbers = [&](const char* name, const Array& array, int64_t rows) {
+    const bool rowed = rows >= 0;
+    const int first = rowed ? 1 : 0;
+    bool fits = array.dtype() == type && static_cast<int>(array.ndim()) == first + 2 &&
+                (!rowed || size(array, 0) == rows) && size(array, first) == dim &&
+                size(array, first + 1) == state;
+    if (fits && array.size())
+      fits = (state == 1 || array.stride(first + 1) == 1) &&
+             (dim == 1 || array.stride(first) == state) &&
+             (!rowed || rows == 1 || array.stride(0) == dim * state);
+    if (!fits)
+      refuse(name, array, "contiguous, (dim, state) or for h (batch, dim, state), in the precision "
+                          "of x, and all real or all complex");
+    return array.data();
+  };
+  const DiagonalStep a{shape.stored,
+                       complex,
+                       batch,
+                       dim,
+                       complex ? 2 * state : state,
+                       strided<2>("x", x, {batch, dim}, shape.stored).data,
+                       x.stride(0),
+                       numbers("decay", decay, -1),
+                       numbers("write", write, -1),
+                       numbers("read", read, -1),
+                       numbers("h", h, batch),
+                       whole<2>("output", output, {batch, dim}, shape.stored),
+                       numbers("after", after, batch)};
+  nb::gil_scoped_release released;
+  run(table_of_diagonal_step, a, batch * dim * a.numbers, threads);
+}
+
 }  // namespace
 
 void bind_convolution(nb::module_& module) {
@@ -180,6 +223,9 @@ void bind_convolution(nb::module_& module) {
              "after"_a, "threads"_a, "Write the output of one time, and the inputs to keep.");
   module.def("long_convolution_step", &long_step, "x"_a, "kernel"_a, "past"_a, "output"_a,
              "after"_a, "threads"_a, "The same for a kernel whose present number is the first.");
+  module.def("diagonal_convolution_step", &diagonal, "x"_a, "decay"_a, "write"_a, "read"_a, "h"_a,
+             "output"_a, "after"_a, "threads"_a,
+             "Write the output of one time of the diagonal convolution, and the state after it.");
 }
 
 }  // namespace statewise

@@ -1,6 +1,7 @@
 #include "convolution.h"
 
 #include "lanes.h"
+#include "pairs.h"
 
 namespace statewise {
 namespace STATEWISE_LEVEL {
@@ -263,6 +264,67 @@ void step(const ConvolutionStep& a, int part, int parts) {
   });
 }
 
+// The state of as many channels as a vector has lanes, in turn; their sums over it are then made
+// together. What a channel's state has beyond whole vectors is summed by itself.
+template <bool complex, class W>
+void diagonal(const DiagonalStep& a, int part, int parts) {
+#if defined(STATEWISE_PAIRS)
+  const int64_t vectors = a.numbers / lanes<W> * lanes<W>;
+#else
+  const int64_t vectors = complex ? 0 : a.numbers / lanes<W> * lanes<W>;
+#endif
+  alignas(64) W signs[lanes<W>];
+  for (int i = 0; i < lanes<W>; i++) signs[i] = complex && i % 2 ? W(-1) : W(1);
+  const int64_t channels = a.batch * a.dim, end = channels * (part + 1) / parts;
+  int64_t first = channels * part / parts;
+  if (first == end) return;
+  int64_t row = first / a.dim, channel = first % a.dim;
+  for (; first < end; first += lanes<W>) {
+    const int64_t count = end - first < lanes<W> ? end - first : lanes<W>;
+    Vector<W> sums[lanes<W>] = {};
+    alignas(64) W rests[lanes<W>] = {};
+    for (int64_t i = 0; i < count; i++) {
+      const int64_t of_channel = channel * a.numbers, of_state = (first + i) * a.numbers;
+      const W x = static_cast<const W*>(a.x)[row * a.x_stride + channel];
+      const W* decay = static_cast<const W*>(a.decay) + of_channel;
+      const W* write = static_cast<const W*>(a.write) + of_channel;
+      const W* read = static_cast<const W*>(a.read) + of_channel;
+      const W* h = static_cast<const W*>(a.h) + of_state;
+      W* after = static_cast<W*>(a.after) + of_state;
+      int64_t k = 0;
+      for (; k < vectors; k += lanes<W>) {
+        Vector<W> kept;
+#if defined(STATEWISE_PAIRS)
+        if constexpr (complex) kept = times(load(decay + k), load(h + k));
+        else
+#endif
+          kept = load(decay + k) * load(h + k);
+        kept += x * load(write + k);
+        store(after + k, kept);
+        sums[i] += load(read + k) * kept;
+      }
+      if constexpr (complex) {
+        for (; k < a.numbers; k += 2) {
+          after[k] = decay[k] * h[k] - decay[k + 1] * h[k + 1] + x * write[k];
+          after[k + 1] = decay[k] * h[k + 1] + decay[k + 1] * h[k] + x * write[k + 1];
+          rests[i] += read[k] * after[k] - read[k + 1] * after[k + 1];
+        }
+      } else {
+        for (; k < a.numbers; k++) {
+          after[k] = decay[k] * h[k] + x * write[k];
+          rests[i] += read[k] * after[k];
+        }
+      }
+      sums[i] *= load(signs);
+      if (++channel == a.dim) channel = 0, row++;
+    }
+    add_chunks<1, lanes<W>, lanes<W>, W>(sums);
+    alignas(64) W output[lanes<W>];
+    store(output, sums[0] + load(rests));
+    memcpy(static_cast<W*>(a.output) + first, output, count * sizeof(W));
+  }
+}
+
 template <class W>
 void sums(const ConvolutionSums& a, int part, int parts) {
   const int64_t dim = a.shape.dim;
@@ -297,6 +359,13 @@ void convolution_backward(const ConvolutionBackward& a, int part, int parts) {
 void convolution_step(const ConvolutionStep& a, int part, int parts) {
   if (a.stored == Stored::float64) return step<double>(a, part, parts);
   return step<float>(a, part, parts);
+}
+
+void diagonal_step(const DiagonalStep& a, int part, int parts) {
+  if (a.stored == Stored::float64)
+    return a.complex ? diagonal<true, double>(a, part, parts)
+                     : diagonal<false, double>(a, part, parts);
+  return a.complex ? diagonal<true, float>(a, part, parts) : diagonal<false, float>(a, part, parts);
 }
 
 void convolution_sums(const ConvolutionSums& a, int part, int parts) {

@@ -1,5 +1,5 @@
 // The causal convolution  y_t = bias + sum_k tap_k x_{t-k}  of each channel by itself, and its
-// gradient, on raw memory.
+// gradient, on raw memory; a step of the diagonal one.
 #pragma once
 
 #include "levels.h"
@@ -49,9 +49,22 @@ struct ConvolutionStep {
   void *output, *after;
 };
 
+// One time of  h = decay h + write x,  y = sum of read h,  of which complex numbers are pairs of real
+// ones: the output is then the real part. Contiguous but for the rows of x.
+struct DiagonalStep {
+  Stored stored;
+  bool complex;
+  int64_t batch, dim, numbers;  // real ones of a channel's state
+  const void* x;                // (batch, dim)
+  int64_t x_stride;
+  const void *decay, *write, *read, *h;  // (dim, numbers), and h (batch, dim, numbers)
+  void *output, *after;
+};
+
 STATEWISE_KERNEL(convolution, Convolution)
 STATEWISE_KERNEL(convolution_backward, ConvolutionBackward)
 STATEWISE_KERNEL(convolution_step, ConvolutionStep)
 STATEWISE_KERNEL(convolution_sums, ConvolutionSums)
+STATEWISE_KERNEL(diagonal_step, DiagonalStep)
 
 }  // namespace statewise

@@ -1,6 +1,7 @@
 #include "../convolution.h"
 
 #include <algorithm>
+#include <complex>
 
 #include "../parallel.h"
 #include "exact.h"
@@ -76,6 +77,35 @@ bool agrees(Stored stored, int64_t batch, int64_t time, int64_t dim, int64_t wid
          close(grad_weight, dw, tolerance) && close(grad_bias, db, tolerance);
 }
 
+template <class W>
+bool diagonal_agrees(Stored stored, int64_t batch, int64_t dim, int64_t state, bool complex,
+                     int threads, double tolerance) {
+  const int64_t each = complex ? 2 : 1, numbers = each * state;
+  auto x = random<W>(batch * dim, -1, 1), h = random<W>(batch * dim * numbers, -1, 1);
+  auto decay = random<W>(dim * numbers, -1, 1), write = random<W>(dim * numbers, -1, 1);
+  auto read = random<W>(dim * numbers, -1, 1);
+  Exact<W> output(batch * dim), after(batch * dim * numbers);
+  run(table_of_diagonal_step,
+      DiagonalStep{stored, complex, batch, dim, numbers, x.data.get(), dim, decay.data.get(),
+                   write.data.get(), read.data.get(), h.data.get(), output.data.get(),
+                   after.data.get()},
+      1 << 20, threads);
+  std::vector<double> y(batch * dim), kept(batch * dim * numbers);
+  for (int64_t i = 0; i < batch * dim; i++)
+    for (int64_t k = 0; k < state; k++) {
+      const int64_t of_channel = (i % dim * state + k) * each, of_state = (i * state + k) * each;
+      const auto at = [&](auto& numbers, int64_t place) {
+        return std::complex<double>(numbers[place], complex ? numbers[place + 1] : 0);
+      };
+      const auto now = at(decay, of_channel) * at(h, of_state) +
+                       at(write, of_channel) * static_cast<double>(x[i]);
+      kept[of_state] = now.real();
+      if (complex) kept[of_state + 1] = now.imag();
+      y[i] += (at(read, of_channel) * now).real();
+    }
+  return close(output, y, tolerance) && close(after, kept, tolerance);
+}
+
 }  // namespace
 
 bool test_convolution() {
@@ -94,5 +124,15 @@ bool test_convolution() {
               check(agrees<Half, float>(Stored::bfloat16, batch, time, dim, width, masks, threads,
                                         2e-2));
             }
+  for (int64_t batch : {0, 1, 3})
+    for (int64_t dim : {1, 5, 16, 37})
+      for (int64_t state : {0, 1, 7, 8, 19})
+        for (bool complex : {false, true})
+          for (int threads : {1, 3}) {
+            good = good && diagonal_agrees<float>(Stored::float32, batch, dim, state, complex,
+                                                  threads, 1e-5);
+            good = good && diagonal_agrees<double>(Stored::float64, batch, dim, state, complex,
+                                                   threads, 1e-12);
+          }
   return good;
 }

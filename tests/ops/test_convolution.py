@@ -18,6 +18,7 @@ from statewise.ops.convolution import (
     long_convolution,
     long_convolution_step,
     native,
+    reference,
     short_convolution,
     short_convolution_step,
 )
@@ -427,6 +428,97 @@ def test_step_keeps_the_dtypes_of_input_and_state(name):
     x = x[:, 0] if x.is_complex() else x[:, 0].bfloat16()
     output, after = STEPS[op](x, *parameters, state)
     assert (output.dtype, after.dtype) == (x.dtype, state.dtype)
+
+
+def diagonal_step_inputs(kind, dtype=torch.float64, batch=3, dim=37, state=19):
+    """Return x and, in the same precision, real or complex parameters and state."""
+    numbers = dtype.to_complex() if kind == "complex" else dtype
+    shapes = [(dim, state)] * 3 + [(batch, dim, state)]
+    return [
+        draw(batch, dim).to(dtype),
+        *(draw(*shape, dtype=numbers, seed=i + 1).to(numbers) for i, shape in enumerate(shapes)),
+    ]
+
+
+KINDS = ["real", "complex"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("state", [0, 1, 7, 8, 16, 19])
+@pytest.mark.parametrize("dim", [1, 5, 37])
+def test_diagonal_step_agrees_with_the_definition(dim, state, kind, dtype):
+    given = diagonal_step_inputs(kind, dtype, dim=dim, state=state)
+    assert_agree(
+        diagonal_convolution_step(*given), reference.diagonal_step(*given), TOLERANCE[dtype]
+    )
+
+
+@needs_core
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("level", LEVELS)
+def test_diagonal_step_at_every_level(core, level, kind):
+    core.set_level(level)
+    given = diagonal_step_inputs(kind)
+    assert_agree(native.diagonal_step(*given), reference.diagonal_step(*given), 1e-12)
+
+
+@needs_core
+@pytest.mark.parametrize("kind", KINDS)
+def test_diagonal_step_is_bit_equal_at_any_number_of_threads(kind):
+    given = diagonal_step_inputs(kind, torch.float32, dim=1001, state=40)
+    assert_bit_equal_at_any_number_of_threads(lambda: native.diagonal_step(*given))
+
+
+@needs_core
+@pytest.mark.parametrize("kind", KINDS)
+def test_diagonal_step_calls_its_kernel_alone(kind, monkeypatch):
+    """Rows of a sequence, parameters that are transposed or lazy conjugates, x in bfloat16."""
+    x, *parameters, h = diagonal_step_inputs(kind, torch.float32)
+    decay, write, read = (y.mT.contiguous().mT for y in parameters)
+    rows = torch.stack([x, x], 1)[:, 1].bfloat16()
+    given = rows, decay, write.conj(), read, h
+    expected = reference.diagonal_step(*given)
+
+    def refuse(*_):
+        raise AssertionError("the definition")
+
+    monkeypatch.setattr(reference, "diagonal_step", refuse)
+    output, after = diagonal_convolution_step(*given)
+    assert output.dtype == torch.bfloat16
+    assert error(output, expected[0]) < 1e-2
+    assert error(after, expected[1]) < 1e-5
+
+
+@pytest.mark.parametrize("mixed", ["real write", "complex x", "bfloat16"])
+def test_diagonal_step_of_what_the_kernel_does_not_read(mixed):
+    x, decay, write, read, h = diagonal_step_inputs("real" if mixed == "bfloat16" else "complex")
+    given = {
+        "real write": (x, decay, write.real, read, h),
+        "complex x": (x + 1j, decay, write, read, h),
+        "bfloat16": [y.bfloat16() for y in (x, decay, write, read, h)],
+    }[mixed]
+    output, after = reference.diagonal_step(*given)
+    assert_agree(diagonal_convolution_step(*given), (output.to(given[0].dtype), after), 1e-12)
+
+
+@needs_core
+def test_diagonal_step_refuses_what_it_cannot_address(core):
+    x, decay, write, read, h = diagonal_step_inputs("complex", torch.float32, 2, 3, 4)
+    good = {"x": x, "decay": decay, "write": write, "read": read, "h": h}
+    good |= {"output": x.clone(), "after": h.clone()}
+    bad = [
+        ({"x": x[0]}, r"x of shape \(3,\) should be \(batch, dim\)"),
+        ({"x": x.bfloat16()}, "x .* float32 or float64"),
+        ({"decay": decay[:2]}, r"decay of shape \(2, 4\) should be contiguous, \(dim, state\)"),
+        ({"write": write.real.clone()}, "write .* all real or all complex"),
+        ({"read": read.mT.contiguous().mT}, "read .* contiguous"),
+        ({"h": h[0]}, r"h of shape \(3, 4\) should be \(batch, dim, state\)"),
+        ({"h": h.to(torch.complex128)}, "decay .* in the precision of x"),
+        ({"output": x.double()}, "output"),
+        ({"after": h[:1]}, "after"),
+    ]
+    assert_refused(core.diagonal_convolution_step, good, bad)
 
 
 def test_wider_state_widens_the_work():

@@ -43,6 +43,16 @@ def long_step(x: Tensor, kernel: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
     return output, after
 
 
+def diagonal_step(
+    x: Tensor, decay: Tensor, write: Tensor, read: Tensor, h: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return one output and the next h; what does not fit is a ValueError."""
+    output, after = fresh_like(x), fresh_like(h)
+    given = [y.resolve_conj().contiguous() for y in (decay, write, read, h)]
+    backends.run(core().diagonal_convolution_step, rows(x), *given, output, after)
+    return output, after
+
+
 def _allocate(inputs, keep):
     x, _, _, initial, _, _ = inputs
     return fresh_like(x), fresh_like(initial)
