@@ -621,5 +621,45 @@ def test_kernels_refuse_what_they_cannot_address(core, change, message):
     assert_refused(partial(core.delta_rule, True, 1.0), good, [(change, message)])
 
 
+@needs_core
+def test_kernels_of_steps_refuse_what_they_cannot_address(core):
+    query, value, state = torch.ones(3, 2, 5), torch.ones(3, 2, 6), torch.ones(3, 2, 5, 6)
+    rest = {"state": state, "output": value.clone(), "next": state.clone()}
+    product = {"query": query, "key": torch.ones(3, 4, 2, 5), "value": torch.ones(3, 4, 2, 6)}
+    product |= {"beta": torch.ones(3, 4, 2), "log_decay": None} | rest
+    bad = [
+        ({"value": value}, r"value .* should be \(batch, steps, heads, value\) with at least one"),
+        ({"value": torch.ones(3, 0, 2, 6)}, "at least one step"),
+        ({"key": query}, r"key .* should be \(3, 4, 2, 5\)"),
+        ({"beta": torch.ones(3, 3, 2)}, r"beta .* should be \(3, 4, 2\)"),
+        ({"query": torch.ones(3, 1, 5)}, r"query .* should be \(3, 2, 5\)"),
+        ({"log_decay": torch.ones(3, 4, 2)}, r"log_decay .* should be \(3, 2, 5\)"),
+        ({"next": state.mT}, "next .* contiguous"),
+    ]
+    assert_refused(partial(core.delta_product_step, 1.0), product, bad)
+    low = {"query": query, "key": query, "value": value, "read": query, "write": query}
+    low |= {"log_decay": None} | rest
+    bad = [
+        ({"value": product["value"]}, r"value .* should be \(batch, heads, value\)"),
+        ({"query": product["key"]}, r"query .* should be \(batch, heads, key\)"),
+        ({"key": query[:, :1]}, r"key .* should be \(3, 2, 5\)"),
+        ({"read": query.double()}, "read .* of float32"),
+        ({"write": query[..., :4]}, r"write .* should be \(3, 2, 5\)"),
+        ({"log_decay": torch.ones(3, 2)}, "log_decay .* one for every key"),
+        ({"output": value[:1].expand(3, 2, 6)}, "output .* not expanded"),
+        ({"state": state.double()}, "state .* in its precision"),
+    ]
+    assert_refused(partial(core.low_rank_delta_rule_step, 1.0), low, bad)
+
+
+def test_steps_refuse_in_words():
+    ones = {name: x[:, 0] for name, x in SEVERAL.items()} | {"state": torch.ones(3, 2, 5, 6)}
+    with pytest.raises(ValueError, match=r"delta_product: key, value and beta .* not 4, 4 and 3"):
+        inspect.unwrap(delta_product_step)(**(ones | {"beta": torch.ones(3, 3, 2)}))
+    ones = {name: x[:, 0] for name, x in LOW.items()} | {"state": torch.ones(3, 2, 5, 6)}
+    with pytest.raises(ValueError, match=r"low_rank_delta_rule: write \(3, 1, 2\)"):
+        inspect.unwrap(low_rank_delta_rule_step)(**(ones | {"write": torch.ones(3, 2)}))
+
+
 def test_table_names_every_form():
     assert [row.backend for row in package.TABLE] == ["native", "torch", "reference"]

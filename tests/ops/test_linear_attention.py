@@ -487,9 +487,13 @@ def test_normalized_features_that_vanish_give_zero():
     assert all(x.isfinite().all() for x in torch.autograd.grad(output.sum(), given))
 
 
+@pytest.mark.parametrize("grad", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_normalized_step_is_one_time_of_the_whole(dtype):
-    (query, key, value, log_decay, _, initial), _ = example("head", dtype=dtype)
+def test_normalized_step_is_one_time_of_the_whole(dtype, grad):
+    tensors, _ = example("head", dtype=dtype)
+    query, key, value, log_decay, _, initial = (
+        x if x is None else x.detach().requires_grad_(grad) for x in tensors
+    )
     state = (initial, initial[..., 0].abs())
     query, key = query.exp(), key.exp()
     output, final = normalized_linear_attention(
@@ -500,8 +504,29 @@ def test_normalized_step_is_one_time_of_the_whole(dtype):
             query[:, t], key[:, t], value[:, t], state, log_decay=log_decay[:, t]
         )
         assert error(y, output[:, t]) < 4 * torch.finfo(dtype).eps
+        assert y.requires_grad == grad
     for a, b in zip(state, final, strict=True):
         assert error(a, b) < 4 * torch.finfo(a.dtype).eps
+
+
+def test_normalized_step_divides_by_epsilon_at_least():
+    """Features that vanish, and n . q of either sign, of plus zero and of minus zero."""
+    key, value = torch.zeros(1, 1, 1), torch.ones(1, 1, 2)
+    for n, query, divisor in (
+        (1.0, 0.0, 0.5),
+        (1.0, 0.25, 0.5),
+        (1.0, -0.25, -0.5),
+        (1.0, -2.0, -2.0),
+        (-1.0, 0.0, 0.5),
+        (1.0, 4.0, 4.0),
+    ):
+        state = (torch.full((1, 1, 1, 2), 3.0), torch.full((1, 1, 1), n))
+        queries = torch.full((1, 1, 1), query)
+        expected = torch.full((1, 1, 2), 3 * query / divisor)
+        for x in (value, value.clone().requires_grad_()):
+            y, after = normalized_linear_attention_step(queries, key, x, state, epsilon=0.5)
+            assert torch.equal(y, expected)
+            assert_equal(after, state)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)

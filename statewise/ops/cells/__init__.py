@@ -4,7 +4,7 @@ The recurrent matrix is dense, or has a block for each head.
 """
 
 # Inside this package `torch` is the file torch.py, so the library is imported by its parts.
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 
 from jaxtyping import Bool, Float, Int
 from torch import (
@@ -169,8 +169,10 @@ def recur_step(cell: Cell, x: Float[Tensor, "batch dim"], weights: Weights, stat
     """
     if cell.kernel is not None and backends.direct("cells", TABLE, (x, *weights, *state)):
         # The kernel looks at shapes, dtypes and strides itself, in a tenth of the time.
-        with suppress(ValueError):
+        try:
             return native.step(cell, x, weights, state)
+        except ValueError:
+            pass  # what does not fit is said better below
     _check_state(cell, state, len(x), _check_weights(cell, x.shape[1], weights))
     dtype = state[0].dtype
     weights = _in(dtype, weights)

@@ -55,16 +55,16 @@ def step(cell: Cell, x: Tensor, weights: Weights, state: State) -> State:
     w, recurrent, bias, recurrent_bias, vectors = weights
     if cell.operands == 0:
         recurrent, vectors = _as_kernels_see(cell, weights)
+    # Only x is made contiguous: it may be one time of a batch, the others are as they were made.
     # Lists, because a tuple from a generator takes a microsecond more.
     after = [fresh_like(leaf) for leaf in state]
+    dlpack = backends.to_dlpack
     core().cells_step(
         *cell.kernel,
-        *[
-            None if y is None else backends.to_dlpack(y.contiguous())
-            for y in (x, w, recurrent, bias, recurrent_bias, vectors)
-        ],
-        [backends.to_dlpack(leaf.contiguous()) for leaf in state],
-        [backends.to_dlpack(leaf) for leaf in after],
+        dlpack(x.contiguous()),
+        *[None if y is None else dlpack(y) for y in (w, recurrent, bias, recurrent_bias, vectors)],
+        [dlpack(leaf) for leaf in state],
+        [dlpack(leaf) for leaf in after],
         get_num_threads(),
     )
     return tuple(after)

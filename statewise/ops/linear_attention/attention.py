@@ -116,7 +116,7 @@ def linear_attention_step(
         ValueError: if shapes do not fit together.
     """
     given = (query, key, value, state, log_decay, bonus)
-    if native.steps(given):
+    if backends.direct("linear_attention", TABLE, given):
         try:
             return native.step(*given, scale)
         except ValueError:

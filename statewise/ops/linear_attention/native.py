@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, bfloat16, empty, float32, float64, get_num_threads, is_grad_enabled
+from torch import Tensor, empty, get_num_threads
 from torch import sum as sum_of
 from torch._C import _to_dlpack as to_dlpack
 
-from statewise import backends
 from statewise.ops.custom import Results, core, fresh, native_op, rows
 from statewise.ops.linear_attention.torch import linear_attention as chunkwise
 
@@ -184,22 +183,6 @@ _op = native_op(
     backward=_backward,
     definition=_definition,
 )
-
-
-def steps(given: Sequence[Tensor | None]) -> bool:
-    """Return whether `step` takes these: plain tensors of its types that need no gradient."""
-    there = [x for x in given if x is not None]
-    if not backends.serves_native() or (is_grad_enabled() and any(x.requires_grad for x in there)):
-        return False
-    dtype = there[0].dtype
-    wide = float64 if dtype == float64 else float32
-    return (
-        dtype in (float32, float64, bfloat16)
-        and there[1].dtype == there[2].dtype == dtype
-        and all(x.dtype == wide for x in there[3:])
-        and all(x.is_cpu for x in there)
-        and backends.plain(there)
-    )
 
 
 def step(

@@ -8,7 +8,6 @@ A is discretized by its exponential and B by Euler's rule, as in the authors' pr
     y_t[d] = (sum_n C_t[g, n] h_t[d, n] + skip[d] x_t[d]) silu(gate_t[d])
 """
 
-from contextlib import suppress
 from functools import reduce
 
 # Inside this package `torch` is the file torch.py, so the library is imported by its parts.
@@ -120,8 +119,10 @@ def selective_scan_step(
     given = (x, step_size, A, B, C, skip, gate, step_bias, h)
     if backends.direct("selective_scan", TABLE, given):
         # The kernel looks at every shape itself, in a tenth of the time it takes here.
-        with suppress(ValueError):
+        try:
             return native.selective_scan_step(*given)
+        except ValueError:
+            pass  # what does not fit is said better below
     name = "selective_scan_step"
     if x.ndim != 2:
         raise ValueError(f"{name}: x {tuple(x.shape)} should be (batch, dim)")

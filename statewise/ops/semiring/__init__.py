@@ -340,6 +340,14 @@ def softmax_scan_step(
         ValueError: if shapes do not fit together.
     """
     maximum, total, weighted = state
+    score, wide = _like(maximum, score), _like(weighted, value)
+    if backends.direct("softmax_scan", TABLE, (weighted, maximum, total, score, wide)):
+        try:
+            # The kernel looks at shapes, dtypes and strides itself, in a tenth of the time.
+            y, *last = native.softmax_scan_step(score, wide, maximum, total, weighted)
+            return _like(value, y), SoftmaxState(*last)
+        except ValueError:
+            pass  # what does not fit is said better below
     if not score.shape == maximum.shape == total.shape == value.shape[:-1] or (
         weighted.shape != value.shape
     ):
@@ -348,10 +356,6 @@ def softmax_scan_step(
             f"total {tuple(total.shape)} should be (batch, heads), value {tuple(value.shape)} and "
             f"weighted {tuple(weighted.shape)} (batch, heads, dim)"
         )
-    score, wide = _like(maximum, score), _like(weighted, value)
-    if _direct("softmax_scan", TABLE, weighted, maximum, total, score, wide):
-        y, *last = native.softmax_scan_step(score, wide, *state)
-        return _like(value, y), SoftmaxState(*last)
     high = where(score > maximum, score, maximum)
     shift = where(high == -math.inf, 0, high)
     kept, added = (maximum - shift).exp(), (score - shift).exp()

@@ -69,9 +69,12 @@ def max_matrix_scan_step(transition: Tensor, score: Tensor, h: Tensor) -> tuple[
 def softmax_scan_step(
     score: Tensor, value: Tensor, maximum: Tensor, total: Tensor, weighted: Tensor
 ) -> tuple[Tensor, ...]:
-    """Return the mean after one more value, and the next state."""
-    given = [x.contiguous() for x in (score, value, maximum, total, weighted)]
-    after = [fresh_like(x) for x in given[1:]]
+    """Return the mean after one more value, and the next state; what does not fit is a ValueError.
+
+    The state is as it was made, contiguous.
+    """
+    after = [fresh_like(x) for x in (value, maximum, total, weighted)]
+    given = (score.contiguous(), value.contiguous(), maximum, total, weighted)
     backends.run(core().softmax_scan_step, *given, *after)
     return tuple(after)
 
