@@ -17,7 +17,13 @@ from benchmarks.ops.figures import (
     with_gradients,
     worst,
 )
-from statewise.ops.delta_rule import delta_rule, delta_rule_step, reference
+from statewise.ops.delta_rule import (
+    delta_product_step,
+    delta_rule,
+    delta_rule_step,
+    low_rank_delta_rule_step,
+    reference,
+)
 from statewise.ops.delta_rule.torch import delta_rule as torch_form
 
 try:
@@ -108,15 +114,28 @@ def figures(rounds: int) -> Iterator[Figure]:
         inputs(1, 100_000, 8, 64, 64, False),
     )
     for heads, width in ((8, 64), (8, 128)):
-        query, key, value, beta, log_decay = (
-            x[:, 0] for x in inputs(1, 1, heads, width, width, False)
-        )
-        state = torch.randn(1, heads, width, width, generator=torch.Generator().manual_seed(0))
-        yield step(
-            op,
-            f"batch 1, heads {heads}, key {width}, value {width}",
-            lambda q=query, k=key, v=value, b=beta, g=log_decay, s=state: delta_rule_step(
-                q, k, v, b, s, log_decay=g
-            ),
-            2 * state.numel() * 4,
-        )
+        yield from _steps(heads, width)
+
+
+def _steps(heads: int, width: int) -> Iterator[Figure]:
+    query, key, value, beta, log_decay = (x[:, 0] for x in inputs(1, 1, heads, width, width, False))
+    state = torch.randn(1, heads, width, width, generator=torch.Generator().manual_seed(0))
+    keys, values, betas = (x[:, None].repeat_interleave(2, 1) for x in (key, value, beta))
+    read, write, decays = (
+        -key,
+        key * beta[..., None],
+        log_decay[..., None].expand_as(key).contiguous(),
+    )
+    calls = {
+        "": lambda: delta_rule_step(query, key, value, beta, state, log_decay=log_decay),
+        ", product of 2": lambda: delta_product_step(
+            query, keys, values, betas, state, log_decay=log_decay
+        ),
+        ", low rank": lambda: low_rank_delta_rule_step(
+            query, key, value, read, write, state, log_decay=decays
+        ),
+    }
+    for kind, call in calls.items():
+        # Of a product too, the state is counted once each way.
+        name = f"batch 1, heads {heads}, key {width}, value {width}{kind}"
+        yield step("delta_rule", name, call, 2 * state.numel() * 4)
