@@ -493,13 +493,15 @@ def test_diagonal_step_calls_its_kernel_alone(kind, monkeypatch):
 @pytest.mark.parametrize("mixed", ["real write", "complex x", "bfloat16"])
 def test_diagonal_step_of_what_the_kernel_does_not_read(mixed):
     x, decay, write, read, h = diagonal_step_inputs("real" if mixed == "bfloat16" else "complex")
-    given = {
-        "real write": (x, decay, write.real, read, h),
-        "complex x": (x + 1j, decay, write, read, h),
-        "bfloat16": [y.bfloat16() for y in (x, decay, write, read, h)],
-    }[mixed]
-    output, after = reference.diagonal_step(*given)
-    assert_agree(diagonal_convolution_step(*given), (output.to(given[0].dtype), after), 1e-12)
+    if mixed == "real write":
+        write = write.real
+    elif mixed == "complex x":
+        x = x + 1j
+    else:
+        x, decay, write, read, h = (y.bfloat16() for y in (x, decay, write, read, h))
+    output, after = reference.diagonal_step(x, decay, write, read, h)
+    ours = diagonal_convolution_step(x, decay, write, read, h)
+    assert_agree(ours, (output.to(x.dtype), after), 1e-12)
 
 
 @needs_core
@@ -514,7 +516,7 @@ def test_diagonal_step_refuses_what_it_cannot_address(core):
         ({"write": write.real.clone()}, "write .* all real or all complex"),
         ({"read": read.mT.contiguous().mT}, "read .* contiguous"),
         ({"h": h[0]}, r"h of shape \(3, 4\) should be \(batch, dim, state\)"),
-        ({"h": h.to(torch.complex128)}, "decay .* in the precision of x"),
+        ({"h": h.to(torch.complex128)}, "h .* in the precision of x"),
         ({"output": x.double()}, "output"),
         ({"after": h[:1]}, "after"),
     ]
