@@ -136,6 +136,9 @@ def _steps(heads: int, width: int) -> Iterator[Figure]:
         ),
     }
     for kind, call in calls.items():
-        # Of a product too, the state is counted once each way.
+        # Of a product too, the state is counted once each way, though every correction passes over
+        # it twice. With keys of 128 a product of 2 took 51 microseconds, the low-rank form 37 and
+        # one correction 25, of 30 allowed. Python and the call are at most 9 of them: that is all
+        # a step of keys of 64 takes.
         name = f"batch 1, heads {heads}, key {width}, value {width}{kind}"
         yield step("delta_rule", name, call, 2 * state.numel() * 4)
