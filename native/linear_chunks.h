@@ -88,11 +88,13 @@ inline AttentionHead<W> head_of(const Arguments& a, int64_t unit, W* bonus) {
           a.bonus ? bonus : nullptr};
 }
 
+// All that is read of the chunk at t.
 template <class S, class W>
-inline void foresee(const AttentionHead<W>& x, int64_t t, int64_t end) {
-  foresee_rows<S>(x.query, x.row, t, end, x.group, x.keys);
-  foresee_rows<S>(x.key, x.row, t, end, x.group, x.keys);
-  foresee_rows<S>(x.value, x.row, t, end, x.head, x.values);
+inline void want(Ahead& ahead, const AttentionHead<W>& x, int64_t t, int64_t end, bool per_key) {
+  ahead.want<S>(x.query, x.row, t, end, x.group, x.keys);
+  ahead.want<S>(x.key, x.row, t, end, x.group, x.keys);
+  ahead.want<S>(x.value, x.row, t, end, x.head, x.values);
+  if (per_key) ahead.want<W>(x.log_decay, x.row, t, end, x.head, x.keys);
 }
 
 template <class W>
@@ -235,9 +237,10 @@ void answer(const AttentionChunk<W>& c, int64_t wide, const W* state, const W* v
 // One panel of S = end S + writes^T values, from one place to another or the same.
 template <class W>
 void advance(const AttentionChunk<W>& c, int64_t wide, const W* values, W* spare, const W* state,
-             W* next) {
+             W* next, Ahead& ahead) {
   scaled(values, c.write_factor, spare);
   for (int64_t k = 0; k < wide; k += tile_rows) {
+    ahead.some();
     Wide<W> tile;
     tile.read(state + k * panel<W>, panel<W>);
     tile.scale(c.end + k);
@@ -273,14 +276,18 @@ void forward_by_chunks(const LinearAttention& a, int64_t unit, int64_t first, in
     if (resets(a.mask, x.row, t)) memset(state, 0, (last - first) * wide * panel<W> * sizeof(W));
     count = chunk_at(a.mask, x.row, t, end);
     pack<S, W, per_key, before>(x, t, count, spare, c);
-    foresee<S>(x, t + count, end);
+    Ahead ahead;
+    want<S>(ahead, x, t + count, end, per_key);
+    ahead.want<S>({to.data, to.batch_stride, to.time_stride, to.head_stride}, x.row, t + count, end,
+                  x.head, x.values);
+    ahead.spread((last - first) * wide / tile_rows);
     for (int64_t p = first; p < last; p++) {
       W* mine = state + (p - first) * wide * panel<W>;
       gather<S, W>(x.value, x.row, t, x.head, count, p * panel<W>, columns(x, p), 1, values,
                    panel<W>);
       answer(c, wide, mine, values, output);
       scatter<S, W>(output, panel<W>, count, columns(x, p), 1, to, x.row, t, x.head, p * panel<W>);
-      advance(c, wide, values, output, mine, mine);
+      advance(c, wide, values, output, mine, mine, ahead);
     }
   }
   unfold(state, x.keys, x.values, wide, first, last, static_cast<W*>(a.final) + unit * size);
@@ -362,6 +369,14 @@ struct AttentionGradient {
   }
 
   void run(const AttentionChunk<W>& c, const W* state, W* grad) {
+    // The last chunk of a block fetches the first of the block before.
+    Ahead ahead;
+    if (c.start % a.shape.block == 0) {
+      const int64_t later = c.start - a.shape.block;
+      want<S>(ahead, x, later, later + chunk, per_key);
+      ahead.want<S>(heads_of(a.grad_output), x.row, later, later + chunk, x.head, x.values);
+    }
+    ahead.spread(panels * wide / tile_rows);
     for (int64_t p = 0; p < panels; p++) {
       const int64_t place = p * chunk * panel<W>, width = columns(x, p), from = p * panel<W>;
       W* dy = grad_output + place;
@@ -385,6 +400,7 @@ struct AttentionGradient {
       W* mine = grad + p * wide * panel<W>;
       scaled(grad_output + p * chunk * panel<W>, c.query_factor, spare);
       for (int64_t k = 0; k < wide; k += tile_rows) {
+        ahead.some();
         Wide<W> tile;
         tile.read(mine + k * panel<W>, panel<W>);
         tile.scale(c.end + k);
@@ -577,19 +593,21 @@ void backward_by_chunks(const LinearAttentionBackward& a, int64_t unit, char* wo
       starts[count++] = t;
       const W* state = state_before(t);
       const AttentionChunk<W>& c = packed(t);
-      foresee_rows<S>(heads_of(a.grad_output), x.row, t, stop, x.head, x.values);
-      foresee<S>(x, t + c.count, stop);
       t += c.count;
       if (t == stop || resets(a.mask, x.row, t)) continue;
       W* next = states[(t - begin) / chunk];
+      Ahead ahead;
+      want<S>(ahead, x, t, stop, per_key);
+      ahead.want<S>(heads_of(a.grad_output), x.row, t, stop, x.head, x.values);
+      ahead.spread(x.panels * wide / tile_rows);
       for (int64_t p = 0; p < x.panels; p++) {
         const int64_t mine = p * wide * panel<W>;
         gather<S, W>(x.value, x.row, c.start, x.head, c.count, p * panel<W>, columns(x, p), 1,
                      gradient.values, panel<W>);
-        advance(c, wide, gradient.values, gradient.spare, state + mine, next + mine);
+        advance(c, wide, gradient.values, gradient.spare, state + mine, next + mine,
+                ahead);
       }
     }
-    foresee<S>(x, begin - block, end);
     while (count--) {
       const int64_t t = starts[count];
       gradient.run(packed(t), state_before(t), grad);
