@@ -6,8 +6,11 @@ import shutil
 import subprocess
 
 import pytest
+import torch
 
 from statewise import backends
+from statewise.ops.convolution import short_convolution_step
+from statewise.ops.scan import scan
 from tests.ops.agreement import assert_checkpoints, needs_core
 from tests.ops.compiling import OPS, program, run_module
 
@@ -58,3 +61,18 @@ def test_kernels_pass_the_sanitizers(tmp_path):
     for command in (configure, ["cmake", "--build", tmp_path], [tmp_path / "kernels_test"]):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("with_gradient", [False, True])
+def test_lazily_negated_inputs_are_read_as_what_they_stand_for(with_gradient):
+    # Such a view is the imaginary part of a conjugate, but that is never contiguous.
+    drive = torch._neg_view(torch.randn(2, 5, 3))
+    assert drive.is_neg()
+    plain = drive.resolve_neg()
+    decay = torch.rand(2, 5, 3, requires_grad=with_gradient)
+    torch.testing.assert_close(scan(decay, drive)[0], scan(decay, plain)[0])
+    weight = torch.randn(3, 2)
+    torch.testing.assert_close(
+        short_convolution_step(drive[:, 0], weight, None, drive[:, :1]),
+        short_convolution_step(plain[:, 0], weight, None, plain[:, :1]),
+    )

@@ -7,8 +7,8 @@ from typing import Any
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, empty, get_num_threads
 from torch import sum as sum_of
-from torch._C import _to_dlpack as to_dlpack
 
+from statewise import backends
 from statewise.ops.custom import Results, core, fresh, native_op, rows
 from statewise.ops.linear_attention.torch import linear_attention as chunkwise
 
@@ -169,7 +169,7 @@ def _readable(given: Sequence[Any]) -> list[Tensor | None]:
 
 
 def _run(kernel: Any, tensors: Sequence[Tensor | None], *numbers: float | int) -> None:
-    arrays = [None if x is None else to_dlpack(x) for x in tensors]
+    arrays = [None if x is None else backends.to_dlpack(x) for x in tensors]
     kernel(*arrays, *numbers, get_num_threads())
 
 
