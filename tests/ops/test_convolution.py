@@ -357,6 +357,13 @@ def test_equals_conv1d(backend):
     assert torch.equal(final, x[:, -3:])
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_there_may_be_no_rows(name):
+    op, (x, *parameters, initial), _ = families()[name]
+    output, final = op(x[:0], *parameters, initial=initial[:0])
+    assert (output.shape, final.shape) == (x[:0].shape, initial[:0].shape)
+
+
 @pytest.mark.parametrize("backend", [row.backend for row in FOURIER_TABLE])
 def test_long_equals_conv1d(backend):
     x, kernel = draw(2, 90, 3), draw(3, 40)
@@ -604,9 +611,7 @@ def test_arguments_that_do_not_fit_are_refused_in_words():
     with pytest.raises(ValueError, match=r"initial \(2, 3, 5\) should be"):
         unchecked(x, square, weight, weight, initial=torch.randn(2, 3, 5))
     with pytest.raises(ValueError, match=r"h \(2, 4\)"):
-        inspect.unwrap(dense_convolution_step)(
-            x[:, 0], square, weight, weight, torch.randn(2, 4)
-        )
+        inspect.unwrap(dense_convolution_step)(x[:, 0], square, weight, weight, torch.randn(2, 4))
     with pytest.raises(ValueError, match=r"h \(2, 4\)"):
         inspect.unwrap(diagonal_convolution_step)(
             x[:, 0], weight, weight, weight, torch.randn(2, 4)

@@ -423,9 +423,7 @@ def dense_convolution(
         output, final = form(given, *parameters[:3], initial=initial, **marked)
     elif reset is not None and cuts is None:
         form = fourier.dense_recurrence
-        output, final = form(
-            given, *parameters[:3], initial=initial, reset=reset, lengths=lengths
-        )
+        output, final = form(given, *parameters[:3], initial=initial, reset=reset, lengths=lengths)
     elif reset is not None and cuts:
         output, final = _in_pieces(
             lambda piece, **rest: fourier.dense_convolution(piece, *parameters, **rest),

@@ -208,7 +208,7 @@ def _real(time: int, lengths: Tensor | None) -> Tensor | None:
 def _convolve(inputs: Tensor, kernel: Tensor, past: int) -> Tensor:
     """Return the causal convolution of inputs, (batch, all, dim), but for the first `past`."""
     columns = inputs.shape[1]
-    if columns == past:
+    if columns == past or not inputs.numel():
         return inputs[:, past:].clone()
     size = _good_size(columns)
     # Along the last axis, where numbers are neighbours.
