@@ -13,11 +13,13 @@ from statewise.mixers.base import Cell as Cell
 from statewise.mixers.base import Mixer as Mixer
 from statewise.mixers.base import WholeSequence as WholeSequence
 from statewise.mixers.bidirectional import Bidirectional as Bidirectional
+from statewise.mixers.damped_ema import DampedEMA as DampedEMA
 from statewise.mixers.dss import DSS as DSS
 from statewise.mixers.elman import Elman as Elman
 from statewise.mixers.feed_forward import FeedForward as FeedForward
 from statewise.mixers.gla import GLA as GLA
 from statewise.mixers.gru import GRU as GRU
+from statewise.mixers.liquid_s4 import LiquidS4 as LiquidS4
 from statewise.mixers.lmu import LMU as LMU
 from statewise.mixers.lru import LRU as LRU
 from statewise.mixers.lssl import LSSL as LSSL
@@ -44,8 +46,10 @@ __all__ = [
     "Attention",
     "Bidirectional",
     "Cell",
+    "DampedEMA",
     "Elman",
     "FeedForward",
+    "LiquidS4",
     "MinGRU",
     "MinLSTM",
     "Mixer",

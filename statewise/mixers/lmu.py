@@ -51,18 +51,15 @@ class LMU(Recurrent[LMUState]):
 
     remembers = LMUState
 
-    def __init__(
-        self, dim: int, *, signals: int | None = None, order: int = 16, window: float = 128
-    ):
+    def __init__(self, dim: int, *, signals: int | None = None, order: int = 16, window: int = 128):
         super().__init__()
         if order < 1 or window < 1:
             raise ValueError(f"lmu: order = {order} and window = {window} should be at least 1")
         self.dim = self.out = dim
         self.signals = dim if signals is None else signals
         self.order, self.window = order, window
-        transition, write = zero_order_hold(delay(order), 1 / window)
-        self.register_buffer("transition", transition.float())
-        self.register_buffer("write", write.float())
+        # No buffers: `module.to(bfloat16)` would round a transition near one to one that grows.
+        self.transition, self.write = zero_order_hold(delay(order), 1 / window)
         self.enter = nn.Linear(dim, self.signals)
         self.read = nn.Linear(self.signals * order, dim)
         self.skip = nn.Linear(dim, dim, bias=False)
@@ -78,8 +75,9 @@ class LMU(Recurrent[LMUState]):
     ) -> tuple[Float[Tensor, "batch *time out"], LMUState]:
         """Map inputs with one scan."""
         wide = state_dtype(x.dtype)
-        transition = self.transition.to(wide).expand(self.signals, -1, -1)
-        drive = gelu(self.enter(x)).to(wide)[..., None] * self.write.to(wide)
+        transition, write = self.transition.to(x.device, wide), self.write.to(x.device, wide)
+        drive = gelu(self.enter(x)).to(wide)[..., None] * write
+        transition = transition.expand(self.signals, -1, -1)
         m, last = run(matrix_scan, transition, drive, initial=state.m)
         read = self.read(m.to(x.dtype).flatten(-2))
         return gelu(read + self.skip(x)), LMUState(last)

@@ -104,15 +104,15 @@ class S4(StateSpace[S4State]):
         real, imaginary = (read - late[:, 0] / 2).chunk(2, -1)
         C = torch.complex(real, -imaginary)[..., None] / 2
 
-        angle = torch.arange(time // 2 + 1, device=a.device) * (-2 * torch.pi / time)
-        z = radius * torch.polar(torch.ones_like(angle), angle).to(a.dtype)
+        number = torch.arange(time, dtype=read.dtype, device=a.device)
+        angle = number[: time // 2 + 1] * (-2 * torch.pi / time)
+        z = radius * torch.polar(torch.ones_like(angle), angle)
         uv = torch.cat([C * B, C * P, P.conj() * B, P.conj() * P], -1).mT
         sums = uv @ (1 / (2 * (1 - z) - (1 + z) * step * a))
         sums = sums + uv.conj() @ (1 / (2 * (1 - z) - (1 + z) * step * a.conj()))
         k_CB, k_CP, k_PB, k_PP = (step * sums).unbind(1)
         transform = 2 * (k_CB - (1 + z) * k_CP * k_PB / (1 + (1 + z) * k_PP))
-        fade = radius ** torch.arange(time, dtype=read.dtype, device=a.device)
-        return torch.fft.irfft(transform, time) / fade
+        return torch.fft.irfft(transform, time) / radius**number
 
     def _parts(self, dtype: torch.dtype) -> tuple[Tensor, ...]:
         """Return a, P, B, C and, as a column, the steps."""

@@ -31,8 +31,7 @@ from torch.nn.functional import gelu
 from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.hippo import hold_diagonal, normal_form
 from statewise.mixers.parts.rates import log_uniform
-from statewise.mixers.parts.recurrent import Recurrent, Run, divided
-from statewise.mixers.parts.state_space import positive_even
+from statewise.mixers.parts.recurrent import Recurrent, Run
 from statewise.ops.scan import scan
 
 
@@ -66,8 +65,10 @@ class S5(Recurrent[S5State]):
         super().__init__()
         self.dim = self.out = dim
         self.state = dim if state is None else state
-        divided("s5", blocks, state=self.state)
-        positive_even("s5", self.state // blocks)
+        if blocks < 1 or self.state < 1 or self.state % (2 * blocks):
+            raise ValueError(
+                f"s5: blocks = {blocks} should divide state = {self.state} into even parts"
+            )
         form = normal_form(self.state // blocks)
         a = form.eigenvalues.repeat(blocks).to(torch.complex64)
         self.rate, self.frequency = nn.Parameter(a.real.clone()), nn.Parameter(a.imag.clone())

@@ -164,7 +164,8 @@ def dense_convolution(
     late = torch.where((place >= 0)[..., None], late, 0).unflatten(1, (count, size))
     pieces = writes.flip(-1) @ late.permute(3, 2, 1, 0).flatten(2)  # (dim, n, count batch)
     for square in slow:
-        early, later = pieces.unflatten(2, (-1, 2, batch)).unbind(3)
+        count //= 2
+        early, later = pieces.unflatten(2, (count, 2, batch)).unbind(3)
         pieces = square @ early.flatten(2) + later.flatten(2)
     kept = initial.permute(1, 2, 0)
     for bit, square in enumerate(squares):
