@@ -24,12 +24,14 @@ from statewise.mixers.lmu import LMU as LMU
 from statewise.mixers.lru import LRU as LRU
 from statewise.mixers.lssl import LSSL as LSSL
 from statewise.mixers.lstm import LSTM as LSTM
+from statewise.mixers.mega import Mega as Mega
 from statewise.mixers.min_gru import MinGRU as MinGRU
 from statewise.mixers.min_lstm import MinLSTM as MinLSTM
 from statewise.mixers.s4 import S4 as S4
 from statewise.mixers.s4d import S4D as S4D
 from statewise.mixers.s5 import S5 as S5
 from statewise.mixers.short_convolution import ShortConvolution as ShortConvolution
+from statewise.mixers.tcnca import TCNCA as TCNCA
 
 __all__ = [
     "DSS",
@@ -43,6 +45,7 @@ __all__ = [
     "S4",
     "S4D",
     "S5",
+    "TCNCA",
     "Attention",
     "Bidirectional",
     "Cell",
@@ -50,6 +53,7 @@ __all__ = [
     "Elman",
     "FeedForward",
     "LiquidS4",
+    "Mega",
     "MinGRU",
     "MinLSTM",
     "Mixer",

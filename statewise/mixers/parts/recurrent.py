@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from statewise.mixers.base import Mixer, State, blank, state_dtype, zeros
+from statewise.mixers.parts.chunk_attention import chunk_attention, chunk_attention_step
 from statewise.ops.convolution import (
     dense_convolution,
     dense_convolution_step,
@@ -76,6 +77,9 @@ class Recurrent(Mixer[State]):
     complex_leaves: ClassVar[tuple[str, ...]] = ()
     """The leaves that are complex, with parts of the precision of the others."""
 
+    counters: ClassVar[tuple[str, ...]] = ()
+    """The leaves that count, in int64."""
+
     @abc.abstractmethod
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return the shape of each leaf of one row's state, in the order of the state."""
@@ -103,7 +107,8 @@ class Recurrent(Mixer[State]):
             leaf = zeros(self, batch, *shape, device=device, dtype=dtype)
             if name in self.complex_leaves:
                 leaf = leaf.to(leaf.dtype.to_complex())
-            leaves.append(leaf + self.starts.get(name, 0.0))
+            leaf = leaf + self.starts.get(name, 0.0)
+            leaves.append(leaf.long() if name in self.counters else leaf)
         return self.remembers(*leaves)
 
     def forward(
@@ -207,5 +212,6 @@ _STEPS: Mapping[Callable[..., Any], Callable[..., Any]] = {
     diagonal_convolution: diagonal_convolution_step,
     dense_convolution: dense_convolution_step,
     softmax_scan: softmax_scan_step,
+    chunk_attention: chunk_attention_step,
 }
 """The step of every op, with the state as its last tensor."""

@@ -463,8 +463,10 @@ def dense_convolution_step(
             f"write {tuple(shape)} and read {tuple(read.shape)} (dim, n), x {tuple(x.shape)} "
             f"(batch, dim) and h {tuple(h.shape)} (batch, dim, n)"
         )
-    given = (y.to(h.dtype) for y in (x, transition, write, read))
-    output, after = reference.dense_step(*given, h)
+    dtype = h.dtype
+    output, after = reference.dense_step(
+        x.to(dtype), transition.to(dtype), write.to(dtype), read.to(dtype), h
+    )
     return output.to(x.dtype), after
 
 
