@@ -19,8 +19,10 @@ from statewise.mixers.elman import Elman as Elman
 from statewise.mixers.feed_forward import FeedForward as FeedForward
 from statewise.mixers.gla import GLA as GLA
 from statewise.mixers.gru import GRU as GRU
+from statewise.mixers.hippo_rnn import HiPPORNN as HiPPORNN
 from statewise.mixers.liquid_s4 import LiquidS4 as LiquidS4
 from statewise.mixers.lmu import LMU as LMU
+from statewise.mixers.lmu_cell import LMUCell as LMUCell
 from statewise.mixers.lru import LRU as LRU
 from statewise.mixers.lssl import LSSL as LSSL
 from statewise.mixers.lstm import LSTM as LSTM
@@ -52,6 +54,8 @@ __all__ = [
     "DampedEMA",
     "Elman",
     "FeedForward",
+    "HiPPORNN",
+    "LMUCell",
     "LiquidS4",
     "Mega",
     "MinGRU",

@@ -10,7 +10,19 @@ import pytest
 import torch
 from torch.nn.functional import gelu
 
-from statewise.mixers import DSS, LMU, LRU, LSSL, S4, S4D, S5, DampedEMA, LiquidS4
+from statewise.mixers import (
+    DSS,
+    LMU,
+    LRU,
+    LSSL,
+    S4,
+    S4D,
+    S5,
+    DampedEMA,
+    HiPPORNN,
+    LiquidS4,
+    LMUCell,
+)
 from statewise.mixers.parts import hippo
 
 TIME, DIM = 23, 4
@@ -302,6 +314,49 @@ def test_lmu_remembers_its_window_in_any_precision():
         assert (found - 8 - x[0, :, 0].double().flip(0)[5:95]).abs().max() < 0.05
 
 
+def test_lmu_cell_is_its_equations():
+    mixer, x = made(LMUCell, hidden=3, order=5, window=9)
+    A, B = held(*hippo.delay(5), 1 / 9)
+    h, m, ys = torch.zeros(2, 3).double(), torch.zeros(2, 5).double(), []
+    for x_t in x.unbind(1):
+        read = ((mixer.write_input, x_t), (mixer.write_hidden, h), (mixer.write_memory, m))
+        m = m @ A.T + sum(v @ layer.weight.T for layer, v in read) * B
+        read = ((mixer.from_input, x_t), (mixer.from_hidden, h), (mixer.from_memory, m))
+        h = sum(v @ layer.weight.T for layer, v in read).tanh()
+        ys.append(h)
+    equal(mixer(x)[0], torch.stack(ys, 1))
+    fresh = LMUCell(DIM)
+    assert not fresh.write_memory.weight.any()
+    assert fresh.write_input.weight.abs().max() <= (3 / DIM) ** 0.5
+
+
+@pytest.mark.parametrize("measure", hippo.MEASURES)
+def test_hippo_rnn_is_its_equations_from_every_reset(measure):
+    mixer, x = made(HiPPORNN, hidden=3, signals=2, order=4, measure=measure, window=9)
+    reset = torch.zeros(2, TIME, dtype=torch.bool)
+    reset[0, 8] = True
+    ys = torch.zeros(2, TIME, 3).double()
+    for row, start, stop in ((0, 0, 8), (0, 8, TIME), (1, 0, TIME)):
+        h, m = torch.zeros(3).double(), torch.zeros(2, 4).double()
+        for k in range(stop - start):
+            x_t = x[row, start + k]
+            u = mixer.write.weight @ torch.cat([x_t, h]) + mixer.write.bias
+            A, B = hippo.MEASURES[measure](4)
+            if measure != "legs":
+                A, B = held(A, B, 2 / 9)
+            elif k > 0:
+                A, B = bilinear(A, B, 1 / k)
+            else:
+                B = torch.tensor([1.0, 0, 0, 0]).double()
+            m = m @ A.T + u[:, None] * B
+            candidate, gate = (
+                mixer.read.weight @ torch.cat([x_t, m.flatten()]) + mixer.read.bias
+            ).chunk(2)
+            h = (1 - gate.sigmoid()) * h + gate.sigmoid() * candidate.tanh()
+            ys[row, start + k] = h
+    equal(mixer(x, reset=reset)[0], ys)
+
+
 @pytest.mark.parametrize("mixer", [S4, S4D, DSS, LSSL])
 def test_steps_of_time_begin_between_those_asked_for(mixer):
     step = mixer(500, state=2, steps=(0.01, 0.02)).log_step.exp()
@@ -333,6 +388,9 @@ def test_s4_and_s4d_begin_at_hippos_spectrum():
         (lambda: LRU(DIM, ring=(0.5, 0.5)), r"lru: ring = \(0.5, 0.5\) should ascend"),
         (lambda: LRU(DIM, phase=0.0), "lru: phase = 0.0 should be above 0"),
         (lambda: DampedEMA(DIM, state=0), "damped_ema: state = 0 should be at least 1"),
+        (lambda: LMUCell(DIM, window=0), "lmu_cell: order = 64 and window = 0 should be at least"),
+        (lambda: HiPPORNN(DIM, measure="x"), "hippo_rnn: measure = 'x' should be one of legs"),
+        (lambda: HiPPORNN(DIM, signals=0), "hippo_rnn: signals = 0"),
         (lambda: LMU(DIM, order=0), "lmu: order = 0 and window = 128 should be at least 1"),
     ],
 )
