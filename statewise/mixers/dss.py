@@ -1,7 +1,7 @@
 r"""DSS: each feature is read from complex exponentials that all features share.
 
 Gupta, Gu and Berant, "Diagonal State Spaces are as Effective as Structured State Spaces", 2022,
-arXiv:2203.14343, proposition 1 and section 3.2.
+arXiv:2203.14343, proposition 1 and section 3.
 
     a = -exp(log_rate) + i frequency                        complex, shared by all features
     decay = exp(step[0] Re(a) + i step[1] Im(a))            two steps of each feature
@@ -14,7 +14,7 @@ makes the kernel of `reach` inputs a softmax over time of each exponential.
 
 Family   linear diagonal
 Forms    convolution; scan; step
-State    h, (batch, dim, state) complex
+State    h, (batch, dim, state) complex: dim * state numbers, complex
 Cost     O(time dim (log time + dim) + sqrt(time) dim state) work in `forward`;
          O(dim (state + dim)) in `step`
 Differs  In DSS-softmax the real part of a stays negative, as in DSS-exp, and `reach` is fixed,

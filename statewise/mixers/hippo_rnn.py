@@ -1,7 +1,7 @@
 r"""HiPPO-RNN: a gated network beside a memory of polynomials, which it writes and reads.
 
 Gu et al., "HiPPO: Recurrent Memory with Optimal Polynomial Projections", 2020, arXiv:2008.07669,
-section 3.1 and figure 2.
+section 4, the architecture.
 
     u_t = W_u [x_t, h_{t-1}] + b_u                      signals to remember
     m_t = A'_k m_{t-1} + B'_k u_t                       each by `order` numbers; k inputs were read

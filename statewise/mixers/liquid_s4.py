@@ -12,7 +12,7 @@ around it is that of S4.
 
 Family   linear diagonal
 Forms    scan; step
-State    h, (batch, dim, state / 2) complex
+State    h, (batch, dim, state / 2) complex: dim * state / 2 numbers, complex
 Cost     O(time dim (state + dim)) work in `forward`; O(dim (state + dim)) in `step`
 Differs  The recurrence itself, by a scan, where the paper's layer adds convolutions with products
          of a few inputs, an approximation. A decay keeps within the unit disc: without that large

@@ -2,7 +2,7 @@ r"""LMU: Legendre polynomials hold a sliding window of what was written, read ou
 
 Voelker, Kajic and Eliasmith, "Legendre Memory Units: Continuous-Time Representation in Recurrent
 Neural Networks", NeurIPS 2019, section 2; in the form of Chilkuri and Eliasmith, "Parallelizing
-Legendre Memory Unit Training", 2021, arXiv:2102.11417, section 3.
+Legendre Memory Unit Training", ICML 2021, arXiv:2102.11417, section 3.
 
     u_t = gelu(W_u x_t + b_u)                     signals to remember
     m_t = A' m_{t-1} + B' u_t                     each signal by `order` polynomials

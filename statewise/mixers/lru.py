@@ -12,7 +12,7 @@ At first decays are uniform on a ring of the unit disc, and scales sqrt(1 - |dec
 
 Family   linear diagonal
 Forms    scan; step
-State    h, (batch, state) complex
+State    h, (batch, state) complex: state numbers, complex
 Cost     O(time dim (state + dim)) work in `forward`; O(dim (state + dim)) in `step`
 See also s5.py, rg_lru.py
 """

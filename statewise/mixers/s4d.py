@@ -11,7 +11,7 @@ Gu, Goel, Gupta and Re, "On the Parameterization and Initialization of Diagonal 
 
 Family   linear diagonal
 Forms    convolution; scan; step
-State    h, (batch, dim, state / 2) complex
+State    h, (batch, dim, state / 2) complex: dim * state / 2 numbers, complex
 Cost     O(time dim (log time + dim) + sqrt(time) dim state) work in `forward`;
          O(dim (state + dim)) in `step`
 See also s4.py, dss.py, s5.py

@@ -14,7 +14,7 @@ in their bases.
 
 Family   linear diagonal
 Forms    scan; step
-State    h, (batch, state / 2) complex
+State    h, (batch, state / 2) complex: state / 2 numbers, complex
 Cost     O(time dim (state + dim)) work in `forward`; O(dim (state + dim)) in `step`
 Differs  Rates are kept below `-1e-4`, an option of the published code: beyond zero h explodes.
 See also lru.py, s4d.py

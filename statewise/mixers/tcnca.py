@@ -1,7 +1,7 @@
 r"""TCNCA: attention within chunks whose queries and keys come from dilated convolutions.
 
-Schneider et al., "TCNCA: Temporal Convolution Network with Chunked Attention for Scalable Sequence
-Processing", 2023, arXiv:2312.05605: Mega's block, with this for its moving averages,
+Terzic et al., "TCNCA: Temporal Convolution Network with Chunked Attention for Scalable Sequence
+Processing", 2023, arXiv:2312.05605, abstract: Mega's block, with this for its moving averages,
 
     c_t = b + sum_{j < width} w_j * m_{t - (width - 1 - j) dilation^l}      of layer l = 0, 1, ...
     m_t = m_t + silu(c_t)                                                  m = x before the first
@@ -13,7 +13,8 @@ Family   attention
 Forms    all positions at once, in chunks; step
 State    past, (batch, (width - 1) (dilation^layers - 1) / (dilation - 1), dim): the last inputs of
          every layer, one layer after another; keys, (batch, chunk, key), values, (batch, chunk,
-         hidden), and position, (batch,), as in mega.py
+         hidden), and position, (batch,), as in mega.py: dim times the first, and chunk * (key +
+         hidden) + 1 numbers
 Cost     O(time dim (width dilation^layers + dim + hidden) + time chunk (key + hidden)) work in
          `forward`, since gaps are multiplied as zeros; O(past dim + dim (dim + hidden) + chunk (key
          + hidden)) in `step`
