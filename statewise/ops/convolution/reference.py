@@ -133,5 +133,6 @@ def dense_step(
     h: Float[Tensor, "batch dim n"],
 ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim n"]]:
     """Return one output and the next h."""
-    h = (transition @ h[..., None])[..., 0] + write * x[..., None]
+    # Not `transition @ h[..., None]`, which would copy the transition for each row.
+    h = write * x[..., None] + (transition @ h.permute(1, 2, 0)).permute(2, 0, 1)
     return (read * h).sum(-1), h
