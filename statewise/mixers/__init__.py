@@ -13,25 +13,51 @@ from statewise.mixers.base import Cell as Cell
 from statewise.mixers.base import Mixer as Mixer
 from statewise.mixers.base import WholeSequence as WholeSequence
 from statewise.mixers.bidirectional import Bidirectional as Bidirectional
+from statewise.mixers.damped_ema import DampedEMA as DampedEMA
+from statewise.mixers.dss import DSS as DSS
 from statewise.mixers.elman import Elman as Elman
 from statewise.mixers.feed_forward import FeedForward as FeedForward
 from statewise.mixers.gla import GLA as GLA
 from statewise.mixers.gru import GRU as GRU
+from statewise.mixers.hippo_rnn import HiPPORNN as HiPPORNN
+from statewise.mixers.liquid_s4 import LiquidS4 as LiquidS4
+from statewise.mixers.lmu import LMU as LMU
+from statewise.mixers.lmu_cell import LMUCell as LMUCell
+from statewise.mixers.lru import LRU as LRU
+from statewise.mixers.lssl import LSSL as LSSL
 from statewise.mixers.lstm import LSTM as LSTM
+from statewise.mixers.mega import Mega as Mega
 from statewise.mixers.min_gru import MinGRU as MinGRU
 from statewise.mixers.min_lstm import MinLSTM as MinLSTM
+from statewise.mixers.s4 import S4 as S4
+from statewise.mixers.s4d import S4D as S4D
+from statewise.mixers.s5 import S5 as S5
 from statewise.mixers.short_convolution import ShortConvolution as ShortConvolution
+from statewise.mixers.tcnca import TCNCA as TCNCA
 
 __all__ = [
+    "DSS",
     "FAMILIES",
     "GLA",
     "GRU",
+    "LMU",
+    "LRU",
+    "LSSL",
     "LSTM",
+    "S4",
+    "S4D",
+    "S5",
+    "TCNCA",
     "Attention",
     "Bidirectional",
     "Cell",
+    "DampedEMA",
     "Elman",
     "FeedForward",
+    "HiPPORNN",
+    "LMUCell",
+    "LiquidS4",
+    "Mega",
     "MinGRU",
     "MinLSTM",
     "Mixer",

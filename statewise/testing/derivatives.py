@@ -80,7 +80,7 @@ def gradients_are_right(subject: Subject) -> None:
                 with torch.no_grad():
                     values.append(_loss(exact.function(*point)))
             slope = ((values[0] - values[1]) / (2 * _STEP)).item()
-            ours_along = (found[number] * ours.along[number]).sum().item()
+            ours_along = _dot(found[number], ours.along[number]).item()
             largest = (found[number].norm() * ours.along[number].norm()).item()
             require(
                 abs(ours_along - slope) <= _LIMITS[subject.dtype] * max(largest, 1e-3),
@@ -108,7 +108,8 @@ def double_backward_is_right(subject: Subject) -> None:
         ours, exact = both(subject, masked)
         at = [point.requires_grad_() for point in ours.at]
         first = gradient(ours.function, at, create_graph=True)
-        dot = sum(((g * d).sum() for g, d in zip(first, ours.along, strict=True)), torch.zeros(()))
+        dots = (_dot(g, d) for g, d in zip(first, ours.along, strict=True))
+        dot = sum(dots, torch.zeros(()))
         found = torch.autograd.grad(dot, at, materialize_grads=True)
         ahead, behind = (gradient(exact.function, exact.beside(side)) for side in (_STEP, -_STEP))
         what = "the gradient's gradient" + _masks(masked)
@@ -157,6 +158,11 @@ def gradient(
     at = list(at) if create_graph else [point.detach().requires_grad_() for point in at]
     loss = _loss(function(*at))
     return torch.autograd.grad(loss, at, create_graph=create_graph, materialize_grads=True)
+
+
+def _dot(gradient: Tensor, direction: Tensor) -> Tensor:
+    """Return the slope along a direction; complex numbers count as pairs, as torch has them."""
+    return (gradient * direction.conj()).sum().real
 
 
 def _loss(outputs: Sequence[Tensor]) -> Tensor:

@@ -12,6 +12,8 @@ from statewise.ops import convolution as package
 from statewise.ops.convolution import (
     FOURIER_TABLE,
     TABLE,
+    dense_convolution,
+    dense_convolution_step,
     diagonal_convolution,
     diagonal_convolution_step,
     fourier,
@@ -179,6 +181,7 @@ def families(time=7, masks=(), dtype=torch.float64, length=5):
     state = draw(3, 4, 3, dtype=complex_type, seed=4)
     x, z = draw(3, time, 4), draw(3, time, 4, dtype=complex_type)
     real = [y.real for y in (*parameters, state)]
+    matrix = torch.linalg.qr(draw(4, 3, 3, seed=6)).Q * (decay.abs()[..., None] + 0.5)
     cases = {
         "short": (short_convolution, (x, kernel, kernel[:, 0], past)),
         "long": (long_convolution, (x, kernel, past)),
@@ -189,6 +192,7 @@ def families(time=7, masks=(), dtype=torch.float64, length=5):
         "S4D": (diagonal_convolution, (x, *parameters, state)),
         "LRU": (diagonal_convolution, (z, *(y[..., :1] for y in (*parameters, state)))),
         "real": (diagonal_convolution, (x, *real)),
+        "dense": (dense_convolution, (x, matrix / 2, *real[1:])),
     }
 
     def cast(y):
@@ -312,7 +316,7 @@ def test_gradcheck(name, masks):
         assert torch.autograd.gradgradcheck(form, tensors, fast_mode=True)
 
 
-@pytest.mark.parametrize("name", ["short", "long", "real"])
+@pytest.mark.parametrize("name", ["short", "long", "real", "dense"])
 def test_transforms_of_torch_func_are_right_through_the_table(name):
     op, tensors, masks = families(masks=BOTH)[name]
     parameters = tensors[1:-1]
@@ -351,6 +355,13 @@ def test_equals_conv1d(backend):
         y, final = short_convolution(x, weight, bias)
     torch.testing.assert_close(y, expected)
     assert torch.equal(final, x[:, -3:])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_there_may_be_no_rows(name):
+    op, (x, *parameters, initial), _ = families()[name]
+    output, final = op(x[:0], *parameters, initial=initial[:0])
+    assert (output.shape, final.shape) == (x[:0].shape, initial[:0].shape)
 
 
 @pytest.mark.parametrize("backend", [row.backend for row in FOURIER_TABLE])
@@ -398,10 +409,34 @@ def test_diagonal_equals_the_published_kernel_of_s4d():
     assert error(output, expected) < 1e-12
 
 
+@pytest.mark.parametrize("time", [1, 2, 5, 8])
+def test_a_dense_kernel_that_is_known_is_taken(time):
+    _, (x, transition, write, read, initial), masks = families(time, BOTH)["dense"]
+    kernel = torch.stack(
+        [
+            torch.einsum("di,dij,dj->d", read, torch.linalg.matrix_power(transition, power), write)
+            for power in range(time + 1)
+        ],
+        1,
+    )
+    given = (x, transition, write, read)
+    expected = dense_convolution(*given, initial=initial, **masks)
+    for name, found, wanted in zip(
+        ("output", "final"),
+        dense_convolution(*given, kernel, initial=initial, **masks),
+        expected,
+        strict=True,
+    ):
+        assert error(found, wanted) < 1e-12, name
+    halved, _ = dense_convolution(*given, kernel / 2)
+    assert error(halved, dense_convolution(*given)[0] / 2) < 1e-12
+
+
 STEPS = {
     short_convolution: lambda x, w, b, state: short_convolution_step(x, w, b, state),
     long_convolution: long_convolution_step,
     diagonal_convolution: diagonal_convolution_step,
+    dense_convolution: dense_convolution_step,
 }
 
 
@@ -567,6 +602,16 @@ def test_arguments_that_do_not_fit_are_refused_in_words():
         unchecked(x, weight, weight, weight, initial=torch.randn(2, 3, 5))
     with pytest.raises(ValueError, match=r"reset \(2, 4\)"):
         unchecked(x, weight, weight, weight, reset=torch.zeros(2, 4).bool())
+    unchecked = inspect.unwrap(dense_convolution)
+    square = torch.randn(3, 4, 4)
+    with pytest.raises(ValueError, match=r"transition \(3, 4\) should be \(dim, n, n\)"):
+        unchecked(x, weight, weight, weight)
+    with pytest.raises(ValueError, match=r"kernel \(3, 4\) should be \(dim, time\) = \(3, 5\)"):
+        unchecked(x, square, weight, weight, weight)
+    with pytest.raises(ValueError, match=r"initial \(2, 3, 5\) should be"):
+        unchecked(x, square, weight, weight, initial=torch.randn(2, 3, 5))
+    with pytest.raises(ValueError, match=r"h \(2, 4\)"):
+        inspect.unwrap(dense_convolution_step)(x[:, 0], square, weight, weight, torch.randn(2, 4))
     with pytest.raises(ValueError, match=r"h \(2, 4\)"):
         inspect.unwrap(diagonal_convolution_step)(
             x[:, 0], weight, weight, weight, torch.randn(2, 4)

@@ -21,7 +21,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from statewise.mixers.base import Mixer, State, blank, state_dtype, zeros
+from statewise.mixers.parts.chunk_attention import chunk_attention, chunk_attention_step
 from statewise.ops.convolution import (
+    dense_convolution,
+    dense_convolution_step,
     diagonal_convolution,
     diagonal_convolution_step,
     long_convolution,
@@ -71,6 +74,12 @@ class Recurrent(Mixer[State]):
     starts: ClassVar[Mapping[str, float]] = {}
     """What the leaves hold at the start that do not hold zeros, such as {"maximum": -inf}."""
 
+    complex_leaves: ClassVar[tuple[str, ...]] = ()
+    """The leaves that are complex, with parts of the precision of the others."""
+
+    counters: ClassVar[tuple[str, ...]] = ()
+    """The leaves that count, in int64."""
+
     @abc.abstractmethod
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return the shape of each leaf of one row's state, in the order of the state."""
@@ -93,12 +102,14 @@ class Recurrent(Mixer[State]):
         dtype: torch.dtype | None = None,
     ) -> State:
         """Return the state before any input."""
-        return self.remembers(
-            *(
-                zeros(self, batch, *shape, device=device, dtype=dtype) + self.starts.get(name, 0.0)
-                for name, shape in self.shapes().items()
-            )
-        )
+        leaves = []
+        for name, shape in self.shapes().items():
+            leaf = zeros(self, batch, *shape, device=device, dtype=dtype)
+            if name in self.complex_leaves:
+                leaf = leaf.to(leaf.dtype.to_complex())
+            leaf = leaf + self.starts.get(name, 0.0)
+            leaves.append(leaf.long() if name in self.counters else leaf)
+        return self.remembers(*leaves)
 
     def forward(
         self,
@@ -125,7 +136,7 @@ class Recurrent(Mixer[State]):
         return self.mix(x, state, _once)
 
     def state_size(self, time: int) -> int:
-        """Return the numbers of all leaves, whatever was read."""
+        """Return the numbers of all leaves, complex ones counted once, whatever was read."""
         return sum(math.prod(shape) for shape in self.shapes().values())
 
 
@@ -199,6 +210,8 @@ _STEPS: Mapping[Callable[..., Any], Callable[..., Any]] = {
     short_convolution: _short_convolution_step,
     long_convolution: long_convolution_step,
     diagonal_convolution: diagonal_convolution_step,
+    dense_convolution: dense_convolution_step,
     softmax_scan: softmax_scan_step,
+    chunk_attention: chunk_attention_step,
 }
 """The step of every op, with the state as its last tensor."""

@@ -4,6 +4,7 @@ The short one:  y_t = bias + sum_j weight_j x_{t - width + 1 + j},  in one pass.
 The long one:   y_t = sum_l kernel_l x_{t - l},  by the fast Fourier transform.
 The diagonal:   h_t = decay h_{t-1} + write x_t,  y_t = sum over the state of read h_t:  a linear
 recurrence that is the same at all times, by the transform of its kernel.
+The dense:      the same with a matrix for a decay, as HiPPO's memories have it.
 
 Each returns the state from which its `*_step` goes on: a model can read its prompt in parallel and
 then answer step by step.
@@ -35,6 +36,8 @@ from statewise.ops.convolution.torch import short_convolution as by_shifts
 __all__ = [
     "FOURIER_TABLE",
     "TABLE",
+    "dense_convolution",
+    "dense_convolution_step",
     "diagonal_convolution",
     "diagonal_convolution_step",
     "long_convolution",
@@ -53,7 +56,7 @@ FOURIER_TABLE = (
     backends.Row("torch", backends.always),
     backends.Row("reference", backends.always),
 )
-"""For the long and the diagonal one."""
+"""For the long, the diagonal and the dense one."""
 
 _FORMS = {
     "native": native.short_convolution,
@@ -350,6 +353,121 @@ def diagonal_convolution_step(
         )
     output, after = reference.diagonal_step(x, decay, write, read, h)
     return output.to(x.dtype), after.to(h.dtype)
+
+
+def dense_convolution(
+    x: Float[Tensor, "batch time dim"],
+    transition: Float[Tensor, "dim n n"],
+    write: Float[Tensor, "dim n"],
+    read: Float[Tensor, "dim n"],
+    kernel: Float[Tensor, "dim _"] | None = None,
+    *,
+    initial: Float[Tensor, "batch dim n"] | None = None,
+    reset: Bool[Tensor, "batch time"] | None = None,
+    lengths: Int[Tensor, " batch"] | None = None,
+) -> tuple[Float[Tensor, "batch time dim"], Float[Tensor, "batch dim n"]]:
+    """Return  y_t = read . h_t  with  h_t = transition h_{t-1} + write x_t,  and the last h.
+
+    Each feature has a system of its own, the same at all times: the convolution of LSSL (Gu et al.,
+    "Combining Recurrent, Convolutional, and Continuous-time Models with Linear State-Space Layers",
+    2021, arXiv:2110.13985, section 3) and S4. O(log(time) n^3 + sqrt(time) n^2 + time n) for each
+    feature, and transforms, without the state of every time.
+
+    Args:
+        x: the inputs; their dtype is the output's. Arithmetic is in float32 or wider.
+        transition: with powers that do not grow.
+        write: how an input enters each number of the state.
+        read: how each counts in the output.
+        kernel: read . transition^l write for every l below time, where a better way to it is known
+            than by powers of the transition.
+        initial: h before the first input; zeros if absent.
+        reset: where true, h_{t-1} counts as zero. The sequence is cut there, or, where cuts are
+            many, scanned with the state of every time in memory.
+        lengths: from 0 to time. Beyond a row's length the output is zero, nothing is read, and the
+            final state is the one after its last real input; with length 0, `initial`.
+
+    Raises:
+        ValueError: if shapes or dtypes do not fit together.
+    """
+    batch, time, dim = x.shape
+    shape = (dim, *write.shape[1:])
+    if (
+        len(shape) != 2
+        or transition.shape != (*shape, shape[1])
+        or not write.shape == read.shape == shape
+    ):
+        raise ValueError(
+            f"dense_convolution: transition {tuple(transition.shape)} should be (dim, n, n), write "
+            f"{tuple(write.shape)} and read {tuple(read.shape)} (dim, n), with dim = {dim}"
+        )
+    if kernel is not None and (kernel.shape[0] != dim or kernel.shape[1] < time):
+        raise ValueError(
+            f"dense_convolution: kernel {tuple(kernel.shape)} should be (dim, time) = {(dim, time)}"
+        )
+    if initial is not None and initial.shape != (batch, *shape):
+        raise ValueError(
+            f"dense_convolution: initial {tuple(initial.shape)} should be (batch, dim, n) = "
+            f"{(batch, *shape)}"
+        )
+    check_marks("dense_convolution", batch, time, reset, lengths)
+    parameters = [y for y in (transition, write, read, kernel) if y is not None]
+    _, work = _diagonal_types(x, *parameters, initial)
+    if initial is None:
+        initial = zeros((batch, *shape), dtype=work, device=x.device)
+    given, initial = x.to(work), initial.to(work)
+    parameters = [y.to(work) for y in parameters]
+    marked = {"reset": reset, "lengths": lengths}
+    cuts = None if reset is None else _cuts(reset, 8)
+    if backends.choose("dense_convolution", FOURIER_TABLE, x).backend == "reference":
+        form = reference.dense_convolution
+        output, final = form(given, *parameters[:3], initial=initial, **marked)
+    elif reset is not None and cuts is None:
+        form = fourier.dense_recurrence
+        output, final = form(given, *parameters[:3], initial=initial, reset=reset, lengths=lengths)
+    elif reset is not None and cuts:
+        output, final = _in_pieces(
+            lambda piece, **rest: fourier.dense_convolution(piece, *parameters, **rest),
+            given,
+            initial,
+            reset,
+            lengths,
+            cuts,
+        )
+    else:
+        form = fourier.dense_convolution
+        output, final = form(given, *parameters, initial=initial, lengths=lengths)
+    return output.to(x.dtype), final
+
+
+def dense_convolution_step(
+    x: Float[Tensor, "batch dim"],
+    transition: Float[Tensor, "dim n n"],
+    write: Float[Tensor, "dim n"],
+    read: Float[Tensor, "dim n"],
+    h: Float[Tensor, "batch dim n"],
+) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim n"]]:
+    """Return one output of `dense_convolution`, and the next h, in the dtype of the h given.
+
+    Raises:
+        ValueError: if shapes do not fit together.
+    """
+    shape = write.shape
+    if (
+        h.shape != (*x.shape, *shape[1:])
+        or h.shape[1:] != shape
+        or transition.shape != (*shape, shape[-1])
+        or read.shape != shape
+    ):
+        raise ValueError(
+            f"dense_convolution_step: transition {tuple(transition.shape)} should be (dim, n, n), "
+            f"write {tuple(shape)} and read {tuple(read.shape)} (dim, n), x {tuple(x.shape)} "
+            f"(batch, dim) and h {tuple(h.shape)} (batch, dim, n)"
+        )
+    dtype = h.dtype
+    output, after = reference.dense_step(
+        x.to(dtype), transition.to(dtype), write.to(dtype), read.to(dtype), h
+    )
+    return output.to(x.dtype), after
 
 
 def _diagonal_types(x: Tensor, *others: Tensor | None):

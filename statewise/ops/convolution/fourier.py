@@ -8,11 +8,14 @@ Plain tensor operations: any device, any derivative. A transform mixes all times
 an input that is NaN or infinite spoils the whole row and not what follows it alone.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Float, Inexact, Int
 from torch import Tensor
 
 from statewise.ops.convolution.torch import last_inputs
+from statewise.ops.matrix_scan import matrix_scan
 from statewise.ops.scan.torch import scan
 
 
@@ -112,6 +115,91 @@ def diagonal_recurrence(
     return output, final.unflatten(1, shape)
 
 
+def dense_convolution(
+    x: Float[Tensor, "batch time dim"],
+    transition: Float[Tensor, "dim n n"],
+    write: Float[Tensor, "dim n"],
+    read: Float[Tensor, "dim n"],
+    kernel: Float[Tensor, "dim _"] | None = None,
+    *,
+    initial: Float[Tensor, "batch dim n"],
+    lengths: Int[Tensor, " batch"] | None = None,
+) -> tuple[Float[Tensor, "batch time dim"], Float[Tensor, "batch dim n"]]:
+    """Return the product of read and h at every time, and the last h.
+
+    Like the diagonal one, with powers of a matrix: transition^(2^k) by squaring, and from these
+    every Krylov space by doubling, so that all of it is a logarithm of large products.
+    """
+    batch, time, dim = x.shape
+    if time == 0:
+        return x.clone(), initial.clone()
+    real = _real(time, lengths)
+    if real is not None:
+        x = torch.where(real, x, 0)
+    squares = [transition]
+    while len(squares) <= (time - 1).bit_length():
+        squares.append(squares[-1] @ squares[-1])
+    half = (len(squares) - 1) // 2
+    fast, slow = squares[:half], squares[half:-1]
+    size, count = 2**half, 2 ** len(slow)
+
+    # The output's own kernel, and what is left of the state at the start.
+    writes = _krylov(fast, write[..., None])  # (dim, n, size)
+    if kernel is None:
+        reads = _krylov([square.mT for square in slow], read[..., None])  # (dim, n, count)
+        kernel = (reads.mT @ writes).flatten(1)
+    reads = _krylov([square.mT for square in fast], read[..., None])
+    starts = _krylov(slow, transition @ initial.permute(1, 2, 0))  # (dim, n, count batch)
+    left = (reads.mT @ starts).unflatten(2, (count, batch)).permute(3, 2, 1, 0)
+    output = _convolve(torch.cat([torch.zeros_like(x[:, 1:]), x], 1), kernel[:, :time], time - 1)
+    output = output + left.flatten(1, 2)[:, :time]
+    if real is not None:
+        output = torch.where(real, output, 0)
+
+    # The last state, of inputs whose ends are brought together: first within pieces of `size`,
+    # then two pieces at a time.
+    ends = torch.full((batch, 1), time, device=x.device) if lengths is None else lengths[:, None]
+    place = torch.arange(-size * count, 0, device=x.device) + ends
+    late = x.gather(1, place.clamp(min=0)[..., None].expand(-1, -1, dim))
+    late = torch.where((place >= 0)[..., None], late, 0).unflatten(1, (count, size))
+    pieces = writes.flip(-1) @ late.permute(3, 2, 1, 0).flatten(2)  # (dim, n, count batch)
+    for square in slow:
+        count //= 2
+        early, later = pieces.unflatten(2, (count, 2, batch)).unbind(3)
+        pieces = square @ early.flatten(2) + later.flatten(2)
+    kept = initial.permute(1, 2, 0)
+    for bit, square in enumerate(squares):
+        kept = torch.where((ends[:, 0] >> bit) & 1 == 1, square @ kept, kept)
+    return output, (pieces + kept).permute(2, 0, 1).contiguous()
+
+
+def dense_recurrence(
+    x: Float[Tensor, "batch time dim"],
+    transition: Float[Tensor, "dim n n"],
+    write: Float[Tensor, "dim n"],
+    read: Float[Tensor, "dim n"],
+    *,
+    initial: Float[Tensor, "batch dim n"],
+    reset: Bool[Tensor, "batch time"],
+    lengths: Int[Tensor, " batch"] | None = None,
+) -> tuple[Float[Tensor, "batch time dim"], Float[Tensor, "batch dim n"]]:
+    """Return the same by the scan of matrices, of the whole state at every time."""
+    real = _real(x.shape[1], lengths)
+    if real is not None:
+        x = torch.where(real, x, 0)
+    h, final = matrix_scan(
+        transition, write * x[..., None], initial=initial, reset=reset, lengths=lengths
+    )
+    return (read * h).sum(-1), final
+
+
+def _krylov(squares: Sequence[Tensor], vectors: Tensor) -> Tensor:
+    """Return A^0 v, A^1 v, ... side by side, given A, A^2, A^4, ... and columns v."""
+    for square in squares:
+        vectors = torch.cat([vectors, square @ vectors], -1)
+    return vectors
+
+
 def _real(time: int, lengths: Tensor | None) -> Tensor | None:
     if lengths is None:
         return None
@@ -121,7 +209,7 @@ def _real(time: int, lengths: Tensor | None) -> Tensor | None:
 def _convolve(inputs: Tensor, kernel: Tensor, past: int) -> Tensor:
     """Return the causal convolution of inputs, (batch, all, dim), but for the first `past`."""
     columns = inputs.shape[1]
-    if columns == past:
+    if columns == past or not inputs.numel():
         return inputs[:, past:].clone()
     size = _good_size(columns)
     # Along the last axis, where numbers are neighbours.

@@ -98,3 +98,41 @@ def diagonal_step(
     h = torch.addcmul(write * x[..., None], decay, h)
     output = (read * h).sum(-1)
     return output if x.is_complex() or not output.is_complex() else output.real, h
+
+
+def dense_convolution(
+    x: Float[Tensor, "batch time dim"],
+    transition: Float[Tensor, "dim n n"],
+    write: Float[Tensor, "dim n"],
+    read: Float[Tensor, "dim n"],
+    *,
+    initial: Float[Tensor, "batch dim n"],
+    reset: Bool[Tensor, "batch time"] | None = None,
+    lengths: Int[Tensor, " batch"] | None = None,
+) -> tuple[Float[Tensor, "batch time dim"], Float[Tensor, "batch dim n"]]:
+    """Return the product of read and h at every time, and the last h."""
+    h, outputs = initial, []
+    for t in range(x.shape[1]):
+        before, now = h, x[:, t]
+        if reset is not None:
+            before = torch.where(reset[:, t, None, None], 0, before)
+        real = None if lengths is None else (t < lengths)[:, None]
+        if real is not None:
+            before, now = torch.where(real[..., None], before, 0), torch.where(real, now, 0)
+        output, after = dense_step(now, transition, write, read, before)
+        outputs.append(output if real is None else torch.where(real, output, 0))
+        h = after if real is None else torch.where(real[..., None], after, h)
+    return torch.stack(outputs, 1) if outputs else torch.zeros_like(x), h.clone()
+
+
+def dense_step(
+    x: Float[Tensor, "batch dim"],
+    transition: Float[Tensor, "dim n n"],
+    write: Float[Tensor, "dim n"],
+    read: Float[Tensor, "dim n"],
+    h: Float[Tensor, "batch dim n"],
+) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim n"]]:
+    """Return one output and the next h."""
+    # Not `transition @ h[..., None]`, which would copy the transition for each row.
+    h = write * x[..., None] + (transition @ h.permute(1, 2, 0)).permute(2, 0, 1)
+    return (read * h).sum(-1), h
