@@ -13,28 +13,48 @@ from statewise.mixers.base import Cell as Cell
 from statewise.mixers.base import Mixer as Mixer
 from statewise.mixers.base import WholeSequence as WholeSequence
 from statewise.mixers.bidirectional import Bidirectional as Bidirectional
+from statewise.mixers.delta_net import DeltaNet as DeltaNet
+from statewise.mixers.delta_product import DeltaProduct as DeltaProduct
 from statewise.mixers.elman import Elman as Elman
 from statewise.mixers.feed_forward import FeedForward as FeedForward
+from statewise.mixers.gated_delta_net import GatedDeltaNet as GatedDeltaNet
+from statewise.mixers.gated_delta_product import GatedDeltaProduct as GatedDeltaProduct
 from statewise.mixers.gla import GLA as GLA
 from statewise.mixers.gru import GRU as GRU
+from statewise.mixers.kda import KDA as KDA
 from statewise.mixers.lstm import LSTM as LSTM
 from statewise.mixers.min_gru import MinGRU as MinGRU
 from statewise.mixers.min_lstm import MinLSTM as MinLSTM
+from statewise.mixers.rwkv4 import RWKV4 as RWKV4
+from statewise.mixers.rwkv5 import RWKV5 as RWKV5
+from statewise.mixers.rwkv6 import RWKV6 as RWKV6
+from statewise.mixers.rwkv7 import RWKV7 as RWKV7
+from statewise.mixers.rwkv_channel_mixing import RWKVChannelMixing as RWKVChannelMixing
 from statewise.mixers.short_convolution import ShortConvolution as ShortConvolution
 
 __all__ = [
     "FAMILIES",
     "GLA",
     "GRU",
+    "KDA",
     "LSTM",
+    "RWKV4",
+    "RWKV5",
+    "RWKV6",
+    "RWKV7",
     "Attention",
     "Bidirectional",
     "Cell",
+    "DeltaNet",
+    "DeltaProduct",
     "Elman",
     "FeedForward",
+    "GatedDeltaNet",
+    "GatedDeltaProduct",
     "MinGRU",
     "MinLSTM",
     "Mixer",
+    "RWKVChannelMixing",
     "ShortConvolution",
     "WholeSequence",
     "build",
