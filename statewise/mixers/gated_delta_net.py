@@ -28,7 +28,6 @@ from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import silu
 
 from statewise.mixers.parts.clock import Clock
 from statewise.mixers.parts.delta import Delta
@@ -67,20 +66,17 @@ class GatedDeltaNet(Delta[GatedDeltaNetState]):
     ):
         key = 3 * dim // 4 if key is None else key
         value = 2 * key if value is None else value
-        reach = 2.0 if negative_eigenvalues else 1.0
         super().__init__(
-            "gated_delta_net", dim, heads=heads, key=key, value=value, width=width, reach=reach
+            "gated_delta_net",
+            dim,
+            heads=heads,
+            key=key,
+            value=value,
+            width=width,
+            reach=2.0 if negative_eigenvalues else 1.0,
+            log_decay=Clock(heads, nn.Linear(dim, heads, bias=False), least=0.01, most=16.0),
+            gate=nn.Sequential(nn.Linear(dim, value, bias=False), nn.SiLU()),
         )
-        self.clock = Clock(heads, nn.Linear(dim, heads, bias=False), least=0.01, most=16.0)
-        self.open = nn.Linear(dim, value, bias=False)
-
-    def log_decay(self, x: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes heads"]:
-        """Return the logarithm of a."""
-        return self.clock(x)
-
-    def gate(self, x: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes value"]:
-        """Return silu(W_g x)."""
-        return silu(self.open(x))
 
     @classmethod
     def example(cls) -> "GatedDeltaNet":

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from statewise.mixers.parts.clock import Clock
 from statewise.mixers.parts.delta import Delta
+from statewise.mixers.parts.recurrent import divided
 
 
 class KDAState(NamedTuple):
@@ -63,24 +64,26 @@ class KDA(Delta[KDAState]):
         width: int = 4,
         negative_eigenvalues: bool = False,
     ):
-        reach = 2.0 if negative_eigenvalues else 1.0
-        super().__init__("kda", dim, heads=heads, key=dim, value=dim, width=width, reach=reach)
-        rank = dim // heads if rank is None else rank
+        divided("kda", heads, dim=dim)
+        each = dim // heads
+        rank = each if rank is None else rank
         if rank < 1:
             raise ValueError(f"kda: rank = {rank} should be at least 1")
-        decay = nn.Sequential(nn.Linear(dim, rank, bias=False), nn.Linear(rank, dim, bias=False))
-        self.clock = Clock(heads, decay, least=1.0, most=16.0, width=dim // heads)
-        self.open = nn.Sequential(
-            nn.Linear(dim, rank, bias=False), nn.Linear(rank, dim), nn.Sigmoid()
+        decay, gate = (
+            nn.Sequential(nn.Linear(dim, rank, bias=False), nn.Linear(rank, dim, bias=bias))
+            for bias in (False, True)
         )
-
-    def log_decay(self, x: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes heads key"]:
-        """Return the logarithm of a."""
-        return self.clock(x)
-
-    def gate(self, x: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes value"]:
-        """Return what opens the answers."""
-        return self.open(x)
+        super().__init__(
+            "kda",
+            dim,
+            heads=heads,
+            key=dim,
+            value=dim,
+            width=width,
+            reach=2.0 if negative_eigenvalues else 1.0,
+            log_decay=Clock(heads, decay, least=1.0, most=16.0, width=each),
+            gate=gate.append(nn.Sigmoid()),
+        )
 
     @classmethod
     def example(cls) -> "KDA":

@@ -11,13 +11,13 @@ arXiv:2404.05892, section 4; it is the time mixing alone, see rwkv_channel_mixin
     S_t = diag(a_t) S_{t-1} + k_t v_t^T
     y_t = W_out [silu(g_t) * norm(o_t)]                         heads side by side
 
-The norm standardizes each head, then scales and shifts each feature.
+The norm standardizes each head, then scales and shifts each feature. Between the two maps there are
+32 features for each m and 64 for the decay. W_out, A_1 and D_1 start at zero, as published.
 
 Family   matrix state
 Forms    chunkwise; step
 State    S, (batch, heads, key, key), and last, the input before, (batch, dim): dim^2 / heads + dim
 Cost     O(time dim (dim + dim / heads)) work in `forward`; O(dim (dim + dim / heads)) in `step`
-Differs  Nothing; as the authors', W_out, A_1 and D_1 start at zero.
 See also rwkv5.py, rwkv7.py, gla.py, rwkv_channel_mixing.py
 """
 

@@ -76,18 +76,11 @@ class RWKV7(TimeMixing[RWKV7State]):
     ):
         place = Place("rwkv7", dim, layer, layers)
         super().__init__("rwkv7", dim, heads, place)
-        usual = [max(32, 32 * round(times * dim**0.5 / 32)) for times in (2.5, 2.5, 5.0)]
-        ranks = {"decay_rank": decay_rank, "rate_rank": rate_rank, "gate_rank": gate_rank}
-        for (name, rank), width in zip(ranks.items(), usual, strict=True):
-            ranks[name] = width if rank is None else rank
-            if ranks[name] < 1:
-                raise ValueError(f"rwkv7: {name} = {rank} should be at least 1")
-        decay, rate, gate = ranks.values()
         powers = torch.tensor([0.2, 0.9, 0.7, 0.7, 0.9, 0.2])[:, None]
         self.mu = nn.Parameter(1 - place.share ** (powers * place.left))
-        self.to_decay, self.from_decay = _narrow(dim, decay)
-        self.to_rate, self.from_rate = _narrow(dim, rate)
-        self.to_gate, self.from_gate = _narrow(dim, gate)
+        self.to_decay, self.from_decay = _narrow(dim, "decay_rank", decay_rank, 2.5)
+        self.to_rate, self.from_rate = _narrow(dim, "rate_rank", rate_rank, 2.5)
+        self.to_gate, self.from_gate = _narrow(dim, "gate_rank", gate_rank, 5.0)
         within = torch.linspace(-1, 1, dim // self.heads).repeat(self.heads)
         within, across = within * within.abs(), place.ramp - 0.5
         self.decay = nn.Parameter(6 * place.ramp ** (1 + place.depth**0.3) - 5.5 + 2.5 * within)
@@ -129,6 +122,9 @@ class RWKV7(TimeMixing[RWKV7State]):
         return mixer
 
 
-def _narrow(dim: int, rank: int) -> tuple[nn.Linear, nn.Linear]:
+def _narrow(dim: int, name: str, rank: int | None, roots: float) -> tuple[nn.Linear, nn.Linear]:
     """Return a map to few features, zero at the start, and one back."""
+    rank = max(32, 32 * round(roots * dim**0.5 / 32)) if rank is None else rank
+    if rank < 1:
+        raise ValueError(f"rwkv7: {name} = {rank} should be at least 1")
     return linear(dim, rank, gain=0.0), linear(rank, dim, gain=0.1 * max(1, rank / dim) ** 0.5)

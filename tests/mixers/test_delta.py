@@ -16,7 +16,7 @@ def log_decay(mixer, x):
     """Return log a of one input, (heads, key)."""
     if isinstance(mixer, DeltaNet | DeltaProduct):
         return torch.zeros(mixer.matrix[:2]).double()
-    project, clock = mixer.clock.project, mixer.clock
+    project, clock = mixer.log_decay.project, mixer.log_decay
     if isinstance(mixer, KDA):
         raw = (project[1].weight @ (project[0].weight @ x)).reshape(mixer.matrix[:2]) + clock.bias
         return -clock.log_rate.exp() * softplus(raw)
@@ -29,9 +29,9 @@ def gate(mixer, x):
     if isinstance(mixer, DeltaNet | DeltaProduct):
         return 1.0
     if isinstance(mixer, KDA):
-        down, up, _ = mixer.open
+        down, up, _ = mixer.gate
         return torch.sigmoid(up.weight @ (down.weight @ x) + up.bias)
-    return silu(mixer.open.weight @ x)
+    return silu(mixer.gate[0].weight @ x)
 
 
 def unit(x):
@@ -105,8 +105,8 @@ def test_eigenvalues_of_the_transition(mixer, negative):
     with torch.no_grad():
         # The larger these weights, the nearer beta is to its ends; and nothing decays.
         module.beta.weight.mul_(100)
-        if hasattr(module, "clock"):
-            module.clock.log_rate.fill_(-100)
+        if module.log_decay is not None:
+            module.log_decay.log_rate.fill_(-100)
         _, keys, values = module.matrix
         start = module.initial_state(len(x))
         _, moved = module.step(x, start._replace(S=start.S + torch.eye(keys, values)))
@@ -125,7 +125,7 @@ def test_defaults():
     }
     assert DeltaNet(16).matrix == KDA(16).matrix == (4, 4, 4)
     assert GatedDeltaNet(16).matrix == GatedDeltaProduct(16).matrix == (4, 3, 6)
-    assert KDA(16).clock.project[0].out_features == KDA(16).open[0].out_features == 4
+    assert KDA(16).log_decay.project[0].out_features == KDA(16).gate[0].out_features == 4
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_defaults():
 )
 def test_clocks_start_as_published(mixer, least, numbers):
     torch.manual_seed(0)
-    clock = mixer(256, heads=64).clock
+    clock = mixer(256, heads=64).log_decay
     rate, step = clock.log_rate.exp(), softplus(clock.bias)
     assert rate.numel() == 64
     assert step.numel() == numbers
@@ -153,7 +153,7 @@ def test_clocks_start_as_published(mixer, least, numbers):
         ({"name": "gated_delta_net", "heads": 4}, "gated_delta_net: heads = 4 should divide key"),
         ({"name": "delta_product", "steps": 0}, "delta_product: steps = 0 should be at least 1"),
         ({"name": "gated_delta_product", "value": 5, "heads": 2}, "heads = 2 should divide value"),
-        ({"name": "kda", "heads": 3}, "kda: heads = 3 should divide key = 8"),
+        ({"name": "kda", "heads": 3}, "kda: heads = 3 should divide dim = 8"),
         ({"name": "kda", "rank": 0}, "kda: rank = 0 should be at least 1"),
     ],
 )

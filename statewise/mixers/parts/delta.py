@@ -22,8 +22,8 @@ class Delta(Recurrent[State]):
         S_t = delta rule of S_{t-1}, unit(k_t), v_t, beta_t = reach sigmoid(W_b x_t), log_decay_t
         y_t = W_out [gate_t * norm(S_t^T unit(q_t) / sqrt(key))]
 
-    A subclass names its state, with two leaves, S and past, and writes `log_decay` and `gate` if it
-    has them. With several steps a token, k, v and beta are as many times wider.
+    A subclass names its state, with two leaves, S and past. With several steps a token, k, v and
+    beta are as many times wider.
 
     Args:
         mixer: its name, for what is refused.
@@ -34,6 +34,8 @@ class Delta(Recurrent[State]):
         steps: corrections at each token; None for one, without an axis of its own.
         width: inputs that the short convolution reads.
         reach: what beta stays below: 1, or 2 for eigenvalues down to -1.
+        log_decay: maps the input to the logarithm of what each head or key keeps; all if absent.
+        gate: maps the input to what the answers are multiplied by; one if absent.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class Delta(Recurrent[State]):
         steps: int | None = None,
         width: int,
         reach: float,
+        log_decay: nn.Module | None = None,
+        gate: nn.Module | None = None,
     ):
         super().__init__()
         self.dim = self.out = dim
@@ -63,6 +67,7 @@ class Delta(Recurrent[State]):
         bound = width**-0.5
         self.taps = nn.Parameter(torch.empty(sum(self.widths), width).uniform_(-bound, bound))
         self.beta = nn.Linear(dim, many * heads, bias=False)
+        self.log_decay, self.gate = log_decay, gate
         self.norm = HeadNorm(heads, value // heads, shared=True)
         self.output = nn.Linear(value, dim, bias=False)
 
@@ -70,14 +75,6 @@ class Delta(Recurrent[State]):
         """Return those of S, and of the inputs of the convolutions."""
         channels, width = self.taps.shape
         return {"S": self.matrix, "past": (width - 1, channels)}
-
-    def log_decay(self, x: Float[Tensor, "*axes dim"]) -> Tensor | None:
-        """Return the logarithm of what the state keeps, for each head or key; None for all."""
-        return None
-
-    def gate(self, x: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes value"] | None:
-        """Return what the answers of all heads are multiplied by; None for one."""
-        return None
 
     def mix(
         self, x: Float[Tensor, "batch *time dim"], state: Any, run: Run
@@ -92,9 +89,9 @@ class Delta(Recurrent[State]):
             unit(key.unflatten(-1, (*self.shares, -1))),
             value.unflatten(-1, (*self.shares, -1)),
             beta.unflatten(-1, self.shares),
-            log_decay=self.log_decay(x),
+            log_decay=None if self.log_decay is None else self.log_decay(x),
             scale=self.matrix[1] ** -0.5,
             initial=state.S,
         )
-        y, gate = self.norm(y).flatten(-2), self.gate(x)
-        return self.output(y if gate is None else gate * y), self.remembers(S, past)
+        y = self.norm(y).flatten(-2)
+        return self.output(y if self.gate is None else self.gate(x) * y), self.remembers(S, past)
