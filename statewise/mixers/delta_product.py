@@ -12,7 +12,7 @@ Siems et al., "DeltaProduct: Improving State-Tracking in Linear RNNs via Househo
 
 The transition of a token is a product of Householder matrices: two reflections are a rotation, and
 two steps permute what three keys hold. Without `negative_eigenvalues` beta is in (0, 1), and
-nothing is reflected.
+nothing is reflected. The norm divides each head by its root mean square.
 
 Family   delta rule
 Forms    chunkwise; step

@@ -15,7 +15,7 @@ arXiv:2411.12537.
 There is a rate for each head, which starts uniform from 1 to 16, and a b for each key feature, with
 softplus(b) log-uniform from 0.001 to 0.1. W_1 and W_3 are as narrow as a head. With
 `negative_eigenvalues` beta is in (0, 2) in place of (0, 1), and I - beta_t k_t k_t^T has
-eigenvalues from -1 on.
+eigenvalues from -1 on. The norm divides each head by its root mean square.
 
 Family   delta rule
 Forms    chunkwise; step

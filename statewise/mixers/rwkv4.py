@@ -22,7 +22,7 @@ Cost     O(time dim^2) work and O(log time) depth in `forward`; O(dim^2) in `ste
 Differs  The authors keep numerator, denominator and maximum: 3 dim numbers where z and mean are 2.
          Shares are of the input before, as in RWKV-6: theirs are 1 - mu. As theirs, the maps W_r,
          W_k and W_out start at zero.
-See also rwkv5.py, rwkv_channel_mixing.py, softmax averages without forgetting in aaren.py
+See also rwkv5.py, rwkv_channel_mixing.py, aaren.py
 """
 
 import math
