@@ -13,8 +13,8 @@ arXiv:2412.06464, section 3; the range of eigenvalues by Grazzi et al., 2024, ar
 
 The transition's eigenvalue along k_t is a_t (1 - beta_t), and a_t elsewhere; with
 `negative_eigenvalues` beta is in (0, 2) in place of (0, 1), and the former in (-1, 1). Rates start
-uniform from 0.01 to 16, softplus(b) log-uniform from 0.001 to 0.1. The norm divides each head by
-its root mean square.
+uniform from 0.01 to 16, softplus(b) log-uniform from 0.001 to 0.1. What the norm divides by is the
+root mean square of a head.
 
 Family   delta rule
 Forms    chunkwise; step

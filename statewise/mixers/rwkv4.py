@@ -1,7 +1,7 @@
 r"""RWKV-4: for each feature, a softmax average of the values so far that forgets at a fixed rate.
 
 Peng et al., "RWKV: Reinventing RNNs for the Transformer Era", 2023, arXiv:2305.13048, section 3.1
-and appendix D; it is the time mixing alone, see rwkv_channel_mixing.py for the other half.
+and appendix D.
 
     r_t, k_t, v_t = W_r, W_k, W_v  of  x_t + mu * (x_{t-1} - x_t)       a mu for each
     w = exp(decay)
@@ -14,6 +14,8 @@ which nothing can overflow; for the token itself u stands in place of a past tha
     z_t = log(e^{z_{t-1} - w} + e^{k_t})
     mean_t = mean_{t-1} + sigmoid(k_t + w - z_{t-1}) (v_t - mean_{t-1})
     wkv_t  = mean_{t-1} + sigmoid(k_t + u - z_{t-1}) (v_t - mean_{t-1})
+
+This is the time mixing alone; the other half of a block is rwkv_channel_mixing.py.
 
 Family   linear diagonal
 Forms    scan; step

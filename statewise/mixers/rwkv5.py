@@ -1,7 +1,7 @@
 r"""RWKV-5: Eagle, linear attention whose keys forget at fixed rates, with a bonus for the present.
 
 Peng et al., "Eagle and Finch: RWKV with Matrix-Valued States and Dynamic Recurrence", 2024,
-arXiv:2404.05892, section 4; it is the time mixing alone, see rwkv_channel_mixing.py for the rest.
+arXiv:2404.05892, section 4.
 
     r_t, k_t, v_t, g_t = W_r, W_k, W_v, W_g  of  x_t + mu * (x_{t-1} - x_t)     a mu for each
     a = exp(-exp(decay))                                        of each key feature, at all times
@@ -10,6 +10,8 @@ arXiv:2404.05892, section 4; it is the time mixing alone, see rwkv_channel_mixin
     y_t = W_out [silu(g_t) * norm(o_t)]                         heads side by side
 
 The norm standardizes each head, then scales and shifts each feature.
+
+This is the time mixing alone; the other half of a block is rwkv_channel_mixing.py.
 
 Family   matrix state
 Forms    chunkwise; step

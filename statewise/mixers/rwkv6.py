@@ -1,7 +1,7 @@
 r"""RWKV-6: Finch, linear attention whose rates of forgetting and token shifts follow the input.
 
 Peng et al., "Eagle and Finch: RWKV with Matrix-Valued States and Dynamic Recurrence", 2024,
-arXiv:2404.05892, section 4; it is the time mixing alone, see rwkv_channel_mixing.py for the rest.
+arXiv:2404.05892, section 4.
 
     d_t = x_{t-1} - x_t
     m_t = A_2 tanh(A_1 (x_t + mu_x * d_t))                      of each of r, w, k, v, g
@@ -13,6 +13,8 @@ arXiv:2404.05892, section 4; it is the time mixing alone, see rwkv_channel_mixin
 
 The norm standardizes each head, then scales and shifts each feature. Between the two maps there are
 32 features for each m and 64 for the decay. W_out, A_1 and D_1 start at zero, as published.
+
+This is the time mixing alone; the other half of a block is rwkv_channel_mixing.py.
 
 Family   matrix state
 Forms    chunkwise; step

@@ -1,7 +1,7 @@
 r"""RWKV-7: Goose, a delta rule with a decay, a learning rate and a removal key of every feature.
 
 Peng et al., "RWKV-7 'Goose' with Expressive Dynamic State Evolution", 2025, arXiv:2503.14456,
-section 4; it is the time mixing alone, see rwkv_channel_mixing.py for the rest.
+section 4.
 
     r_t, k_t, v_t = W_r, W_k, W_v  of  x_t + mu * (x_{t-1} - x_t)       a mu for each, and for
     w_t = decay + D_2 tanh(D_1 x^w_t)                           three more mixtures x^w, x^a, x^g
@@ -16,6 +16,8 @@ section 4; it is the time mixing alone, see rwkv_channel_mixing.py for the rest.
 
 The norm standardizes each head, then scales and shifts each feature. Where a_t exceeds d_t the
 transition has a negative eigenvalue, down to -0.46.
+
+This is the time mixing alone; the other half of a block is rwkv_channel_mixing.py.
 
 Family   delta rule
 Forms    chunkwise; step
