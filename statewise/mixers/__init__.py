@@ -14,12 +14,17 @@ from statewise.mixers.base import Mixer as Mixer
 from statewise.mixers.base import WholeSequence as WholeSequence
 from statewise.mixers.bidirectional import Bidirectional as Bidirectional
 from statewise.mixers.damped_ema import DampedEMA as DampedEMA
+from statewise.mixers.delta_net import DeltaNet as DeltaNet
+from statewise.mixers.delta_product import DeltaProduct as DeltaProduct
 from statewise.mixers.dss import DSS as DSS
 from statewise.mixers.elman import Elman as Elman
 from statewise.mixers.feed_forward import FeedForward as FeedForward
+from statewise.mixers.gated_delta_net import GatedDeltaNet as GatedDeltaNet
+from statewise.mixers.gated_delta_product import GatedDeltaProduct as GatedDeltaProduct
 from statewise.mixers.gla import GLA as GLA
 from statewise.mixers.gru import GRU as GRU
 from statewise.mixers.hippo_rnn import HiPPORNN as HiPPORNN
+from statewise.mixers.kda import KDA as KDA
 from statewise.mixers.liquid_s4 import LiquidS4 as LiquidS4
 from statewise.mixers.lmu import LMU as LMU
 from statewise.mixers.lmu_cell import LMUCell as LMUCell
@@ -29,6 +34,11 @@ from statewise.mixers.lstm import LSTM as LSTM
 from statewise.mixers.mega import Mega as Mega
 from statewise.mixers.min_gru import MinGRU as MinGRU
 from statewise.mixers.min_lstm import MinLSTM as MinLSTM
+from statewise.mixers.rwkv4 import RWKV4 as RWKV4
+from statewise.mixers.rwkv5 import RWKV5 as RWKV5
+from statewise.mixers.rwkv6 import RWKV6 as RWKV6
+from statewise.mixers.rwkv7 import RWKV7 as RWKV7
+from statewise.mixers.rwkv_channel_mixing import RWKVChannelMixing as RWKVChannelMixing
 from statewise.mixers.s4 import S4 as S4
 from statewise.mixers.s4d import S4D as S4D
 from statewise.mixers.s5 import S5 as S5
@@ -40,10 +50,15 @@ __all__ = [
     "FAMILIES",
     "GLA",
     "GRU",
+    "KDA",
     "LMU",
     "LRU",
     "LSSL",
     "LSTM",
+    "RWKV4",
+    "RWKV5",
+    "RWKV6",
+    "RWKV7",
     "S4",
     "S4D",
     "S5",
@@ -52,8 +67,12 @@ __all__ = [
     "Bidirectional",
     "Cell",
     "DampedEMA",
+    "DeltaNet",
+    "DeltaProduct",
     "Elman",
     "FeedForward",
+    "GatedDeltaNet",
+    "GatedDeltaProduct",
     "HiPPORNN",
     "LMUCell",
     "LiquidS4",
@@ -61,6 +80,7 @@ __all__ = [
     "MinGRU",
     "MinLSTM",
     "Mixer",
+    "RWKVChannelMixing",
     "ShortConvolution",
     "WholeSequence",
     "build",

@@ -19,6 +19,7 @@ VARIANTS: dict[str, Callable[[], AnyMixer]] = {
         ("attention over itself", {"name": "attention", "heads": 1, "window": 1}, 4),
         ("short_convolution of one tap", {"name": "short_convolution", "width": 1}, 3),
         ("dss over a reach", {"name": "dss", "state": 3, "reach": 20}, 3),
+        ("kda that reflects", {"name": "kda", "heads": 2, "negative_eigenvalues": True}, 8),
         ("bidirectional min_gru", {"name": "bidirectional", "mixer": "min_gru"}, 3),
     )
 } | {"stack of min_gru": Stack.example, "min_gru side by side": SideBySide.example}

@@ -1,4 +1,4 @@
-"""Norms of what the heads of a mixer answer: no mixer itself."""
+"""Norms of what the heads of a mixer read and answer: no mixer itself."""
 
 import torch
 from jaxtyping import Float
@@ -18,6 +18,7 @@ class HeadNorm(nn.Module):
         width: features of each.
         center: whether the mean is taken away first, as LayerNorm does (for each head: GroupNorm).
         shared: whether all heads share one scale.
+        bias: whether something is added after the scale.
         eps: added to the mean square.
     """
 
@@ -28,11 +29,14 @@ class HeadNorm(nn.Module):
         *,
         center: bool = False,
         shared: bool = False,
+        bias: bool = False,
         eps: float = 1e-5,
     ):
         super().__init__()
         self.center, self.eps = center, eps
-        self.weight = nn.Parameter(torch.ones((width,) if shared else (heads, width)))
+        shape = (width,) if shared else (heads, width)
+        self.weight = nn.Parameter(torch.ones(shape))
+        self.bias = nn.Parameter(torch.zeros(shape)) if bias else None
 
     def forward(
         self, x: Float[Tensor, "batch *time heads width"]
@@ -40,4 +44,15 @@ class HeadNorm(nn.Module):
         """Return x normalized."""
         norm = layer_norm if self.center else rms_norm
         wide = state_dtype(x.dtype)
-        return (norm(x.to(wide), x.shape[-1:], eps=self.eps) * self.weight.to(wide)).to(x.dtype)
+        y = norm(x.to(wide), x.shape[-1:], eps=self.eps) * self.weight.to(wide)
+        return (y if self.bias is None else y + self.bias.to(wide)).to(x.dtype)
+
+
+def unit(x: Float[Tensor, "*axes width"], eps: float = 1e-6) -> Float[Tensor, "*axes width"]:
+    """Return vectors of length one, or shorter where the square of x is not large beside `eps`.
+
+    They come in float32 or wider: rounded to bfloat16 they would be longer than one, and the delta
+    rule grows where a key is.
+    """
+    wide = x.to(state_dtype(x.dtype))
+    return wide * torch.rsqrt(wide.square().sum(-1, keepdim=True) + eps)

@@ -1,0 +1,97 @@
+"""What mixers share whose memory is corrected by the delta rule: no mixer itself."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from statewise.mixers.base import State, state_dtype
+from statewise.mixers.parts.norms import HeadNorm, unit
+from statewise.mixers.parts.recurrent import Recurrent, Run, divided
+from statewise.ops.convolution import short_convolution
+from statewise.ops.delta_rule import delta_product, delta_rule
+
+
+class Delta(Recurrent[State]):
+    """A matrix for each head that is corrected at one key after another.
+
+        [q_t, k_t, v_t] = silu(short_convolution(W x_t))            each feature by itself
+        S_t = delta rule of S_{t-1}, unit(k_t), v_t, beta_t = reach sigmoid(W_b x_t), log_decay_t
+        y_t = W_out [gate_t * norm(S_t^T unit(q_t) / sqrt(key))]
+
+    A subclass names its state, with two leaves, S and past. With several steps a token, k, v and
+    beta are as many times wider.
+
+    Args:
+        mixer: its name, for what is refused.
+        dim: features read and answered.
+        heads: parts of the features that remember apart.
+        key: features of all keys of one step together.
+        value: features of all values of one step together.
+        steps: corrections at each token; None for one, without an axis of its own.
+        width: inputs that the short convolution reads.
+        reach: what beta stays below: 1, or 2 for eigenvalues down to -1.
+        log_decay: maps the input to the logarithm of what each head or key keeps; all if absent.
+        gate: maps the input to what the answers are multiplied by; one if absent.
+    """
+
+    def __init__(
+        self,
+        mixer: str,
+        dim: int,
+        *,
+        heads: int,
+        key: int,
+        value: int,
+        steps: int | None = None,
+        width: int,
+        reach: float,
+        log_decay: nn.Module | None = None,
+        gate: nn.Module | None = None,
+    ):
+        super().__init__()
+        self.dim = self.out = dim
+        divided(mixer, heads, key=key, value=value)
+        for name, number in (("steps", steps), ("width", width)):
+            if number is not None and number < 1:
+                raise ValueError(f"{mixer}: {name} = {number} should be at least 1")
+        self.reach = reach
+        self.matrix = (heads, key // heads, value // heads)
+        self.shares = (heads,) if steps is None else (steps, heads)
+        many = steps or 1
+        self.widths = [key, many * key, many * value]
+        self.query_key_value = nn.Linear(dim, sum(self.widths), bias=False)
+        bound = width**-0.5
+        self.taps = nn.Parameter(torch.empty(sum(self.widths), width).uniform_(-bound, bound))
+        self.beta = nn.Linear(dim, many * heads, bias=False)
+        self.log_decay, self.gate = log_decay, gate
+        self.norm = HeadNorm(heads, value // heads, shared=True)
+        self.output = nn.Linear(value, dim, bias=False)
+
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Return those of S, and of the inputs of the convolutions."""
+        channels, width = self.taps.shape
+        return {"S": self.matrix, "past": (width - 1, channels)}
+
+    def mix(
+        self, x: Float[Tensor, "batch *time dim"], state: Any, run: Run
+    ) -> tuple[Float[Tensor, "batch *time out"], State]:
+        """Map inputs."""
+        read, past = run(short_convolution, self.query_key_value(x), self.taps, initial=state.past)
+        query, key, value = silu(read).split(self.widths, -1)
+        beta = self.reach * self.beta(x).to(state_dtype(x.dtype)).sigmoid()
+        y, S = run(
+            delta_rule if len(self.shares) == 1 else delta_product,
+            unit(query.unflatten(-1, (self.matrix[0], -1))),
+            unit(key.unflatten(-1, (*self.shares, -1))),
+            value.unflatten(-1, (*self.shares, -1)),
+            beta.unflatten(-1, self.shares),
+            log_decay=None if self.log_decay is None else self.log_decay(x),
+            scale=self.matrix[1] ** -0.5,
+            initial=state.S,
+        )
+        y = self.norm(y).flatten(-2)
+        return self.output(y if self.gate is None else self.gate(x) * y), self.remembers(S, past)

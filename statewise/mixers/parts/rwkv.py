@@ -1,0 +1,117 @@
+"""What the versions of RWKV share, and how their place in a stack starts them: no mixer itself."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from statewise.mixers.base import State
+from statewise.mixers.parts.norms import HeadNorm
+from statewise.mixers.parts.recurrent import Recurrent, divided
+
+
+class Place:
+    """Where in a stack of layers a mixer stands, which says how it starts.
+
+    Args:
+        mixer: its name, for what is refused.
+        dim: features.
+        layer: which layer of the stack it is, from 0.
+        layers: how many there are.
+    """
+
+    def __init__(self, mixer: str, dim: int, layer: int, layers: int):
+        if not 0 <= layer < layers:
+            raise ValueError(
+                f"{mixer}: layer = {layer} should be from 0 to layers - 1 = {layers - 1}"
+            )
+        self.depth = layer / max(layers - 1, 1)
+        """0 for the first layer, 1 for the last."""
+        self.left = 1 - layer / layers
+        """1 for the first layer, towards 0 with the last."""
+        self.scale = ((1 + layer) / layers) ** 0.7
+        """What answers are scaled by: more from layer to layer."""
+        self.index = torch.arange(dim)
+        self.share = self.index / dim
+        """From 0 for the first feature to nearly 1 for the last."""
+        self.ramp = self.index / max(dim - 1, 1)
+        """From 0 for the first feature to 1 for the last."""
+
+    def zigzag(self) -> Float[Tensor, " dim"]:
+        """Return 0, 1, -1 in turns."""
+        return ((self.index + 1) % 3 - 1).to(self.ramp.dtype)
+
+    def bonus(self) -> Float[Tensor, " dim"]:
+        """Return what the present input counts more by, in versions 5 and 6."""
+        return self.depth * (1 - self.ramp) + 0.1 * self.zigzag()
+
+    def slowness(self, least: float, most: float) -> Float[Tensor, " dim"]:
+        """Return log(-log decay): from slow features to fast ones, bent more in later layers."""
+        return least + (most - least) * self.ramp ** (0.7 + 1.3 * self.depth)
+
+
+def between(
+    x: Float[Tensor, "*axes dim"],
+    other: Float[Tensor, "*axes dim"],
+    share: Float[Tensor, "*any ways dim"],
+) -> tuple[Float[Tensor, "*axes dim"], ...]:
+    """Return as many points between two inputs as there are ways, with that share of the other."""
+    x, away = x[..., None, :], (other - x)[..., None, :]
+    return (x + share * away).unbind(-2)
+
+
+def linear(dim: int, out: int, *, gain: float) -> nn.Linear:
+    """Return a map without a bias, orthogonal but for its gain, or zero with none."""
+    layer = nn.Linear(dim, out, bias=False)
+    if gain == 0:
+        nn.init.zeros_(layer.weight)
+    else:
+        nn.init.orthogonal_(layer.weight, gain)
+    return layer
+
+
+class TimeMixing(Recurrent[State]):
+    """Time mixing with a matrix for each head, as from version 5 on: maps, norm and shapes.
+
+    A subclass names its state, with two leaves, S and last, and writes `mix`.
+
+    Args:
+        mixer: its name, for what is refused.
+        dim: features read and answered.
+        heads: how many; of 64 features each if absent.
+        place: says what the norm's scales start at.
+    """
+
+    def __init__(self, mixer: str, dim: int, heads: int | None, place: Place):
+        super().__init__()
+        self.dim = self.out = dim
+        self.heads = max(1, dim // 64) if heads is None else heads
+        divided(mixer, self.heads, dim=dim)
+        self.receptance = linear(dim, dim, gain=1.0)
+        self.key = linear(dim, dim, gain=0.1)
+        self.value = linear(dim, dim, gain=1.0)
+        self.output = linear(dim, dim, gain=0.0)
+        # In version 5 the answers are divided by 8 before a norm whose eps is 1e-5.
+        self.norm = HeadNorm(self.heads, dim // self.heads, center=True, bias=True, eps=64e-5)
+        nn.init.constant_(self.norm.weight, place.scale)
+
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Return those of S and of an input."""
+        width = self.dim // self.heads
+        return {"S": (self.heads, width, width), "last": (self.dim,)}
+
+    def split(self, x: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes heads width"]:
+        """Return the features of each head."""
+        return x.unflatten(-1, (self.heads, -1))
+
+
+@torch.no_grad()
+def awake(mixer: nn.Module) -> None:
+    """Draw the weights that start at zero, as if some steps of training had been.
+
+    Behind a map that is zero nothing has a gradient: the first step moves that map alone.
+    """
+    for parameter in mixer.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=parameter.shape[-1] ** -0.5)
