@@ -47,13 +47,16 @@ def _short(batch: int, time: int, dim: int, width: int, rounds: int) -> Iterator
         given = (x, weight, bias, past, None, None, output, final)
         backends.run(backends.core.convolution, *given)
 
+    def stream() -> None:
+        torch.neg(x, out=output)
+
     yield against(
         "convolution",
         "forward",
         shape,
         forward,
         "torch.neg, as many bytes",
-        lambda: torch.neg(x, out=output),
+        stream,
         work=Work(bytes=8 * x.numel()),
         rounds=rounds,
     )
@@ -76,7 +79,7 @@ def _short(batch: int, time: int, dim: int, width: int, rounds: int) -> Iterator
         and_back(_by_conv1d, given),
         rounds=rounds,
     )
-    yield two_threads("convolution", shape, forward, wanted=0.9, rounds=rounds)
+    yield two_threads("convolution", shape, forward, stream=stream, rounds=rounds)
 
 
 def _long(batch: int, time: int, dim: int, length: int, rounds: int) -> Iterator[Figure]:

@@ -209,9 +209,9 @@ def figures(rounds: int) -> Iterator[Figure]:
 def on_two_threads(kind: str, rounds: int) -> Iterator[Figure]:
     """Give both passes in a cache on two threads and on one."""
     shape = (8, 1024, 256)
-    for what, (call, *_) in streams(shape, kind).items():
-        where = f"{what}, {named(shape, kind)}"
-        yield take.two_threads("scan", where, times(call, 16), rounds=rounds)
+    for what, (call, _, stream, _) in streams(shape, kind).items():
+        where, beside = f"{what}, {named(shape, kind)}", times(stream, 16)
+        yield take.two_threads("scan", where, times(call, 16), stream=beside, rounds=rounds)
 
 
 def step(dim: int, kind: str) -> Figure:
