@@ -21,6 +21,11 @@ from statewise.mixers.elman import Elman as Elman
 from statewise.mixers.feed_forward import FeedForward as FeedForward
 from statewise.mixers.gated_delta_net import GatedDeltaNet as GatedDeltaNet
 from statewise.mixers.gated_delta_product import GatedDeltaProduct as GatedDeltaProduct
+from statewise.mixers.bilinear import Bilinear as Bilinear
+from statewise.mixers.block_diagonal import BlockDiagonal as BlockDiagonal
+from statewise.mixers.elman import Elman as Elman
+from statewise.mixers.feed_forward import FeedForward as FeedForward
+from statewise.mixers.fixed_point import FixedPoint as FixedPoint
 from statewise.mixers.gateloop import GateLoop as GateLoop
 from statewise.mixers.gla import GLA as GLA
 from statewise.mixers.gru import GRU as GRU
@@ -31,6 +36,7 @@ from statewise.mixers.kda import KDA as KDA
 from statewise.mixers.liquid_s4 import LiquidS4 as LiquidS4
 from statewise.mixers.lmu import LMU as LMU
 from statewise.mixers.lmu_cell import LMUCell as LMUCell
+from statewise.mixers.implicit import Implicit as Implicit
 from statewise.mixers.longhorn import Longhorn as Longhorn
 from statewise.mixers.lru import LRU as LRU
 from statewise.mixers.lssl import LSSL as LSSL
@@ -49,6 +55,7 @@ from statewise.mixers.rwkv_channel_mixing import RWKVChannelMixing as RWKVChanne
 from statewise.mixers.s4 import S4 as S4
 from statewise.mixers.s4d import S4D as S4D
 from statewise.mixers.s5 import S5 as S5
+from statewise.mixers.rotation import Rotation as Rotation
 from statewise.mixers.s6 import S6 as S6
 from statewise.mixers.short_convolution import ShortConvolution as ShortConvolution
 from statewise.mixers.sru import SRU as SRU
@@ -79,12 +86,15 @@ __all__ = [
     "TCNCA",
     "Attention",
     "Bidirectional",
+    "Bilinear",
+    "BlockDiagonal",
     "Cell",
     "DampedEMA",
     "DeltaNet",
     "DeltaProduct",
     "Elman",
     "FeedForward",
+    "FixedPoint",
     "GateLoop",
     "GatedDeltaNet",
     "GatedDeltaProduct",
@@ -92,6 +102,7 @@ __all__ = [
     "HiPPORNN",
     "LMUCell",
     "LiquidS4",
+    "Implicit",
     "Longhorn",
     "Mamba",
     "Mega",
@@ -99,6 +110,7 @@ __all__ = [
     "MinLSTM",
     "Mixer",
     "RWKVChannelMixing",
+    "Rotation",
     "ShortConvolution",
     "WholeSequence",
     "build",

@@ -167,7 +167,7 @@ def shifted(
 def begins(x: Float[Tensor, "batch *time dim"], run: Run) -> Float[Tensor, "batch *time one"]:
     """Return one where the state was reset, and zero elsewhere: never in a step."""
     ones = torch.ones_like(x[..., :1], dtype=state_dtype(x.dtype))
-    before, _ = shifted(ones, torch.ones_like(x.flatten(1)[:, :1], dtype=ones.dtype), run)
+    before, _ = shifted(ones, ones.new_ones(len(x), 1), run)
     return 1 - before
 
 
