@@ -99,8 +99,9 @@ def test_the_solver_stops_at_its_tolerance_and_not_for_rows_of_nan():
     assert 0 < 2 - z[0, 0] <= 2e-3
     assert len(calls) == 10 == Solver(0.5, tolerance=1e-3).iterations(torch.float64)
     calls.clear()
-    Solver(0.99, tolerance=1e-3)(f, start)
-    assert len(calls) == 11
+    slow = Solver(0.99, tolerance=1e-3)
+    slow(f, start)
+    assert len(calls) == 10 < slow.iterations(torch.float64)
     calls.clear()
     Solver(0.5, tolerance=1e-3, most=3)(f, start)
     assert len(calls) == 3
