@@ -55,7 +55,7 @@ def agreements() -> Iterator[Agreement]:
         "block",
         "transformers",
         lambda x: ours(x)[0],
-        lambda x: peer(x, position, None, use_cache=False)[0],
+        lambda x: peer(x, position, None, False)[0],
         [draw(2, 50, 16)],
         defects="its convolution reads across documents: compared without",
     )
