@@ -21,19 +21,32 @@ from statewise.mixers.elman import Elman as Elman
 from statewise.mixers.feed_forward import FeedForward as FeedForward
 from statewise.mixers.gated_delta_net import GatedDeltaNet as GatedDeltaNet
 from statewise.mixers.gated_delta_product import GatedDeltaProduct as GatedDeltaProduct
+from statewise.mixers.bilinear import Bilinear as Bilinear
+from statewise.mixers.block_diagonal import BlockDiagonal as BlockDiagonal
+from statewise.mixers.elman import Elman as Elman
+from statewise.mixers.feed_forward import FeedForward as FeedForward
+from statewise.mixers.fixed_point import FixedPoint as FixedPoint
+from statewise.mixers.gateloop import GateLoop as GateLoop
 from statewise.mixers.gla import GLA as GLA
 from statewise.mixers.gru import GRU as GRU
+from statewise.mixers.hawk import Hawk as Hawk
+from statewise.mixers.hgrn import HGRN as HGRN
 from statewise.mixers.hippo_rnn import HiPPORNN as HiPPORNN
 from statewise.mixers.kda import KDA as KDA
 from statewise.mixers.liquid_s4 import LiquidS4 as LiquidS4
 from statewise.mixers.lmu import LMU as LMU
 from statewise.mixers.lmu_cell import LMUCell as LMUCell
+from statewise.mixers.implicit import Implicit as Implicit
+from statewise.mixers.longhorn import Longhorn as Longhorn
 from statewise.mixers.lru import LRU as LRU
 from statewise.mixers.lssl import LSSL as LSSL
 from statewise.mixers.lstm import LSTM as LSTM
+from statewise.mixers.mamba import Mamba as Mamba
 from statewise.mixers.mega import Mega as Mega
 from statewise.mixers.min_gru import MinGRU as MinGRU
 from statewise.mixers.min_lstm import MinLSTM as MinLSTM
+from statewise.mixers.qrnn import QRNN as QRNN
+from statewise.mixers.rg_lru import RGLRU as RGLRU
 from statewise.mixers.rwkv4 import RWKV4 as RWKV4
 from statewise.mixers.rwkv5 import RWKV5 as RWKV5
 from statewise.mixers.rwkv6 import RWKV6 as RWKV6
@@ -42,7 +55,10 @@ from statewise.mixers.rwkv_channel_mixing import RWKVChannelMixing as RWKVChanne
 from statewise.mixers.s4 import S4 as S4
 from statewise.mixers.s4d import S4D as S4D
 from statewise.mixers.s5 import S5 as S5
+from statewise.mixers.rotation import Rotation as Rotation
+from statewise.mixers.s6 import S6 as S6
 from statewise.mixers.short_convolution import ShortConvolution as ShortConvolution
+from statewise.mixers.sru import SRU as SRU
 from statewise.mixers.tcnca import TCNCA as TCNCA
 
 __all__ = [
@@ -50,11 +66,14 @@ __all__ = [
     "FAMILIES",
     "GLA",
     "GRU",
+    "HGRN",
     "KDA",
     "LMU",
     "LRU",
     "LSSL",
     "LSTM",
+    "QRNN",
+    "RGLRU",
     "RWKV4",
     "RWKV5",
     "RWKV6",
@@ -62,25 +81,36 @@ __all__ = [
     "S4",
     "S4D",
     "S5",
+    "S6",
+    "SRU",
     "TCNCA",
     "Attention",
     "Bidirectional",
+    "Bilinear",
+    "BlockDiagonal",
     "Cell",
     "DampedEMA",
     "DeltaNet",
     "DeltaProduct",
     "Elman",
     "FeedForward",
+    "FixedPoint",
+    "GateLoop",
     "GatedDeltaNet",
     "GatedDeltaProduct",
+    "Hawk",
     "HiPPORNN",
     "LMUCell",
     "LiquidS4",
+    "Implicit",
+    "Longhorn",
+    "Mamba",
     "Mega",
     "MinGRU",
     "MinLSTM",
     "Mixer",
     "RWKVChannelMixing",
+    "Rotation",
     "ShortConvolution",
     "WholeSequence",
     "build",

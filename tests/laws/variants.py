@@ -20,6 +20,9 @@ VARIANTS: dict[str, Callable[[], AnyMixer]] = {
         ("short_convolution of one tap", {"name": "short_convolution", "width": 1}, 3),
         ("dss over a reach", {"name": "dss", "state": 3, "reach": 20}, 3),
         ("kda that reflects", {"name": "kda", "heads": 2, "negative_eigenvalues": True}, 8),
+        ("hgrn that does not turn", {"name": "hgrn", "bound": 0.5, "complex": False}, 4),
+        ("qrnn of three taps", {"name": "qrnn", "width": 3, "pooling": "ifo"}, 3),
+        ("sru without peepholes", {"name": "sru", "hidden": 3, "peepholes": False}, 4),
         ("bidirectional min_gru", {"name": "bidirectional", "mixer": "min_gru"}, 3),
     )
 } | {"stack of min_gru": Stack.example, "min_gru side by side": SideBySide.example}

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from statewise.mixers.base import Mixer, State, blank, state_dtype, zeros
 from statewise.mixers.parts.chunk_attention import chunk_attention, chunk_attention_step
+from statewise.ops.cells import Cell, Weights, recur, recur_step
 from statewise.ops.convolution import (
     dense_convolution,
     dense_convolution_step,
@@ -163,6 +164,13 @@ def shifted(
     return y, past[:, 0]
 
 
+def begins(x: Float[Tensor, "batch *time dim"], run: Run) -> Float[Tensor, "batch *time one"]:
+    """Return one where the state was reset, and zero elsewhere: never in a step."""
+    ones = torch.ones_like(x[..., :1], dtype=state_dtype(x.dtype))
+    before, _ = shifted(ones, ones.new_ones(len(x), 1), run)
+    return 1 - before
+
+
 def _once(op: Callable[..., Any], *given: Any, initial: Any, **options: Any) -> Any:
     return _STEPS[op](*given, initial, **options)
 
@@ -180,6 +188,13 @@ def _matrix_scan_step(transition: Tensor, drive: Tensor, h: Tensor) -> tuple[Ten
 def _log_scan_step(log_decay: Tensor, log_drive: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
     h = log_scan_step(log_decay, log_drive, h)
     return _copied(h, log_drive), h
+
+
+def _cell_step(
+    cell: Cell, x: Tensor, weights: Weights, state: tuple[Tensor, ...]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    state = recur_step(cell, x, weights, state)
+    return _copied(state[0], x), state
 
 
 def _copied(h: Tensor, like: Tensor) -> Tensor:
@@ -200,6 +215,7 @@ _STEPS: Mapping[Callable[..., Any], Callable[..., Any]] = {
     scan: _scan_step,
     matrix_scan: _matrix_scan_step,
     log_scan: _log_scan_step,
+    recur: _cell_step,
     selective_scan: selective_scan_step,
     linear_attention: linear_attention_step,
     normalized_linear_attention: normalized_linear_attention_step,
