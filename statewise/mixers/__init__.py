@@ -8,45 +8,57 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from statewise.mixers.aaren import Aaren as Aaren
+from statewise.mixers.abc import ABC as ABC
 from statewise.mixers.attention import Attention as Attention
 from statewise.mixers.base import Cell as Cell
 from statewise.mixers.base import Mixer as Mixer
 from statewise.mixers.base import WholeSequence as WholeSequence
+from statewise.mixers.based import Based as Based
 from statewise.mixers.bidirectional import Bidirectional as Bidirectional
+from statewise.mixers.bilinear import Bilinear as Bilinear
+from statewise.mixers.block_diagonal import BlockDiagonal as BlockDiagonal
 from statewise.mixers.damped_ema import DampedEMA as DampedEMA
 from statewise.mixers.delta_net import DeltaNet as DeltaNet
 from statewise.mixers.delta_product import DeltaProduct as DeltaProduct
 from statewise.mixers.dss import DSS as DSS
 from statewise.mixers.elman import Elman as Elman
-from statewise.mixers.feed_forward import FeedForward as FeedForward
-from statewise.mixers.gated_delta_net import GatedDeltaNet as GatedDeltaNet
-from statewise.mixers.gated_delta_product import GatedDeltaProduct as GatedDeltaProduct
-from statewise.mixers.bilinear import Bilinear as Bilinear
-from statewise.mixers.block_diagonal import BlockDiagonal as BlockDiagonal
-from statewise.mixers.elman import Elman as Elman
+from statewise.mixers.fast_weights import FastWeights as FastWeights
 from statewise.mixers.feed_forward import FeedForward as FeedForward
 from statewise.mixers.fixed_point import FixedPoint as FixedPoint
+from statewise.mixers.gated_delta_net import GatedDeltaNet as GatedDeltaNet
+from statewise.mixers.gated_delta_product import GatedDeltaProduct as GatedDeltaProduct
 from statewise.mixers.gateloop import GateLoop as GateLoop
 from statewise.mixers.gla import GLA as GLA
 from statewise.mixers.gru import GRU as GRU
+from statewise.mixers.gsa import GSA as GSA
 from statewise.mixers.hawk import Hawk as Hawk
 from statewise.mixers.hgrn import HGRN as HGRN
+from statewise.mixers.hgrn2 import HGRN2 as HGRN2
 from statewise.mixers.hippo_rnn import HiPPORNN as HiPPORNN
+from statewise.mixers.implicit import Implicit as Implicit
+from statewise.mixers.jrt import JRT as JRT
 from statewise.mixers.kda import KDA as KDA
+from statewise.mixers.lightnet import LightNet as LightNet
+from statewise.mixers.linear_attention import LinearAttention as LinearAttention
+from statewise.mixers.lion import LION as LION
 from statewise.mixers.liquid_s4 import LiquidS4 as LiquidS4
 from statewise.mixers.lmu import LMU as LMU
 from statewise.mixers.lmu_cell import LMUCell as LMUCell
-from statewise.mixers.implicit import Implicit as Implicit
 from statewise.mixers.longhorn import Longhorn as Longhorn
 from statewise.mixers.lru import LRU as LRU
 from statewise.mixers.lssl import LSSL as LSSL
 from statewise.mixers.lstm import LSTM as LSTM
 from statewise.mixers.mamba import Mamba as Mamba
+from statewise.mixers.mamba2 import Mamba2 as Mamba2
 from statewise.mixers.mega import Mega as Mega
 from statewise.mixers.min_gru import MinGRU as MinGRU
 from statewise.mixers.min_lstm import MinLSTM as MinLSTM
+from statewise.mixers.mlstm import MLSTM as MLSTM
 from statewise.mixers.qrnn import QRNN as QRNN
+from statewise.mixers.retention import Retention as Retention
 from statewise.mixers.rg_lru import RGLRU as RGLRU
+from statewise.mixers.rotation import Rotation as Rotation
 from statewise.mixers.rwkv4 import RWKV4 as RWKV4
 from statewise.mixers.rwkv5 import RWKV5 as RWKV5
 from statewise.mixers.rwkv6 import RWKV6 as RWKV6
@@ -55,23 +67,29 @@ from statewise.mixers.rwkv_channel_mixing import RWKVChannelMixing as RWKVChanne
 from statewise.mixers.s4 import S4 as S4
 from statewise.mixers.s4d import S4D as S4D
 from statewise.mixers.s5 import S5 as S5
-from statewise.mixers.rotation import Rotation as Rotation
 from statewise.mixers.s6 import S6 as S6
 from statewise.mixers.short_convolution import ShortConvolution as ShortConvolution
+from statewise.mixers.simple_gla import SimpleGLA as SimpleGLA
 from statewise.mixers.sru import SRU as SRU
 from statewise.mixers.tcnca import TCNCA as TCNCA
 
 __all__ = [
+    "ABC",
     "DSS",
     "FAMILIES",
     "GLA",
     "GRU",
+    "GSA",
     "HGRN",
+    "HGRN2",
+    "JRT",
     "KDA",
+    "LION",
     "LMU",
     "LRU",
     "LSSL",
     "LSTM",
+    "MLSTM",
     "QRNN",
     "RGLRU",
     "RWKV4",
@@ -84,7 +102,9 @@ __all__ = [
     "S6",
     "SRU",
     "TCNCA",
+    "Aaren",
     "Attention",
+    "Based",
     "Bidirectional",
     "Bilinear",
     "BlockDiagonal",
@@ -93,6 +113,7 @@ __all__ = [
     "DeltaNet",
     "DeltaProduct",
     "Elman",
+    "FastWeights",
     "FeedForward",
     "FixedPoint",
     "GateLoop",
@@ -100,18 +121,23 @@ __all__ = [
     "GatedDeltaProduct",
     "Hawk",
     "HiPPORNN",
-    "LMUCell",
-    "LiquidS4",
     "Implicit",
+    "LMUCell",
+    "LightNet",
+    "LinearAttention",
+    "LiquidS4",
     "Longhorn",
     "Mamba",
+    "Mamba2",
     "Mega",
     "MinGRU",
     "MinLSTM",
     "Mixer",
     "RWKVChannelMixing",
+    "Retention",
     "Rotation",
     "ShortConvolution",
+    "SimpleGLA",
     "WholeSequence",
     "build",
     "catalogue",

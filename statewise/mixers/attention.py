@@ -31,6 +31,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from statewise import backends
 from statewise.mixers.base import Mixer, state_dtype, within, zeros
+from statewise.mixers.parts.positions import rotary_rates, turned
 from statewise.ops.derivatives import differentiable_again
 
 
@@ -129,7 +130,8 @@ class Attention(Mixer[AttentionState]):
         position = torch.where(since < 0, count + place, place - since)
 
         query, key, value = projected.to(state.keys.dtype).unbind(2)
-        query, key = _rotate(query, position), _rotate(key, position)
+        rates = rotary_rates(query.shape[-1] // 2, query.device)
+        query, key = turned(query, position, rates), turned(key, position, rates)
         keys, values = torch.cat([state.keys, key], 1), torch.cat([state.values, value], 1)
 
         held = _held(count, capacity)
@@ -175,19 +177,6 @@ def _held(count: Int[Tensor, "batch 1"], capacity: int) -> Int[Tensor, "batch ca
     """Return the position in each slot, negative in an empty one."""
     slot = torch.arange(capacity, device=count.device)
     return count - 1 - (count - 1 - slot) % max(capacity, 1)
-
-
-def _rotate(
-    features: Float[Tensor, "batch time heads key"], position: Int[Tensor, "batch time"]
-) -> Float[Tensor, "batch time heads key"]:
-    """Return queries or keys turned by their positions."""
-    half = features.shape[-1] // 2
-    # In float64: a position near a million times a frequency has no fraction left in float32.
-    rate = 10000.0 ** -(torch.arange(half, device=position.device, dtype=torch.float64) / half)
-    angle = (position[..., None] * rate)[:, :, None]
-    cosine, sine = angle.cos().to(features.dtype), angle.sin().to(features.dtype)
-    left, right = features.split(half, -1)
-    return torch.cat([left * cosine - right * sine, left * sine + right * cosine], -1)
 
 
 def _attend(

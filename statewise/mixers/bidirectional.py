@@ -17,6 +17,7 @@ from torch import Tensor
 
 from statewise import mixers
 from statewise.mixers.base import Mixer, WholeSequence
+from statewise.mixers.parts.both_ways import mirror
 
 
 class Bidirectional(WholeSequence):
@@ -51,31 +52,12 @@ class Bidirectional(WholeSequence):
         reset: Bool[Tensor, "batch time"] | None = None,
     ) -> Float[Tensor, "batch time out"]:
         """Map a whole sequence, from both ends."""
-        batch, time, _ = x.shape
         left, _ = self.left(x, lengths=lengths, reset=reset)
-
-        place = torch.arange(time, device=x.device)
-        ends = (
-            torch.full((batch, 1), time, device=x.device) if lengths is None else lengths[:, None]
-        )
-        real = place < ends
-        mirror = torch.where(real, ends - 1 - place, place)
-        parted = None
-        if reset is not None:
-            # The mark before t parts t from t - 1. Read from the right, t - 1 is the later one.
-            before = torch.where(real, ends - place, 0) % max(time, 1)
-            parted = real & (place > 0) & reset.gather(1, before)
-        right, _ = self.right(_at(mirror, x), lengths=lengths, reset=parted)
-        return torch.cat([left, _at(mirror, right)], 2)
+        seen = mirror(x, lengths=lengths, reset=reset)
+        right, _ = self.right(seen(x), lengths=lengths, reset=seen.reset)
+        return torch.cat([left, seen(right)], 2)
 
     @classmethod
     def example(cls) -> "Bidirectional":
         """Return a small instance."""
         return cls(dim=4)
-
-
-def _at(
-    places: Int[Tensor, "batch time"], x: Float[Tensor, "batch time features"]
-) -> Float[Tensor, "batch time features"]:
-    """Return each row in another order."""
-    return x.gather(1, places[..., None].expand_as(x))

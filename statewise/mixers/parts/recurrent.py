@@ -22,6 +22,7 @@ from torch import Tensor
 
 from statewise.mixers.base import Mixer, State, blank, state_dtype, zeros
 from statewise.mixers.parts.chunk_attention import chunk_attention, chunk_attention_step
+from statewise.mixers.parts.positions import positions, positions_step
 from statewise.ops.cells import Cell, Weights, recur, recur_step
 from statewise.ops.convolution import (
     dense_convolution,
@@ -229,5 +230,6 @@ _STEPS: Mapping[Callable[..., Any], Callable[..., Any]] = {
     dense_convolution: dense_convolution_step,
     softmax_scan: softmax_scan_step,
     chunk_attention: chunk_attention_step,
+    positions: positions_step,
 }
 """The step of every op, with the state as its last tensor."""
