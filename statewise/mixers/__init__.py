@@ -21,6 +21,7 @@ from statewise.mixers.elman import Elman as Elman
 from statewise.mixers.feed_forward import FeedForward as FeedForward
 from statewise.mixers.gated_delta_net import GatedDeltaNet as GatedDeltaNet
 from statewise.mixers.gated_delta_product import GatedDeltaProduct as GatedDeltaProduct
+from statewise.mixers.gated_feed_forward import GatedFeedForward as GatedFeedForward
 from statewise.mixers.gla import GLA as GLA
 from statewise.mixers.gru import GRU as GRU
 from statewise.mixers.hippo_rnn import HiPPORNN as HiPPORNN
@@ -44,6 +45,11 @@ from statewise.mixers.s4d import S4D as S4D
 from statewise.mixers.s5 import S5 as S5
 from statewise.mixers.short_convolution import ShortConvolution as ShortConvolution
 from statewise.mixers.tcnca import TCNCA as TCNCA
+from statewise.mixers.mixture import Mixture as Mixture
+from statewise.mixers.mlstm_block import MLSTMBlock as MLSTMBlock
+from statewise.mixers.short_convolution import ShortConvolution as ShortConvolution
+from statewise.mixers.slstm import SLSTM as SLSTM
+from statewise.mixers.slstm_block import SLSTMBlock as SLSTMBlock
 
 __all__ = [
     "DSS",
@@ -63,6 +69,7 @@ __all__ = [
     "S4D",
     "S5",
     "TCNCA",
+    "SLSTM",
     "Attention",
     "Bidirectional",
     "Cell",
@@ -81,6 +88,13 @@ __all__ = [
     "MinLSTM",
     "Mixer",
     "RWKVChannelMixing",
+    "GatedFeedForward",
+    "MLSTMBlock",
+    "MinGRU",
+    "MinLSTM",
+    "Mixer",
+    "Mixture",
+    "SLSTMBlock",
     "ShortConvolution",
     "WholeSequence",
     "build",

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from statewise.mixers.base import Mixer, State, blank, state_dtype, zeros
 from statewise.mixers.parts.chunk_attention import chunk_attention, chunk_attention_step
+from statewise.ops.cells import Cell, Weights, recur, recur_step
 from statewise.ops.convolution import (
     dense_convolution,
     dense_convolution_step,
@@ -182,6 +183,13 @@ def _log_scan_step(log_decay: Tensor, log_drive: Tensor, h: Tensor) -> tuple[Ten
     return _copied(h, log_drive), h
 
 
+def _cell_step(
+    cell: Cell, x: Tensor, weights: Weights, state: tuple[Tensor, ...]
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    state = recur_step(cell, x, weights, state)
+    return _copied(state[0], x), state
+
+
 def _copied(h: Tensor, like: Tensor) -> Tensor:
     """Return an output as the whole-sequence op gives it, which is no view of the state."""
     dtype = like.dtype.to_complex() if h.is_complex() and not like.is_complex() else like.dtype
@@ -200,6 +208,7 @@ _STEPS: Mapping[Callable[..., Any], Callable[..., Any]] = {
     scan: _scan_step,
     matrix_scan: _matrix_scan_step,
     log_scan: _log_scan_step,
+    recur: _cell_step,
     selective_scan: selective_scan_step,
     linear_attention: linear_attention_step,
     normalized_linear_attention: normalized_linear_attention_step,
