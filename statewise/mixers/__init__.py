@@ -50,6 +50,7 @@ from statewise.mixers.mlstm_block import MLSTMBlock as MLSTMBlock
 from statewise.mixers.short_convolution import ShortConvolution as ShortConvolution
 from statewise.mixers.slstm import SLSTM as SLSTM
 from statewise.mixers.slstm_block import SLSTMBlock as SLSTMBlock
+from statewise.mixers.swax import SWAX as SWAX
 
 __all__ = [
     "DSS",
@@ -70,6 +71,7 @@ __all__ = [
     "S5",
     "TCNCA",
     "SLSTM",
+    "SWAX",
     "Attention",
     "Bidirectional",
     "Cell",

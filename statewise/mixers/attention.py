@@ -84,7 +84,22 @@ class Attention(Mixer[AttentionState]):
         reset: Bool[Tensor, "batch time"] | None = None,
         lengths: Int[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "batch time out"], AttentionState]:
-        """Map a whole sequence, with a window in pieces that are not much longer than that."""
+        """Map a whole sequence."""
+        return self.read(x, state, reset=reset, lengths=lengths)
+
+    def read(
+        self,
+        x: Float[Tensor, "batch time dim"],
+        state: AttentionState | None = None,
+        *,
+        reach: Int[Tensor, " batch"] | None = None,
+        reset: Bool[Tensor, "batch time"] | None = None,
+        lengths: Int[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch time out"], AttentionState]:
+        """Map a whole sequence, with a window in pieces that are not much longer than that.
+
+        With `reach` each row sees so many positions at most, within what the state keeps.
+        """
         time, wide = x.shape[1], state_dtype(x.dtype)
         if state is None:
             state = self.initial_state(len(x), device=x.device, dtype=wide)
@@ -102,6 +117,7 @@ class Attention(Mixer[AttentionState]):
             *piece, state = self._read(
                 projected[:, now],
                 state,
+                reach,
                 None if reset is None else reset[:, now],
                 None if real is None else real[:, now],
             )
@@ -115,6 +131,7 @@ class Attention(Mixer[AttentionState]):
         self,
         projected: Float[Tensor, "batch time 3 heads key"],
         state: AttentionState,
+        reach: Int[Tensor, " batch"] | None,
         reset: Bool[Tensor, "batch time"] | None,
         real: Bool[Tensor, "batch time"] | None,
     ) -> tuple[Float[Tensor, "batch time heads key"], Bool[Tensor, "batch time"], AttentionState]:
@@ -135,9 +152,10 @@ class Attention(Mixer[AttentionState]):
         held = _held(count, capacity)
         old = (since < 0)[..., None] & (held >= 0)[:, None]
         new = (place[..., None, :] <= place[..., None]) & (place[..., None, :] >= since[..., None])
-        if self.window is not None:
-            old = old & (position[..., None] - held[:, None] < self.window)
-            new = new & (place[..., None] - place[..., None, :] < self.window)
+        for limit in (self.window, None if reach is None else reach[:, None, None]):
+            if limit is not None:
+                old = old & (position[..., None] - held[:, None] < limit)
+                new = new & (place[..., None] - place[..., None, :] < limit)
         read, spoilt = _attend(query, keys, values, torch.cat([old, new], 2))
 
         ends = time if real is None else real.sum(1, keepdim=True)
