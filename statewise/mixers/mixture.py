@@ -23,7 +23,7 @@ See also gated_feed_forward.py
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -147,15 +147,14 @@ def balanced(model: nn.Module) -> Iterator[list[Float[Tensor, ""]]]:
     Positions that are padding count as those of zeros do.
     """
     found: list[Tensor] = []
+    handles = []
+    for mixture in model.modules():
+        if isinstance(mixture, Mixture):
 
-    def keep(mixture: Mixture, logits: Tensor) -> None:
-        found.append(balance(logits.flatten(0, -2), mixture.chosen))
+            def keep(_: nn.Module, x: Any, logits: Tensor, chosen: int = mixture.chosen) -> None:
+                found.append(balance(logits.flatten(0, -2), chosen))
 
-    handles = [
-        mixture.router.register_forward_hook(lambda _, x, y, mixture=mixture: keep(mixture, y))
-        for mixture in model.modules()
-        if isinstance(mixture, Mixture)
-    ]
+            handles.append(mixture.router.register_forward_hook(keep))
     try:
         yield found
     finally:

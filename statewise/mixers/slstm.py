@@ -15,7 +15,8 @@ appendix A.2.
 c and n are kept divided by exp(m_t), m_t = max(log f_t + m_{t-1}, log i_t), which cancels in h.
 
 R starts at zero, W normal with variance 2 / (5 dim), and b_f, along the width of each head, falls
-from 5 to -7 as 5 - 12 s ** (0.3 + 1.3 height), s from 0 to 1: slow units beside fast ones.
+from 5 to -7 as 5 - 12 s ** (0.3 + 1.3 layer / (layers - 1)), s from 0 to 1: slow units beside fast
+ones, and more of the slow ones in higher layers.
 
 Family   gated cell
 Forms    loop; step
@@ -53,12 +54,21 @@ class SLSTM(Recurrent[SLSTMState]):
         dim: features read.
         hidden: features remembered and answered; `dim` if absent.
         heads: parts of them whose gates read one another; more mix less.
-        height: of the layer in its stack, from 0, the lowest, to 1; the higher, the slower.
+        layer: its place in the stack, from 0, which says how the forget gates start.
+        layers: in the stack.
     """
 
     remembers = SLSTMState
 
-    def __init__(self, dim: int, *, hidden: int | None = None, heads: int = 4, height: float = 0.0):
+    def __init__(
+        self,
+        dim: int,
+        *,
+        hidden: int | None = None,
+        heads: int = 4,
+        layer: int = 0,
+        layers: int = 1,
+    ):
         super().__init__()
         hidden = dim if hidden is None else hidden
         divided("slstm", heads, hidden=hidden)
@@ -66,7 +76,7 @@ class SLSTM(Recurrent[SLSTMState]):
         width = hidden // heads
         self.weight = nn.Parameter(torch.randn(4 * hidden, dim) * (2 / (5 * dim)) ** 0.5)
         self.recurrent = nn.Parameter(torch.zeros(heads, 4 * width, width))
-        self.bias = nn.Parameter(gate_bias("slstm", hidden, heads, height))
+        self.bias = nn.Parameter(gate_bias("slstm", hidden, heads, layer, layers))
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return those of the four leaves."""
@@ -86,14 +96,16 @@ class SLSTM(Recurrent[SLSTMState]):
         return cls(dim=4, heads=2)
 
 
-def gate_bias(mixer: str, hidden: int, heads: int, height: float) -> Float[Tensor, " gates_hidden"]:
+def gate_bias(
+    mixer: str, hidden: int, heads: int, layer: int, layers: int
+) -> Float[Tensor, " gates_hidden"]:
     """Return how the biases of i, f, z and o start: all at zero but those of f.
 
     Raises:
-        ValueError: names the mixer, if its height is not from 0 to 1.
+        ValueError: names the mixer, if the stack has no such layer.
     """
-    if not 0 <= height <= 1:
-        raise ValueError(f"{mixer}: height = {height} should be from 0 to 1")
-    along = torch.linspace(0, 1, hidden // heads) ** (0.3 + 1.3 * height)
+    if not 0 <= layer < layers:
+        raise ValueError(f"{mixer}: layer = {layer} should be from 0 and below layers = {layers}")
+    along = torch.linspace(0, 1, hidden // heads) ** (0.3 + 1.3 * layer / max(layers - 1, 1))
     zeros = torch.zeros(hidden)
     return torch.cat([zeros, (5 - 12 * along).repeat(heads), zeros, zeros])

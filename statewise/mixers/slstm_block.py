@@ -56,12 +56,15 @@ class SLSTMBlock(Recurrent[SLSTMBlockState]):
         dim: features read, remembered and answered.
         heads: parts of the features that do not read one another.
         width: how many inputs the convolution reads.
-        height: of the layer in its stack, from 0, the lowest, to 1; the higher, the slower.
+        layer: its place in the stack, from 0, which says how the forget gates start.
+        layers: in the stack.
     """
 
     remembers = SLSTMBlockState
 
-    def __init__(self, dim: int, *, heads: int = 4, width: int = 4, height: float = 0.0):
+    def __init__(
+        self, dim: int, *, heads: int = 4, width: int = 4, layer: int = 0, layers: int = 1
+    ):
         super().__init__()
         divided("slstm_block", heads, dim=dim)
         self.dim = self.out = dim
@@ -69,7 +72,7 @@ class SLSTMBlock(Recurrent[SLSTMBlockState]):
         self.convolution = ShortConvolution(dim, width=width)
         self.weight = nn.Parameter(torch.randn(4, heads, size, size) * (2 / (5 * dim)) ** 0.5)
         self.recurrent = nn.Parameter(torch.zeros(heads, 4 * size, size))
-        self.bias = nn.Parameter(gate_bias("slstm_block", dim, heads, height))
+        self.bias = nn.Parameter(gate_bias("slstm_block", dim, heads, layer, layers))
         self.norm = HeadNorm(heads, size, center=True)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:

@@ -66,7 +66,7 @@ class SWAX(Mixer[SWAXState]):
             raise ValueError(f"swax: share = {share} should be from 0 to 1")
         self.attention = Attention(dim, heads=heads, window=window)
         self.dim = self.out = dim
-        self.short, self.share = short, share
+        self.window, self.short, self.share = window, short, share
 
     def initial_state(
         self,
@@ -92,7 +92,7 @@ class SWAX(Mixer[SWAXState]):
             state = self.initial_state(len(x), device=x.device, dtype=state_dtype(x.dtype))
         reach, draws = None, state.draws.clone()
         if self.training:
-            reach = torch.where(uniform(draws) < self.share, self.attention.window, self.short)
+            reach = torch.where(uniform(draws) < self.share, self.window, self.short)
             read = x.shape[1] > 0 if lengths is None else lengths > 0
             draws = draws + read
         kept = AttentionState(*state[:3])
