@@ -17,6 +17,7 @@ from statewise.mixers.damped_ema import DampedEMA as DampedEMA
 from statewise.mixers.delta_net import DeltaNet as DeltaNet
 from statewise.mixers.delta_product import DeltaProduct as DeltaProduct
 from statewise.mixers.dss import DSS as DSS
+from statewise.mixers.boom import Boom as Boom
 from statewise.mixers.elman import Elman as Elman
 from statewise.mixers.feed_forward import FeedForward as FeedForward
 from statewise.mixers.gated_delta_net import GatedDeltaNet as GatedDeltaNet
@@ -48,6 +49,7 @@ from statewise.mixers.tcnca import TCNCA as TCNCA
 from statewise.mixers.mixture import Mixture as Mixture
 from statewise.mixers.mlstm_block import MLSTMBlock as MLSTMBlock
 from statewise.mixers.short_convolution import ShortConvolution as ShortConvolution
+from statewise.mixers.single_head_attention import SingleHeadAttention as SingleHeadAttention
 from statewise.mixers.slstm import SLSTM as SLSTM
 from statewise.mixers.slstm_block import SLSTMBlock as SLSTMBlock
 from statewise.mixers.swax import SWAX as SWAX
@@ -74,6 +76,7 @@ __all__ = [
     "SWAX",
     "Attention",
     "Bidirectional",
+    "Boom",
     "Cell",
     "DampedEMA",
     "DeltaNet",
@@ -98,6 +101,7 @@ __all__ = [
     "Mixture",
     "SLSTMBlock",
     "ShortConvolution",
+    "SingleHeadAttention",
     "WholeSequence",
     "build",
     "catalogue",

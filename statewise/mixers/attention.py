@@ -9,7 +9,8 @@ from Su et al., "RoFormer", 2021, arXiv:2104.09864, section 3.2; the window as i
     a_ts = softmax_s(q_t . k_s / sqrt(head_dim))           s <= t, within the window
     y_t = W_out [sum_s a_ts v_s]                           heads side by side
 
-R_p turns each pair of features (j, j + head_dim / 2) by the angle p / 10000^(2 j / head_dim).
+R_p turns each pair of features (j, j + head_dim / 2) by the angle p / 10000^(2 j / head_dim), and
+is left out without rotary positions.
 
 Family   attention
 Forms    all positions at once, with a window piece by piece; step
@@ -50,16 +51,19 @@ class Attention(Mixer[AttentionState]):
         heads: parts of the features that attend apart; they divide `dim` into even parts.
         window: how many positions each one sees, itself included; all, if absent, and then the
             state grows with the sequence.
+        rotary: whether queries and keys are turned by their positions; hybrids, whose recurrences
+            know the order, may do without.
     """
 
-    def __init__(self, dim: int, *, heads: int = 4, window: int | None = None):
+    def __init__(self, dim: int, *, heads: int = 4, window: int | None = None, rotary: bool = True):
         super().__init__()
-        if heads < 1 or dim % (2 * heads) != 0:
-            raise ValueError(f"attention: heads = {heads} should divide dim = {dim} by even parts")
+        if heads < 1 or dim % heads != 0 or (rotary and dim // heads % 2 != 0):
+            even = " by even parts" if rotary else ""
+            raise ValueError(f"attention: heads = {heads} should divide dim = {dim}{even}")
         if window is not None and window < 1:
             raise ValueError(f"attention: window = {window} should be at least 1")
         self.dim = self.out = dim
-        self.heads, self.window = heads, window
+        self.heads, self.window, self.rotary = heads, window, rotary
         self.query_key_value = nn.Linear(dim, 3 * dim, bias=False)
         self.output = nn.Linear(dim, dim, bias=False)
 
@@ -146,7 +150,8 @@ class Attention(Mixer[AttentionState]):
         position = torch.where(since < 0, count + place, place - since)
 
         query, key, value = projected.to(state.keys.dtype).unbind(2)
-        query, key = _rotate(query, position), _rotate(key, position)
+        if self.rotary:
+            query, key = _rotate(query, position), _rotate(key, position)
         keys, values = torch.cat([state.keys, key], 1), torch.cat([state.values, value], 1)
 
         held = _held(count, capacity)

@@ -53,7 +53,7 @@ def _experts(experts: int, chosen: int, expansion: float, normalized: bool) -> d
 
 _JAMBA = [
     _layer(
-        "attention" if place == 4 else "mamba",
+        {"name": "attention", "rotary": False} if place == 4 else "mamba",
         _experts(16, 2, 3.5, False) if place % 2 else _WIDE,
     )
     for place in range(8)
@@ -83,7 +83,7 @@ HYBRIDS: dict[str, Hybrid] = {
         "Lieber et al., 2024, arXiv:2403.19887, section 3: one attention in eight layers, and a "
         "mixture of experts in every other one",
         tuple(_JAMBA),
-        "attention has rotary positions, and no norms stand inside of Mamba.",
+        "no norms stand inside of Mamba.",
     ),
     "samba": Hybrid(
         "Ren et al., 2024, arXiv:2406.07522, section 2: Mamba and a sliding window in turns",
@@ -137,6 +137,18 @@ HYBRIDS: dict[str, Hybrid] = {
         (_layer("mlstm", _SWIGLU),),
         "gates and logits are not capped.",
     ),
+    "sha_rnn": Hybrid(
+        "Merity, 2019, arXiv:1911.11423, section 6: four LSTMs, one of which is followed by "
+        "attention",
+        (
+            _layer("lstm", "boom"),
+            _layer("lstm", "boom"),
+            _layer("lstm", "single_head_attention", "boom"),
+            _layer("lstm", "boom"),
+        ),
+        "the LSTM's answer is added to what it read, not put in its place; the stack norms as it "
+        "does elsewhere.",
+    ),
     "swax": Hybrid(
         "Cabannes et al., 2025, arXiv:2509.24552: windows, short at random, and mLSTM in turns",
         (_layer("swax", _SWIGLU), _layer("mlstm", _SWIGLU)),
@@ -167,9 +179,9 @@ HYBRIDS: dict[str, Hybrid] = {
         "mixture",
         (
             *[_layer("kda", _experts(256, 8, 4 / 9, True))] * 3,
-            _layer("attention", _experts(256, 8, 4 / 9, True)),
+            _layer({"name": "attention", "rotary": False}, _experts(256, 8, 4 / 9, True)),
         ),
-        "attention is not latent and has rotary positions; no expert serves every position; the "
+        "attention is not latent; no expert serves every position; the "
         "first layer has a mixture too.",
     ),
 }

@@ -10,9 +10,11 @@ from statewise.mixers import (
     SLSTM,
     SWAX,
     Attention,
+    Boom,
     GatedFeedForward,
     Mixture,
     MLSTMBlock,
+    SingleHeadAttention,
     SLSTMBlock,
     build,
 )
@@ -132,6 +134,41 @@ def test_mixture_is_its_equation(normalized):
     close(torch.func.vmap(lambda row: mixer(row[None])[0][0])(x), expected)
 
 
+def test_boom_is_its_equation():
+    mixer, x = made(Boom, 4, expansion=3)
+    u = x @ mixer.widen.weight.T + mixer.widen.bias
+    u = u / (1 + (-1.702 * u).exp())
+    close(mixer(x)[0], u[..., :4] + u[..., 4:8] + u[..., 8:])
+
+
+def test_single_head_attention_is_its_equations():
+    mixer, x = made(SingleHeadAttention, 4, window=5)
+    parts = mixer.query_key_value
+    normed = [
+        norm.weight * (y - y.mean(-1, keepdim=True)) / y.std(-1, correction=0, keepdim=True)
+        + norm.bias
+        for norm, y in (
+            (parts.memory_norm, x),
+            (parts.query_norm, x @ parts.query.weight.T + parts.query.bias),
+        )
+    ]
+    a_q, a_k, a_v = parts.scales.sigmoid()
+    c, f = (parts.factor.weight @ a_v + parts.factor.bias).split(4)
+    q, k, v = a_q * normed[1], a_k * normed[0], f.sigmoid() * c.tanh() * normed[0]
+    expected = torch.zeros_like(x)
+    for t in range(9):
+        seen = slice(max(0, t - 4), t + 1)
+        weights = (k[:, seen] @ q[:, t, :, None] / 2).softmax(1)
+        expected[:, t] = (weights * v[:, seen]).sum(1)
+    close(mixer(x)[0], expected)
+
+
+def test_attention_without_rotary_positions_does_not_know_the_order():
+    mixer, x = made(Attention, 6, heads=2, rotary=False)
+    shuffled = torch.cat([x[:, :8].flip(1), x[:, 8:]], 1)
+    close(mixer(shuffled)[0][:, -1], mixer(x)[0][:, -1])
+
+
 def test_a_balance_is_one_where_all_serve_alike_and_is_collected():
     alike = 50 * torch.eye(4)
     torch.testing.assert_close(balance(alike, 1), torch.tensor(1.0))
@@ -240,6 +277,8 @@ def test_chance_is_uniform_and_each_count_has_its_own():
         ),
         ({"name": "mixture", "expansion": 0.0}, "mixture: expansion = 0.0"),
         ({"name": "mixture", "chosen": 17}, "mixture: chosen = 17 should be from 1 to experts"),
+        ({"name": "boom", "expansion": 0}, "boom: expansion = 0 should be at least 1"),
+        ({"name": "single_head_attention", "window": 0}, "single_head_attention: window = 0"),
         ({"name": "swax", "short": 9, "window": 8}, "swax: short = 9"),
         ({"name": "swax", "share": 1.5}, "swax: share = 1.5"),
     ],

@@ -17,6 +17,7 @@ SMALL = {
     "mixture": {"experts": 3, "chosen": 2},
     "mlstm": {"heads": 2},
     "mlstm_block": {"heads": 2},
+    "single_head_attention": {"window": 3},
     "slstm_block": {"heads": 2},
     "swax": {"heads": 2, "window": 5, "short": 2},
 }
