@@ -1,7 +1,7 @@
 r"""Boom: a feed-forward layer that narrows by adding its parts up, without a second matrix.
 
-Merity, "Single Headed Attention RNN: Stop Thinking With Your Head", 2019, arXiv:1911.11423, section
-6.2.
+Merity, "Single Headed Attention RNN: Stop Thinking With Your Head", 2019,
+arXiv:1911.11423, the section on the model, and the author's program.
 
     u_t = g(W x_t + b)                      (expansion dim), with g(x) = x sigmoid(1.702 x)
     y_t = sum_j u_t[j dim : (j + 1) dim]    over the `expansion` parts

@@ -1,7 +1,7 @@
 r"""Single-headed attention: one head over a long window of inputs, which no matrix maps before.
 
-Merity, "Single Headed Attention RNN: Stop Thinking With Your Head", 2019, arXiv:1911.11423, section
-6.3 and figure 2.
+Merity, "Single Headed Attention RNN: Stop Thinking With Your Head", 2019,
+arXiv:1911.11423, the section on the model, and the author's program.
 
     m_t = norm_m(x_t)
     q_t = sigmoid(a_q) * norm_q(W_q x_t + b_q)
@@ -19,7 +19,7 @@ Forms    all positions at once, piece by piece; step
 State    keys and values, (batch, window, 1, dim) each, and position, (batch,), as in attention.py
 Cost     O(time dim^2 + time window dim) work in `forward`; O(dim^2 + window dim) in `step`
 Differs  Keys and values are kept, not m of which both are made. The window moves with each input,
-         where the authors' program keeps what earlier segments held besides the whole present one.
+         where the author's program keeps what earlier segments held besides the whole present one.
 See also attention.py, boom.py; the hybrid sha_rnn of statewise/models/hybrids.py
 """
 

@@ -66,42 +66,42 @@ _SHARED = (
 
 HYBRIDS: dict[str, Hybrid] = {
     "hawk": Hybrid(
-        "De et al., 2024, arXiv:2402.19427, section 3: recurrent blocks alone",
+        "De et al., 2024, arXiv:2402.19427, section 3.1: recurrent blocks alone",
         (_layer("hawk", _GEGLU),),
     ),
     "griffin": Hybrid(
-        "De et al., 2024, arXiv:2402.19427, section 3: two recurrent blocks to one local attention",
+        "De et al., 2024, arXiv:2402.19427, section 3.1: two recurrent blocks to one local attention",
         (*[_layer("hawk", _GEGLU)] * 2, _layer(_window(1024), _GEGLU)),
         "attention has keys and values for each head, where the paper's heads share one.",
     ),
     "recurrent_gemma": Hybrid(
-        "Botev et al., 2024, arXiv:2404.07839, section 2: Griffin with a window of 2048",
+        "Botev et al., 2024, arXiv:2404.07839: Griffin with a window of 2048",
         (*[_layer("hawk", _GEGLU)] * 2, _layer(_window(2048), _GEGLU)),
         "attention has keys and values for each head; no cap on the logits.",
     ),
     "jamba": Hybrid(
-        "Lieber et al., 2024, arXiv:2403.19887, section 3: one attention in eight layers, and a "
+        "Lieber et al., 2024, arXiv:2403.19887, sections 2 and 3.1: one attention in eight layers, and a "
         "mixture of experts in every other one",
         tuple(_JAMBA),
         "no norms stand inside of Mamba.",
     ),
     "samba": Hybrid(
-        "Ren et al., 2024, arXiv:2406.07522, section 2: Mamba and a sliding window in turns",
+        "Ren et al., 2024, arXiv:2406.07522, section 2.1: Mamba and a sliding window in turns",
         (_layer("mamba", _SWIGLU), _layer(_window(2048), _SWIGLU)),
     ),
     "zamba": Hybrid(
-        "Glorioso et al., 2024, arXiv:2405.16712, section 2: Mamba, and one attention with its "
+        "Glorioso et al., 2024, arXiv:2405.16712: Mamba, and one attention with its "
         "feed-forward layer that all its places share",
         (*[_layer("mamba")] * 4, _layer(*_SHARED, "mamba"), _layer("mamba")),
         "what is shared reads the residual stream alone, not the embeddings beside it.",
     ),
     "falcon_h1": Hybrid(
-        "Zuo et al., 2025, arXiv:2507.22448, section 2: attention and Mamba-2 side by side",
+        "Zuo et al., 2025, arXiv:2507.22448: attention and Mamba-2 side by side",
         (_layer({"side_by_side": ["attention", "mamba2"], "multipliers": [1.0, 1.0]}, _SWIGLU),),
         "of its multipliers only those of the two answers.",
     ),
     "hymba": Hybrid(
-        "Dong et al., 2024, arXiv:2411.13676, section 2: attention over a window and Mamba side by "
+        "Dong et al., 2024, arXiv:2411.13676, section 2.1: attention over a window and Mamba side by "
         "side, each normed and scaled feature by feature",
         (
             _layer(
@@ -118,7 +118,7 @@ HYBRIDS: dict[str, Hybrid] = {
         "layer too.",
     ),
     "based": Hybrid(
-        "Arora et al., 2024, arXiv:2402.18668, section 3: Taylor features and windows of 64",
+        "Arora et al., 2024, arXiv:2402.18668: Taylor features and windows of 64",
         (_layer("based", _SWIGLU), _layer(_window(64), _SWIGLU)),
         "in turns; the paper spreads few of both among gated convolutions.",
     ),
@@ -133,13 +133,12 @@ HYBRIDS: dict[str, Hybrid] = {
         "the places of the sLSTM blocks, which the paper sets for each size by hand.",
     ),
     "xlstm_large": Hybrid(
-        "Beck et al., 2025, arXiv:2503.13427, section 3: the blocks of xLSTM 7B",
+        "Beck et al., 2025, arXiv:2503.13427: the blocks of xLSTM 7B",
         (_layer("mlstm", _SWIGLU),),
         "gates and logits are not capped.",
     ),
     "sha_rnn": Hybrid(
-        "Merity, 2019, arXiv:1911.11423, section 6: four LSTMs, one of which is followed by "
-        "attention",
+        "Merity, 2019, arXiv:1911.11423: four LSTMs, one of which is followed by attention",
         (
             _layer("lstm", "boom"),
             _layer("lstm", "boom"),
@@ -155,11 +154,11 @@ HYBRIDS: dict[str, Hybrid] = {
         "the order and the widths could not be verified.",
     ),
     "gated_delta_net_h1": Hybrid(
-        "Yang et al., 2024, arXiv:2412.06464, section 3.4: gated delta rule and windows in turns",
+        "Yang et al., 2024, arXiv:2412.06464: gated delta rule and windows in turns",
         (_layer("gated_delta_net", _SWIGLU), _layer(_window(2048), _SWIGLU)),
     ),
     "gated_delta_net_h2": Hybrid(
-        "Yang et al., 2024, arXiv:2412.06464, section 3.4: Mamba-2 too",
+        "Yang et al., 2024, arXiv:2412.06464: Mamba-2 too",
         (
             _layer("mamba2", _SWIGLU),
             _layer("gated_delta_net", _SWIGLU),

@@ -12,7 +12,7 @@ from torch import Tensor
 def uniform(draws: Int[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
     """Return a number in [0, 1) for each count: its bits well mixed, by the mixer of SplitMix64.
 
-    Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014, figure 17.
+    Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014.
     """
     z = (draws + 1) * _signed(0x9E3779B97F4A7C15)
     z = (z ^ _shifted(z, 30)) * _signed(0xBF58476D1CE4E5B9)
