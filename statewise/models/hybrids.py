@@ -70,7 +70,7 @@ HYBRIDS: dict[str, Hybrid] = {
         (_layer("hawk", _GEGLU),),
     ),
     "griffin": Hybrid(
-        "De et al., 2024, arXiv:2402.19427, section 3.1: two recurrent blocks to one local attention",
+        "De et al., 2024, arXiv:2402.19427, section 3.1: two recurrent blocks to one window",
         (*[_layer("hawk", _GEGLU)] * 2, _layer(_window(1024), _GEGLU)),
         "attention has keys and values for each head, where the paper's heads share one.",
     ),
@@ -80,8 +80,8 @@ HYBRIDS: dict[str, Hybrid] = {
         "attention has keys and values for each head; no cap on the logits.",
     ),
     "jamba": Hybrid(
-        "Lieber et al., 2024, arXiv:2403.19887, sections 2 and 3.1: one attention in eight layers, and a "
-        "mixture of experts in every other one",
+        "Lieber et al., 2024, arXiv:2403.19887, sections 2 and 3.1: one attention in eight layers, "
+        "and a mixture of experts in every other one",
         tuple(_JAMBA),
         "no norms stand inside of Mamba.",
     ),
@@ -101,8 +101,8 @@ HYBRIDS: dict[str, Hybrid] = {
         "of its multipliers only those of the two answers.",
     ),
     "hymba": Hybrid(
-        "Dong et al., 2024, arXiv:2411.13676, section 2.1: attention over a window and Mamba side by "
-        "side, each normed and scaled feature by feature",
+        "Dong et al., 2024, arXiv:2411.13676, section 2.1: attention over a window beside Mamba, "
+        "each normed and scaled feature by feature",
         (
             _layer(
                 {
