@@ -50,6 +50,7 @@ def stack(name):
 THERE = [name for name in HYBRIDS if used(name) <= set(mixers.catalogue())]
 
 
+@pytest.mark.xfail(strict=True, reason="mamba, mamba2, mlstm, based, hawk and delta rules to come")
 def test_every_hybrid_is_made_of_mixers_that_are_there():
     assert {name: used(name) - set(mixers.catalogue()) for name in HYBRIDS} == {
         name: set() for name in HYBRIDS
