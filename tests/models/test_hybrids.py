@@ -12,7 +12,7 @@ SMALL = {
     "based": {"heads": 2, "key": 2},
     "gated_delta_net": {"heads": 2, "key": 4},
     "hawk": {"heads": 2},
-    "kda": {"heads": 2, "key": 4},
+    "kda": {"heads": 2},
     "mamba2": {"state": 4, "head": 4},
     "mixture": {"experts": 3, "chosen": 2},
     "mlstm": {"heads": 2},
@@ -50,7 +50,12 @@ def stack(name):
 THERE = [name for name in HYBRIDS if used(name) <= set(mixers.catalogue())]
 
 
-@pytest.mark.xfail(strict=True, reason="mamba, mamba2, mlstm, based, hawk and delta rules to come")
+AWAITED = {"based", "gated_delta_net", "hawk", "kda", "mamba", "mamba2", "mlstm"}
+
+
+@pytest.mark.xfail(
+    not set(mixers.catalogue()) >= AWAITED, strict=True, reason="mixers of other families to come"
+)
 def test_every_hybrid_is_made_of_mixers_that_are_there():
     assert {name: used(name) - set(mixers.catalogue()) for name in HYBRIDS} == {
         name: set() for name in HYBRIDS
