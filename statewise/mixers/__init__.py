@@ -13,11 +13,11 @@ from statewise.mixers.base import Cell as Cell
 from statewise.mixers.base import Mixer as Mixer
 from statewise.mixers.base import WholeSequence as WholeSequence
 from statewise.mixers.bidirectional import Bidirectional as Bidirectional
+from statewise.mixers.boom import Boom as Boom
 from statewise.mixers.damped_ema import DampedEMA as DampedEMA
 from statewise.mixers.delta_net import DeltaNet as DeltaNet
 from statewise.mixers.delta_product import DeltaProduct as DeltaProduct
 from statewise.mixers.dss import DSS as DSS
-from statewise.mixers.boom import Boom as Boom
 from statewise.mixers.elman import Elman as Elman
 from statewise.mixers.feed_forward import FeedForward as FeedForward
 from statewise.mixers.gated_delta_net import GatedDeltaNet as GatedDeltaNet
@@ -36,6 +36,8 @@ from statewise.mixers.lstm import LSTM as LSTM
 from statewise.mixers.mega import Mega as Mega
 from statewise.mixers.min_gru import MinGRU as MinGRU
 from statewise.mixers.min_lstm import MinLSTM as MinLSTM
+from statewise.mixers.mixture import Mixture as Mixture
+from statewise.mixers.mlstm_block import MLSTMBlock as MLSTMBlock
 from statewise.mixers.rwkv4 import RWKV4 as RWKV4
 from statewise.mixers.rwkv5 import RWKV5 as RWKV5
 from statewise.mixers.rwkv6 import RWKV6 as RWKV6
@@ -45,14 +47,11 @@ from statewise.mixers.s4 import S4 as S4
 from statewise.mixers.s4d import S4D as S4D
 from statewise.mixers.s5 import S5 as S5
 from statewise.mixers.short_convolution import ShortConvolution as ShortConvolution
-from statewise.mixers.tcnca import TCNCA as TCNCA
-from statewise.mixers.mixture import Mixture as Mixture
-from statewise.mixers.mlstm_block import MLSTMBlock as MLSTMBlock
-from statewise.mixers.short_convolution import ShortConvolution as ShortConvolution
 from statewise.mixers.single_head_attention import SingleHeadAttention as SingleHeadAttention
 from statewise.mixers.slstm import SLSTM as SLSTM
 from statewise.mixers.slstm_block import SLSTMBlock as SLSTMBlock
 from statewise.mixers.swax import SWAX as SWAX
+from statewise.mixers.tcnca import TCNCA as TCNCA
 
 __all__ = [
     "DSS",
@@ -71,9 +70,9 @@ __all__ = [
     "S4",
     "S4D",
     "S5",
-    "TCNCA",
     "SLSTM",
     "SWAX",
+    "TCNCA",
     "Attention",
     "Bidirectional",
     "Boom",
@@ -85,20 +84,17 @@ __all__ = [
     "FeedForward",
     "GatedDeltaNet",
     "GatedDeltaProduct",
+    "GatedFeedForward",
     "HiPPORNN",
     "LMUCell",
     "LiquidS4",
+    "MLSTMBlock",
     "Mega",
     "MinGRU",
     "MinLSTM",
     "Mixer",
-    "RWKVChannelMixing",
-    "GatedFeedForward",
-    "MLSTMBlock",
-    "MinGRU",
-    "MinLSTM",
-    "Mixer",
     "Mixture",
+    "RWKVChannelMixing",
     "SLSTMBlock",
     "ShortConvolution",
     "SingleHeadAttention",
