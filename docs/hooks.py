@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from statewise import mixers, testing
+from statewise.models import layers
+from statewise.models.hybrids import HYBRIDS
 
 ROOT = Path(__file__).parents[1]
 
@@ -23,6 +25,15 @@ def catalogue() -> str:
         details += [f"## {head.name}", head.sentence, head.paper, head.equations]
         details += [f"**Differs** {head.differs}"] if head.differs else []
     return "\n".join(rows) + "\n\n" + "\n\n".join(details)
+
+
+def hybrids() -> str:
+    """Return the published patterns of layers."""
+    rows = ["| hybrid | layers, then repeated | from | differs |", "|---|---|---|---|"]
+    for name, hybrid in HYBRIDS.items():
+        order = "; ".join(" + ".join(layers.names(layer)) for layer in hybrid.layers)
+        rows.append(f"| `{name}` | {order} | {hybrid.paper} | {hybrid.differs} |")
+    return "\n".join(rows)
 
 
 def laws() -> str:
@@ -48,7 +59,7 @@ def _line(text: str | None) -> str:
     return " ".join((text or "").split())
 
 
-TABLES = {"<!-- catalogue -->": catalogue, "<!-- laws -->": laws}
+TABLES = {"<!-- catalogue -->": catalogue, "<!-- hybrids -->": hybrids, "<!-- laws -->": laws}
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import torch
-from benchmarks.witness.agreement import Agreement, agree, draw
 from torch import Tensor
 
+from benchmarks.witness.agreement import Agreement, agree, draw
 from statewise.mixers import Hawk
 
 

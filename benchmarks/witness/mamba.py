@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 
 import torch
-from benchmarks.witness.agreement import Agreement, agree, draw
 from torch import Tensor, nn
 
+from benchmarks.witness.agreement import Agreement, agree, draw
 from statewise.mixers import Mamba
 
 NAMES = {

@@ -18,6 +18,7 @@ from statewise.mixers.based import Based as Based
 from statewise.mixers.bidirectional import Bidirectional as Bidirectional
 from statewise.mixers.bilinear import Bilinear as Bilinear
 from statewise.mixers.block_diagonal import BlockDiagonal as BlockDiagonal
+from statewise.mixers.boom import Boom as Boom
 from statewise.mixers.damped_ema import DampedEMA as DampedEMA
 from statewise.mixers.delta_net import DeltaNet as DeltaNet
 from statewise.mixers.delta_product import DeltaProduct as DeltaProduct
@@ -28,6 +29,7 @@ from statewise.mixers.feed_forward import FeedForward as FeedForward
 from statewise.mixers.fixed_point import FixedPoint as FixedPoint
 from statewise.mixers.gated_delta_net import GatedDeltaNet as GatedDeltaNet
 from statewise.mixers.gated_delta_product import GatedDeltaProduct as GatedDeltaProduct
+from statewise.mixers.gated_feed_forward import GatedFeedForward as GatedFeedForward
 from statewise.mixers.gateloop import GateLoop as GateLoop
 from statewise.mixers.gla import GLA as GLA
 from statewise.mixers.gru import GRU as GRU
@@ -54,7 +56,9 @@ from statewise.mixers.mamba2 import Mamba2 as Mamba2
 from statewise.mixers.mega import Mega as Mega
 from statewise.mixers.min_gru import MinGRU as MinGRU
 from statewise.mixers.min_lstm import MinLSTM as MinLSTM
+from statewise.mixers.mixture import Mixture as Mixture
 from statewise.mixers.mlstm import MLSTM as MLSTM
+from statewise.mixers.mlstm_block import MLSTMBlock as MLSTMBlock
 from statewise.mixers.qrnn import QRNN as QRNN
 from statewise.mixers.retention import Retention as Retention
 from statewise.mixers.rg_lru import RGLRU as RGLRU
@@ -70,7 +74,11 @@ from statewise.mixers.s5 import S5 as S5
 from statewise.mixers.s6 import S6 as S6
 from statewise.mixers.short_convolution import ShortConvolution as ShortConvolution
 from statewise.mixers.simple_gla import SimpleGLA as SimpleGLA
+from statewise.mixers.single_head_attention import SingleHeadAttention as SingleHeadAttention
+from statewise.mixers.slstm import SLSTM as SLSTM
+from statewise.mixers.slstm_block import SLSTMBlock as SLSTMBlock
 from statewise.mixers.sru import SRU as SRU
+from statewise.mixers.swax import SWAX as SWAX
 from statewise.mixers.tcnca import TCNCA as TCNCA
 
 __all__ = [
@@ -100,7 +108,9 @@ __all__ = [
     "S4D",
     "S5",
     "S6",
+    "SLSTM",
     "SRU",
+    "SWAX",
     "TCNCA",
     "Aaren",
     "Attention",
@@ -108,6 +118,7 @@ __all__ = [
     "Bidirectional",
     "Bilinear",
     "BlockDiagonal",
+    "Boom",
     "Cell",
     "DampedEMA",
     "DeltaNet",
@@ -119,6 +130,7 @@ __all__ = [
     "GateLoop",
     "GatedDeltaNet",
     "GatedDeltaProduct",
+    "GatedFeedForward",
     "Hawk",
     "HiPPORNN",
     "Implicit",
@@ -127,17 +139,21 @@ __all__ = [
     "LinearAttention",
     "LiquidS4",
     "Longhorn",
+    "MLSTMBlock",
     "Mamba",
     "Mamba2",
     "Mega",
     "MinGRU",
     "MinLSTM",
     "Mixer",
+    "Mixture",
     "RWKVChannelMixing",
     "Retention",
     "Rotation",
+    "SLSTMBlock",
     "ShortConvolution",
     "SimpleGLA",
+    "SingleHeadAttention",
     "WholeSequence",
     "build",
     "catalogue",

@@ -9,7 +9,8 @@ from Su et al., "RoFormer", 2021, arXiv:2104.09864, section 3.2; the window as i
     a_ts = softmax_s(q_t . k_s / sqrt(head_dim))           s <= t, within the window
     y_t = W_out [sum_s a_ts v_s]                           heads side by side
 
-R_p turns each pair of features (j, j + head_dim / 2) by the angle p / 10000^(2 j / head_dim).
+R_p turns each pair of features (j, j + head_dim / 2) by the angle p / 10000^(2 j / head_dim), and
+is left out without rotary positions.
 
 Family   attention
 Forms    all positions at once, with a window piece by piece; step
@@ -51,16 +52,19 @@ class Attention(Mixer[AttentionState]):
         heads: parts of the features that attend apart; they divide `dim` into even parts.
         window: how many positions each one sees, itself included; all, if absent, and then the
             state grows with the sequence.
+        rotary: whether queries and keys are turned by their positions; hybrids, whose recurrences
+            know the order, may do without.
     """
 
-    def __init__(self, dim: int, *, heads: int = 4, window: int | None = None):
+    def __init__(self, dim: int, *, heads: int = 4, window: int | None = None, rotary: bool = True):
         super().__init__()
-        if heads < 1 or dim % (2 * heads) != 0:
-            raise ValueError(f"attention: heads = {heads} should divide dim = {dim} by even parts")
+        if heads < 1 or dim % heads != 0 or (rotary and dim // heads % 2 != 0):
+            even = " by even parts" if rotary else ""
+            raise ValueError(f"attention: heads = {heads} should divide dim = {dim}{even}")
         if window is not None and window < 1:
             raise ValueError(f"attention: window = {window} should be at least 1")
         self.dim = self.out = dim
-        self.heads, self.window = heads, window
+        self.heads, self.window, self.rotary = heads, window, rotary
         self.query_key_value = nn.Linear(dim, 3 * dim, bias=False)
         self.output = nn.Linear(dim, dim, bias=False)
 
@@ -85,7 +89,22 @@ class Attention(Mixer[AttentionState]):
         reset: Bool[Tensor, "batch time"] | None = None,
         lengths: Int[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "batch time out"], AttentionState]:
-        """Map a whole sequence, with a window in pieces that are not much longer than that."""
+        """Map a whole sequence."""
+        return self.read(x, state, reset=reset, lengths=lengths)
+
+    def read(
+        self,
+        x: Float[Tensor, "batch time dim"],
+        state: AttentionState | None = None,
+        *,
+        reach: Int[Tensor, " batch"] | None = None,
+        reset: Bool[Tensor, "batch time"] | None = None,
+        lengths: Int[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch time out"], AttentionState]:
+        """Map a whole sequence, with a window in pieces that are not much longer than that.
+
+        With `reach` each row sees so many positions at most, within what the state keeps.
+        """
         time, wide = x.shape[1], state_dtype(x.dtype)
         if state is None:
             state = self.initial_state(len(x), device=x.device, dtype=wide)
@@ -103,6 +122,7 @@ class Attention(Mixer[AttentionState]):
             *piece, state = self._read(
                 projected[:, now],
                 state,
+                reach,
                 None if reset is None else reset[:, now],
                 None if real is None else real[:, now],
             )
@@ -116,6 +136,7 @@ class Attention(Mixer[AttentionState]):
         self,
         projected: Float[Tensor, "batch time 3 heads key"],
         state: AttentionState,
+        reach: Int[Tensor, " batch"] | None,
         reset: Bool[Tensor, "batch time"] | None,
         real: Bool[Tensor, "batch time"] | None,
     ) -> tuple[Float[Tensor, "batch time heads key"], Bool[Tensor, "batch time"], AttentionState]:
@@ -130,16 +151,18 @@ class Attention(Mixer[AttentionState]):
         position = torch.where(since < 0, count + place, place - since)
 
         query, key, value = projected.to(state.keys.dtype).unbind(2)
-        rates = rotary_rates(query.shape[-1] // 2, query.device)
-        query, key = turned(query, position, rates), turned(key, position, rates)
+        if self.rotary:
+            rates = rotary_rates(query.shape[-1] // 2, query.device)
+            query, key = turned(query, position, rates), turned(key, position, rates)
         keys, values = torch.cat([state.keys, key], 1), torch.cat([state.values, value], 1)
 
         held = _held(count, capacity)
         old = (since < 0)[..., None] & (held >= 0)[:, None]
         new = (place[..., None, :] <= place[..., None]) & (place[..., None, :] >= since[..., None])
-        if self.window is not None:
-            old = old & (position[..., None] - held[:, None] < self.window)
-            new = new & (place[..., None] - place[..., None, :] < self.window)
+        for limit in (self.window, None if reach is None else reach[:, None, None]):
+            if limit is not None:
+                old = old & (position[..., None] - held[:, None] < limit)
+                new = new & (place[..., None] - place[..., None, :] < limit)
         read, spoilt = _attend(query, keys, values, torch.cat([old, new], 2))
 
         ends = time if real is None else real.sum(1, keepdim=True)

@@ -10,29 +10,31 @@ Forms    all positions at once; step
 State    none
 Cost     O(time expansion dim^2) work in `forward`; O(expansion dim^2) in `step`
 Differs  GELU in place of the first paper's relu.
+See also gated_feed_forward.py, mixture.py
 """
 
 from typing import NamedTuple
 
-import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
-from statewise.mixers.base import Mixer, blank
+from statewise.mixers.parts.positionwise import Positionwise
 
 
 class FeedForwardState(NamedTuple):
     """Nothing. It is falsy, as every empty tuple."""
 
 
-class FeedForward(Mixer[FeedForwardState]):
+class FeedForward(Positionwise[FeedForwardState]):
     """Two layers applied to each position.
 
     Args:
         dim: features read and answered.
         expansion: width of the inner layer, in multiples of `dim`.
     """
+
+    remembers = FeedForwardState
 
     def __init__(self, dim: int, *, expansion: float = 4):
         super().__init__()
@@ -43,37 +45,9 @@ class FeedForward(Mixer[FeedForwardState]):
         self.widen = nn.Linear(dim, hidden)
         self.narrow = nn.Linear(hidden, dim)
 
-    def initial_state(
-        self,
-        batch: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> FeedForwardState:
-        """Return nothing."""
-        return FeedForwardState()
-
-    def forward(
-        self,
-        x: Float[Tensor, "batch time dim"],
-        state: FeedForwardState | None = None,
-        *,
-        reset: Bool[Tensor, "batch time"] | None = None,
-        lengths: Int[Tensor, " batch"] | None = None,
-    ) -> tuple[Float[Tensor, "batch time out"], FeedForwardState]:
-        """Map every position; there is nothing to reset."""
-        y = self.narrow(gelu(self.widen(blank(x, lengths))))
-        return blank(y, lengths), FeedForwardState()
-
-    def step(
-        self, x: Float[Tensor, "batch dim"], state: FeedForwardState
-    ) -> tuple[Float[Tensor, "batch out"], FeedForwardState]:
-        """Map one input."""
-        return self.narrow(gelu(self.widen(x))), FeedForwardState()
-
-    def state_size(self, time: int) -> int:
-        """Return zero."""
-        return 0
+    def at(self, x: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes dim"]:
+        """Map positions."""
+        return self.narrow(gelu(self.widen(x)))
 
     @classmethod
     def example(cls) -> "FeedForward":

@@ -12,14 +12,14 @@ from torch.nn import functional as F
 
 from statewise import mixers as catalogue
 from statewise.mixers.base import Mixer, state_dtype, within
-from statewise.models import pretrained
+from statewise.models import layers, pretrained
 from statewise.models.generation import (
     BatchGeneration,
     Generation,
     GenerationState,
     Sampling,
 )
-from statewise.models.stack import Block, Stack, States
+from statewise.models.stack import Stack, States
 from statewise.models.tokenizers import ByteTokenizer, FileTokenizer, Tokenizer
 
 MixerSpec = str | dict[str, Any]
@@ -47,10 +47,13 @@ class LanguageModelConfig(BaseModel):
         vocab: symbols; 256 for bytes.
         dim: features between the layers.
         depth: layers.
-        mixer: a name from the catalogue, `{"name": ..., option: value}`, or a list of these, which
-            is repeated over the depth: a hybrid.
-        convolution: taps of the short convolution before each mixer; 0 for none.
-        expansion: hidden width of the feed-forward branch after each mixer, over dim; 0 for none.
+        mixer: a name from the catalogue, `{"name": ..., option: value}`, a layer's branches, a
+            published hybrid, `{"hybrid": name}`, or a list of these, which is repeated over the
+            depth: see `statewise.models.layers`.
+        convolution: taps of the short convolution before each mixer, 0 for none; 4 if absent.
+            Layers that name their branches, and so hybrids, have none but those.
+        expansion: hidden width of the feed-forward branch after each mixer, over dim, 0 for none; 2
+            if absent. Layers that name their branches have none but those.
         tie: whether the head shares the embedding's weights.
     """
 
@@ -60,8 +63,8 @@ class LanguageModelConfig(BaseModel):
     dim: Annotated[int, Field(ge=1)] = 256
     depth: Annotated[int, Field(ge=1)] = 3
     mixer: MixerSpec | list[MixerSpec] = "min_gru"
-    convolution: Annotated[int, Field(ge=0)] = 4
-    expansion: Annotated[float, Field(ge=0)] = 2.0
+    convolution: Annotated[int, Field(ge=0)] | None = None
+    expansion: Annotated[float, Field(ge=0)] | None = None
     tie: bool = True
 
     @model_validator(mode="before")
@@ -78,19 +81,8 @@ class LanguageModelConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> "LanguageModelConfig":
-        specs = self.specs()
-        if not specs:
-            raise ValueError("mixer is an empty list: name at least one")
-        if len(specs) > self.depth:
-            raise ValueError(f"mixer lists {len(specs)} mixers for a depth of {self.depth}")
-        for spec in specs:
-            if isinstance(spec, dict) and not isinstance(spec.get("name"), str):
-                raise ValueError(f"the mixer {spec} has no name")
+        layers.check(layers.pattern(self.mixer), self.depth, self.convolution, self.expansion)
         return self
-
-    def specs(self) -> list[MixerSpec]:
-        """Return the mixers as a list, before it is repeated over the depth."""
-        return self.mixer if isinstance(self.mixer, list) else [self.mixer]
 
     @classmethod
     def from_preset(cls, name: str, **overrides: Any) -> "LanguageModelConfig":
@@ -139,7 +131,16 @@ class LanguageModel(nn.Module):
         # Small, because the head shares it: behind the norm of sqrt(dim) the logits then start
         # near zero and the loss near log(vocab).
         nn.init.normal_(self.embedding.weight, std=0.02)
-        self.stack = Stack([_block(config, layer, mixers) for layer in range(config.depth)])
+        self.stack = Stack(
+            layers.blocks(
+                config.mixer,
+                config.dim,
+                config.depth,
+                convolution=config.convolution,
+                expansion=config.expansion,
+                mixers=mixers,
+            )
+        )
         self.head = None if config.tie else nn.Linear(config.dim, config.vocab, bias=False)
 
     def initial_state(
@@ -340,16 +341,3 @@ class LanguageModel(nn.Module):
                 f"tokens {tuple(tokens.shape)} should be in [0, {self.config.vocab}), but they "
                 f"range from {int(tokens.min())} to {int(tokens.max())}"
             ) from None
-
-
-def _block(
-    config: LanguageModelConfig,
-    layer: int,
-    mixers: Mapping[str, MixerMaker] | None,
-) -> Block:
-    specs: list[MixerSpec] = [config.specs()[layer % len(config.specs())]]
-    if config.convolution:
-        specs.insert(0, {"name": "short_convolution", "width": config.convolution})
-    if config.expansion:
-        specs.append({"name": "feed_forward", "expansion": config.expansion})
-    return Block([catalogue.build(spec, config.dim, mixers=mixers) for spec in specs])

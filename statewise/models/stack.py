@@ -17,6 +17,7 @@ from typing import Any, cast
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn.functional import layer_norm
 
 from statewise.mixers.base import Mixer, WholeSequence, within
 
@@ -77,14 +78,37 @@ class SideBySide(_Parts):
 
     Args:
         parts: mixers that read the same number of features, and answer with the same number.
+        multipliers: what each answer is multiplied by; ones if absent.
+        learned: whether the multipliers are where a parameter starts, one for each feature.
+        norm: whether each answer is standardized before it is multiplied, so that none is louder.
+
+    Raises:
+        ValueError: if widths differ, or there is not one multiplier for each part.
     """
 
-    def __init__(self, parts: Sequence[Mixer[Any] | WholeSequence]):
+    def __init__(
+        self,
+        parts: Sequence[Mixer[Any] | WholeSequence],
+        *,
+        multipliers: Sequence[float] | None = None,
+        learned: bool = False,
+        norm: bool = False,
+    ):
         super().__init__(parts)
         outs = sorted({part.out for part in parts})
         if len(outs) > 1:
             raise ValueError(f"SideBySide cannot add answers of different widths: {outs}")
         self.out = outs[0]
+        if multipliers is not None and len(multipliers) != len(parts):
+            raise ValueError(
+                f"SideBySide has {len(parts)} parts and {len(multipliers)} multipliers"
+            )
+        self.norm = norm
+        self.fixed = None if multipliers is None or learned else tuple(multipliers)
+        self.learned = None
+        if learned:
+            rows = [[float(number)] * self.out for number in multipliers or [1.0] * len(parts)]
+            self.learned = nn.Parameter(torch.tensor(rows))
 
     def forward(
         self,
@@ -102,7 +126,7 @@ class SideBySide(_Parts):
             ),
             strict=True,
         )
-        return _sum(ys), after
+        return self._sum(ys), after
 
     def step(
         self, x: Float[Tensor, "batch dim"], state: States
@@ -110,7 +134,20 @@ class SideBySide(_Parts):
         """Map one input."""
         pairs = zip(self._mixers(), self._states(state), strict=True)
         ys, after = zip(*(part.step(x, before) for part, before in pairs), strict=True)
-        return _sum(ys), after
+        return self._sum(ys), after
+
+    def _sum(self, ys: Sequence[Tensor]) -> Tensor:
+        """Return the sum of the answers, each as loud as it should be."""
+        if self.norm:
+            ys = [layer_norm(y, y.shape[-1:]) for y in ys]
+        weights = self.fixed if self.learned is None else self.learned.unbind()
+        if weights is not None:
+            ys = [weight * y for weight, y in zip(weights, ys, strict=True)]
+        # From the second on: a sum that starts at zero would copy once more.
+        total = ys[0]
+        for y in ys[1:]:
+            total = total + y
+        return total
 
     @classmethod
     def example(cls) -> "SideBySide":
@@ -221,11 +258,3 @@ class Stack(_Parts):
         from statewise.mixers.min_gru import MinGRU
 
         return cls([Block([MinGRU(4)]), Block([MinGRU(4)])])
-
-
-def _sum(ys: Sequence[Tensor]) -> Tensor:
-    # From the second on: a sum that starts at zero would copy once more.
-    total = ys[0]
-    for y in ys[1:]:
-        total = total + y
-    return total

@@ -51,6 +51,8 @@ KINDS = {
     "stack": Stack.example,
     "block": Block.example,
     "side by side": SideBySide.example,
+    "multiplied": lambda: SideBySide([MinGRU(4), MinGRU(4)], multipliers=[0.5, -2.0]),
+    "normed": lambda: SideBySide([MinGRU(4), MinGRU(4)], learned=True, norm=True),
     "wider": lambda: Stack([Block([Wider(4), MinGRU(4)])]),
     "nested": lambda: Stack([Block([SideBySide([MinGRU(4), MinGRU(4)]), MinGRU(4)])]),
 }

@@ -1,0 +1,69 @@
+r"""Gated feed-forward layer: each position by itself, through a wider layer that gates itself.
+
+Shazeer, "GLU Variants Improve Transformer", 2020, arXiv:2002.05202, section 2, equation 6.
+
+    y_t = W_out [f(W_gate x_t) * W_value x_t]
+
+f is silu (SwiGLU: Samba, Jamba, xLSTM-7B) or gelu (GEGLU: Griffin, xLSTM's sLSTM block).
+
+Family   part
+Forms    all positions at once; step
+State    none
+Cost     O(time expansion dim^2) work in `forward`; O(expansion dim^2) in `step`
+Differs  The hidden width is not rounded up to a multiple of anything.
+See also feed_forward.py, mixture.py
+"""
+
+from typing import NamedTuple
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import gelu, silu
+
+from statewise.mixers.parts.positionwise import Positionwise
+
+_FUNCTIONS = {"silu": silu, "gelu": gelu}
+
+
+class GatedFeedForwardState(NamedTuple):
+    """Nothing."""
+
+
+class GatedFeedForward(Positionwise[GatedFeedForwardState]):
+    """Three matrices without biases, applied to each position.
+
+    Args:
+        dim: features read and answered.
+        expansion: width of the inner layer, in multiples of `dim`; 8 / 3 has as many parameters as
+            a feed-forward layer of expansion 4.
+        activation: what the gate goes through: "silu" or "gelu".
+    """
+
+    remembers = GatedFeedForwardState
+
+    def __init__(self, dim: int, *, expansion: float = 8 / 3, activation: str = "silu"):
+        super().__init__()
+        hidden = round(expansion * dim)
+        if hidden < 1:
+            raise ValueError(
+                f"gated_feed_forward: expansion = {expansion} leaves no inner features"
+            )
+        if activation not in _FUNCTIONS:
+            raise ValueError(
+                f"gated_feed_forward: activation = {activation!r} should be one of "
+                f"{', '.join(_FUNCTIONS)}"
+            )
+        self.dim = self.out = dim
+        self.activation = activation
+        self.widen = nn.Linear(dim, 2 * hidden, bias=False)
+        self.narrow = nn.Linear(hidden, dim, bias=False)
+
+    def at(self, x: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes dim"]:
+        """Map positions."""
+        gate, value = self.widen(x).chunk(2, -1)
+        return self.narrow(_FUNCTIONS[self.activation](gate) * value)
+
+    @classmethod
+    def example(cls) -> "GatedFeedForward":
+        """Return a small instance."""
+        return cls(dim=4)
