@@ -31,8 +31,8 @@ class LinearAttention(Normalized):
         dim: features read and answered.
         heads: parts of the features that remember apart.
         key: features of all keys together; `dim` if absent.
-        features: the feature map: elu, relu, learned, hedgehog, dpfp, taylor or unit_silu.
-        least: what the sum of the weights is at least, for features that may all be zero.
+        features: the feature map: elu, hedgehog, taylor or unit_silu, which are positive.
+        least: what the sum of the weights is at least, for features that underflow.
     """
 
     def __init__(

@@ -366,7 +366,7 @@ def test_features_are_as_many_as_they_say_and_those_of_their_papers():
         features = kind(5).double()
         y = features(q)
         assert y.shape == (2, features.out), name
-        assert (y >= 0).all() or name == "taylor"
+        assert (y > 0).all() or name == "taylor"
     s = (q * k).sum(-1) / 5**0.5
     taylor = Taylor(5)
     torch.testing.assert_close((taylor(q) * taylor(k)).sum(-1), 1 + s + s**2 / 2)
@@ -389,8 +389,7 @@ def test_linear_attention_takes_any_features_and_averages(features):
 
 def test_features_that_are_all_zero_give_zero():
     x = torch.zeros(1, 3, 8)
-    for mixer in (mixers.FastWeights(8), mixers.LinearAttention(8, features="relu")):
-        assert not mixer(x)[0].any()
+    assert not mixers.FastWeights(8)(x)[0].any()
 
 
 def test_initial_values_are_those_of_the_papers():

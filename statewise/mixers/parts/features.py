@@ -23,31 +23,6 @@ class Elu(nn.Module):
         return elu(x) + 1
 
 
-class Relu(nn.Module):
-    """relu(x), by which most features are zero."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.out = width
-
-    def forward(self, x: Features) -> Features:
-        """Return the features."""
-        return relu(x)
-
-
-class Learned(nn.Module):
-    """relu(W x + b), called T2R (Kasai et al., 2021, arXiv:2103.13076, section 2.2)."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.out = width
-        self.map = nn.Linear(width, width)
-
-    def forward(self, x: Features) -> Features:
-        """Return the features."""
-        return relu(self.map(x))
-
-
 class Hedgehog(nn.Module):
     """softmax of (2 W x + 2 b, -2 W x - 2 b) (Zhang et al., 2024, arXiv:2402.04347, section 4.2).
 
@@ -123,11 +98,12 @@ class UnitSilu(nn.Module):
 
 FEATURES = {
     "elu": Elu,
-    "relu": Relu,
-    "learned": Learned,
     "hedgehog": Hedgehog,
-    "dpfp": DPFP,
     "taylor": Taylor,
     "unit_silu": UnitSilu,
 }
-"""Feature maps by the names that options have for them."""
+"""Positive feature maps, by the names that options have for them.
+
+Of features that may all vanish, as those of DPFP, the sum that an average is divided by comes near
+zero, where neither it nor its gradient means anything.
+"""
