@@ -147,9 +147,10 @@ void backward(const Array& query, const Array& key, const Array& value, const Ma
   run(table_of_linear_attention_backward, arguments, work, threads);
 }
 
-void step(const Array& query, const Array& key, const Array& value, const MaybeArray& log_decay,
-          const MaybeArray& bonus, const Array& state, const Array& output, const Array& next,
-          double scale, int threads) {
+LinearAttentionStep step_of(const Array& query, const Array& key, const Array& value,
+                            const MaybeArray& log_decay, const MaybeArray& bonus,
+                            const Array& state, const Array& output, const Array& next,
+                            double scale) {
   if (query.ndim() != 3) refuse("query", query, "(batch, groups, key)");
   if (value.ndim() != 3) refuse("value", value, "(batch, heads, value)");
   const auto size = [](const Array& x, int axis) { return static_cast<int64_t>(x.shape(axis)); };
@@ -185,11 +186,61 @@ void step(const Array& query, const Array& key, const Array& value, const MaybeA
     arguments.log_decay = {made.data, {made.stride[0], 1, 0}};
   }
   arguments.workspace_size = 4 * padded(k) * (stored == Stored::float64 ? 8 : 4);
+  return arguments;
+}
+
+void run_step(LinearAttentionStep& a, int threads) {
+  const int64_t work = a.shape.batch * a.shape.heads * a.shape.key * a.shape.value;
+  const Workspace workspace(a.workspace_size, parts_for(work, threads));
+  a.workspace = workspace.get();
+  run(table_of_linear_attention_step, a, work, threads);
+}
+
+void step(const Array& query, const Array& key, const Array& value, const MaybeArray& log_decay,
+          const MaybeArray& bonus, const Array& state, const Array& output, const Array& next,
+          double scale, int threads) {
+  LinearAttentionStep arguments =
+      step_of(query, key, value, log_decay, bonus, state, output, next, scale);
   nb::gil_scoped_release released;
-  const int64_t work = b * h * k * v;
-  const Workspace workspace(arguments.workspace_size, parts_for(work, threads));
-  arguments.workspace = workspace.get();
-  run(table_of_linear_attention_step, arguments, work, threads);
+  run_step(arguments, threads);
+}
+
+// Divides the rows of y by so many sums, which are kept from zero.
+template <class W>
+void divide(void* y, const void* by, int64_t count, int64_t width, W least) {
+  W* row = static_cast<W*>(y);
+  for (int64_t i = 0; i < count; i++, row += width) {
+    const W sum = static_cast<const W*>(by)[i], size = sum < 0 ? -sum : sum;
+    const W divisor = size < least ? (sum < 0 ? -least : least) : sum;
+    for (int64_t j = 0; j < width; j++) row[j] /= divisor;
+  }
+}
+
+// The sum of the weights is a state with one value, which is always one.
+void normalized_step(const Array& query, const Array& key, const Array& value,
+                     const MaybeArray& log_decay, const Array& state, const Array& sums,
+                     const Array& output, const Array& next, const Array& next_sums,
+                     double epsilon, int threads) {
+  LinearAttentionStep a = step_of(query, key, value, log_decay, {}, state, output, next, 1);
+  const LinearAttentionShape& x = a.shape;
+  if (x.stored == Stored::bfloat16) refuse("value", value, "of the precision of the state");
+  if (x.decay == Decay::value) refuse("log_decay", *log_decay, "one per head or per key");
+  static const double one = 1;
+  static const float one_float = 1;
+  const bool doubled = x.stored == Stored::float64;
+  LinearAttentionStep b = a;
+  b.shape.value = 1;
+  b.value = {doubled ? static_cast<const void*>(&one) : &one_float, {0, 0}};
+  b.state = whole("sums", sums, {x.batch, x.heads, x.key}, x.stored);
+  b.next = whole("next_sums", next_sums, {x.batch, x.heads, x.key}, x.stored);
+  nb::gil_scoped_release released;
+  const int64_t count = x.batch * x.heads;
+  const Scratch read(count * 8 + 64);
+  b.output = read.data();
+  run_step(a, threads);
+  run_step(b, threads);
+  if (doubled) divide<double>(a.output, b.output, count, x.value, epsilon);
+  else divide<float>(a.output, b.output, count, x.value, static_cast<float>(epsilon));
 }
 
 }  // namespace
@@ -210,6 +261,10 @@ void bind_linear_attention(nb::module_& module) {
   module.def("linear_attention_step", &step, "query"_a, "key"_a, "value"_a, "log_decay"_a.none(),
              "bonus"_a.none(), "state"_a, "output"_a, "next"_a, "scale"_a, "threads"_a,
              "Write y to output and the next S to next.");
+  module.def("normalized_linear_attention_step", &normalized_step, "query"_a, "key"_a, "value"_a,
+             "log_decay"_a.none(), "state"_a, "sums"_a, "output"_a, "next"_a, "next_sums"_a,
+             "epsilon"_a, "threads"_a,
+             "Write y divided by the sum of its weights to output, the next S and n to the nexts.");
 }
 
 }  // namespace statewise

@@ -211,3 +211,35 @@ def step(
         scale,
     )
     return output, after
+
+
+def normalized_step(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    state: tuple[Tensor, Tensor],
+    log_decay: Tensor | None,
+    epsilon: float,
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Return y divided by the sum of its weights, and the next S and n; refused as in `step`."""
+    matrix, sums = state
+    wide, dtype = matrix.dtype, value.dtype
+    query, key, value = (x if x.dtype == wide else x.to(wide) for x in (query, key, value))
+    output = empty(value.shape, dtype=wide)
+    after, sums_after = empty(matrix.shape, dtype=wide), empty(sums.shape, dtype=wide)
+    _run(
+        core().normalized_linear_attention_step,
+        (
+            rows(query),
+            rows(key),
+            rows(value),
+            None if log_decay is None else rows(log_decay),
+            matrix.contiguous(),
+            sums.contiguous(),
+            output,
+            after,
+            sums_after,
+        ),
+        epsilon,
+    )
+    return output if wide == dtype else output.to(dtype), (after, sums_after)

@@ -78,7 +78,7 @@ def normalized_linear_attention_step(
     _check(name, log_decay, 3, epsilon)
     if backends.direct(name, TABLE, (query, key, value, log_decay, *state)):
         try:
-            return _by_kernels(query, key, value, state, log_decay, epsilon)
+            return native.normalized_step(query, key, value, state, log_decay, epsilon)
         except ValueError:
             pass  # what does not fit is said better below
     joined = _joined(name, state)
@@ -86,28 +86,6 @@ def normalized_linear_attention_step(
     extended = cat([wide, wide.new_ones((*wide.shape[:-1], 1))], -1)
     output, after = linear_attention_step(query, key, extended, joined, log_decay=log_decay)
     return _divided(output, epsilon).to(value.dtype), _parted(after)
-
-
-def _by_kernels(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    state: Sums,
-    log_decay: Tensor | None,
-    epsilon: float,
-) -> tuple[Tensor, Sums]:
-    """Return the same as two steps of linear attention, the divisor's of values that are one.
-
-    To join the state and to part it again took more than twice as long.
-    """
-    matrix, vector = state
-    query, key, wide = (x.to(matrix.dtype) for x in (query, key, value))
-    output, matrix = native.step(query, key, wide, matrix, log_decay, None, 1.0)
-    ones = wide.new_ones((1, 1, 1)).expand(*wide.shape[:2], 1)
-    divisor, vector = native.step(query, key, ones, vector[..., None], log_decay, None, 1.0)
-    # Half the time of what `_divided` asks, which has a gradient; -0 + 0 is plus zero.
-    divisor = divisor.abs().clamp_min(epsilon).copysign(divisor + 0.0)
-    return output.div_(divisor).to(value.dtype), (matrix, vector.squeeze(-1))
 
 
 def _check(name: str, log_decay: Tensor | None, most: int, epsilon: float) -> None:
