@@ -3,7 +3,7 @@
 import pytest
 import torch
 from tried import SUBJECTS, Trial
-from variants import VARIANTS
+from variants import STACKS, VARIANTS
 
 from statewise import mixers, testing
 
@@ -13,12 +13,12 @@ def laws(name):
     return testing.WHOLE_SEQUENCE_LAWS if whole else testing.LAWS
 
 
-def trials(laws, dtypes, times=None):
+def trials(laws, dtypes, times=None, names=SUBJECTS):
     """Return parameters for the laws that `laws` gives for each name."""
     # Variants are tried at fewer lengths, to spare minutes.
     made = [
         Trial(name, law.__name__, str(dtype).removeprefix("torch."), tuple(lengths))
-        for name in SUBJECTS
+        for name in names
         for lengths in [times or ((0, 1, 2, 3, 17) if name in VARIANTS else testing.TIMES)]
         for law in laws(name)
         for dtype in dtypes
@@ -34,6 +34,21 @@ def test_law(trial, seen):
 
 @trials(lambda name: testing.COMPILER_LAWS if name in mixers.catalogue() else (), [torch.float32])
 def test_law_of_the_compiler(trial, seen):
+    assert seen is None
+
+
+OF_STACKS = (
+    testing.steps_equal_forward,
+    testing.splits_anywhere,
+    testing.a_reset_is_a_fresh_start,
+    testing.padding_changes_nothing,
+    testing.the_state_has_its_declared_size,
+    testing.every_parameter_learns,
+)
+
+
+@trials(lambda _: OF_STACKS, [torch.float64], times=(0, 1, 7), names=STACKS)
+def test_law_of_a_hybrid(trial, seen):
     assert seen is None
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 from faults import FAULTS
-from variants import VARIANTS
+from variants import STACKS, VARIANTS
 
 from statewise import mixers, testing
 
@@ -32,7 +32,7 @@ class Trial(NamedTuple):
 
 def seen(trial: Trial) -> str | None:
     """Return what was seen where a law does not hold, None where it does."""
-    subject = {**SUBJECTS, **COMPILED}[trial.subject]
+    subject = {**SUBJECTS, **STACKS, **COMPILED}[trial.subject]
     dtype = getattr(torch, trial.dtype)
     try:
         testing.hold(_LAWS[trial.law], subject, dtype, times=trial.times)

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from functools import partial
 
 from statewise.mixers import build
+from statewise.models.hybrids import HYBRIDS
 from statewise.models.stack import SideBySide, Stack
 from statewise.testing.subject import AnyMixer
+from tests.models.small_hybrids import stack
 
 VARIANTS: dict[str, Callable[[], AnyMixer]] = {
     name: partial(build, spec, dim)
@@ -26,3 +28,8 @@ VARIANTS: dict[str, Callable[[], AnyMixer]] = {
         ("bidirectional min_gru", {"name": "bidirectional", "mixer": "min_gru"}, 3),
     )
 } | {"stack of min_gru": Stack.example, "min_gru side by side": SideBySide.example}
+
+STACKS: dict[str, Callable[[], AnyMixer]] = {
+    f"hybrid {name}": partial(stack, name) for name in HYBRIDS
+}
+"""Published hybrids in small, whose mixers are tried by themselves: a few laws will do."""
