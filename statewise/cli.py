@@ -1,4 +1,4 @@
-"""The command line: demo, train, report, evaluate, generate, list, doctor."""
+"""The command line: demo, train, report, evaluate, generate, list, card, doctor."""
 
 import difflib
 import json
@@ -8,8 +8,9 @@ import signal
 import sys
 from argparse import Action
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 from pydantic import ValidationError
 
@@ -160,6 +161,19 @@ def _generate_options(parser: _Parser) -> None:
     parser.add_argument("--save_state", type=str | None, default=None, help="keep the end here")
 
 
+def _card_options(parser: _Parser) -> None:
+    parser.add_argument(
+        "name", type=str, help='a mixer, or one with options: "{name: gla, heads: 2}"'
+    )
+    parser.add_argument("--seconds", type=float, default=30.0, help="of training on each task")
+    parser.add_argument("--steps", type=int | None, default=None, help="in place of seconds")
+    parser.add_argument("--dim", type=int, default=64, help="features the mixer reads")
+    parser.add_argument("--depth", type=int, default=2, help="layers that learn the tasks")
+    parser.add_argument("--learning_rate", type=float, default=3e-3, help="the highest")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and examples")
+    _json_option(parser)
+
+
 def _folder_option(parser: _Parser) -> None:
     parser.add_argument("folder", type=str, help="a run, or a folder a model was saved to")
 
@@ -287,6 +301,33 @@ def _list(chosen: Namespace) -> None:
         print("\n".join(f"{'':20} {line}" for line in rest), end="\n\n")
 
 
+def _card(chosen: Namespace) -> None:
+    from dataclasses import asdict
+
+    from statewise import analysis
+
+    options = chosen.as_dict()
+    as_json, name = options.pop("json"), options.pop("name")
+    card = analysis.card(_mixer(name), **options)
+    if as_json:
+        found = asdict(card)
+        for task, result in card.tasks.items():
+            found["tasks"][task]["theory"] = result.theory._asdict()
+        print(json.dumps(found, indent=2))
+        return
+    print(analysis.describe(card))
+
+
+def _mixer(text: str) -> str | dict[str, Any]:
+    """Return the mixer that a word, or YAML in braces, names."""
+    if not text.startswith("{"):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{text}: this is not YAML ({' '.join(str(error).split())})") from None
+
+
 def _doctor(chosen: Namespace) -> None:
     from statewise import doctor
 
@@ -301,6 +342,7 @@ COMMANDS = {
     "evaluate": Command("bits per byte of a text under a model", _evaluate_options, _evaluate),
     "generate": Command("stream text from a model", _generate_options, _generate),
     "list": Command("the mixers there are", _json_option, _list),
+    "card": Command("what a mixer costs, and which small tasks it solves", _card_options, _card),
     "doctor": Command("what this machine has, and what runs where", _json_option, _doctor),
 }
 

@@ -1,0 +1,7 @@
+"""Measurements on any mixer: what it can, what it costs, and what theory says of it."""
+
+from statewise.analysis.capability import Card as Card
+from statewise.analysis.capability import card as card
+from statewise.analysis.capability import describe as describe
+
+__all__ = ["Card", "card", "describe"]
