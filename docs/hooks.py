@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from statewise import mixers, testing
+from statewise.analysis import theory
 from statewise.models import layers
 from statewise.models.hybrids import HYBRIDS
 
@@ -36,6 +37,21 @@ def hybrids() -> str:
     return "\n".join(rows)
 
 
+def kinds() -> str:
+    """Return what theory says of the mixers, by the kind of their transitions."""
+    words = {True: "allowed", False: "excluded", None: "open"}
+    named: dict[theory.Kind, list[str]] = {kind: [] for kind in theory.KINDS.values()}
+    for name, mixer in mixers.catalogue().items():
+        if issubclass(mixer, mixers.Mixer):
+            named[theory.kind(name)].append(f"`{name}`")
+    rows = ["| mixers | parity | counting | S3 | because | source |", "|---|---|---|---|---|---|"]
+    for kind, members in named.items():
+        told = " | ".join(words[kind[place]] for place in range(3))
+        who = ", ".join(members) or "by option only"
+        rows.append(f"| {who} | {told} | {kind.why} | {kind.source} |")
+    return "\n".join(rows)
+
+
 def laws() -> str:
     """Return the laws with the faults that each was shown to catch."""
     planted = {law.__name__: faults for law, faults in _faults().items()}
@@ -59,7 +75,12 @@ def _line(text: str | None) -> str:
     return " ".join((text or "").split())
 
 
-TABLES = {"<!-- catalogue -->": catalogue, "<!-- hybrids -->": hybrids, "<!-- laws -->": laws}
+TABLES = {
+    "<!-- catalogue -->": catalogue,
+    "<!-- hybrids -->": hybrids,
+    "<!-- kinds -->": kinds,
+    "<!-- laws -->": laws,
+}
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:

@@ -72,7 +72,7 @@ KINDS = {
         False,
         False,
         False,
-        "I - beta k k^T with beta up to 1: eigenvalues in [0, 1]",
+        "I - beta k k^T with beta up to 1: eigenvalues in [0, 1], and what a product turns fades",
         GRAZZI,
     ),
     "reflections": Kind(
