@@ -20,7 +20,7 @@ TASKS = {
     "recall": associative_recall.AssociativeRecall(),
     "recall, few": associative_recall.AssociativeRecall(keys=9, answers=2),
 }
-MODULES = (parity, modular_counting, group_words, associative_recall)
+PICTURED = {parity: "parity", modular_counting: "counting", group_words: "S3"}
 
 
 def drawn(task, length=33, seed=0, batch=40):
@@ -92,21 +92,26 @@ def picture(module, word):
     return line.removeprefix(word).split()
 
 
-@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.split(".")[-1])
+@pytest.mark.parametrize("module", PICTURED, ids=lambda module: module.__name__.split(".")[-1])
 def test_the_picture_is_right(module):
-    if module is associative_recall:
-        shown = picture(module, "tokens")
-        values = dict(zip(shown[:6:2], shown[1:6:2], strict=True))
-        expected = ["."] * 6 + [values[key] for key in shown[6:]]
-        assert picture(module, "targets")[:12] == expected
-        return
-    [task] = [t for n, t in TASKS.items() if type(t).__module__ == module.__name__ and "," not in n
-              and n != "S4"]  # fmt: skip
+    task = TASKS[PICTURED[module]]
     tokens = [int(token) for token in picture(module, "tokens")]
-    assert [int(a) for a in picture(module, "targets")[: len(tokens)]] == task.solve(tokens)
-    if module is group_words:
-        words = ["".join(map(str, element)) for element in task.elements]
-        assert picture(module, "elements")[1:12:2] == words
+    assert [int(word) for word in picture(module, "targets")[: len(tokens)]] == task.solve(tokens)
+
+
+def test_the_picture_of_the_group_is_right():
+    elements = TASKS["S3"].elements
+    words = ["".join(map(str, element)) for element in elements]
+    assert picture(group_words, "elements")[1:12:2] == words
+    answers = TASKS["S3"].solve([1, 3, 5, 1])
+    assert group_words.__doc__.split("as such")[2].split()[:4] == [words[a] for a in answers]
+
+
+def test_the_picture_of_recall_is_right():
+    shown = picture(associative_recall, "tokens")
+    values = dict(zip(shown[:6:2], shown[1:6:2], strict=True))
+    expected = ["."] * 6 + [values[key] for key in shown[6:]]
+    assert picture(associative_recall, "targets")[:12] == expected
 
 
 @pytest.mark.parametrize("length", [3, 40])
