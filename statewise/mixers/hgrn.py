@@ -62,9 +62,11 @@ class HGRN(Recurrent[HGRNState]):
         complex: bool = True,
     ):
         super().__init__()
-        layers = len(bound.shares) if isinstance(bound, LowerBounds) else 1
-        if not 0 <= layer < layers:
-            raise ValueError(f"hgrn: layer = {layer} should be one of {layers} with a bound")
+        # A number is the bound of this layer, wherever it stands.
+        if isinstance(bound, LowerBounds) and not 0 <= layer < len(bound.shares):
+            raise ValueError(
+                f"hgrn: layer = {layer} should be one of {len(bound.shares)} with a bound"
+            )
         if not isinstance(bound, LowerBounds) and not 0 <= bound < 1:
             raise ValueError(f"hgrn: bound = {bound} should be in [0, 1)")
         self.dim = self.out = dim

@@ -228,7 +228,7 @@ def test_rg_lru_takes_the_first_input_whole():
         (lambda: RGLRU(6, heads=4), "rg_lru: heads = 4 should divide dim = 6"),
         (lambda: RGLRU(4, least=0.9, most=0.8), "rg_lru: least = 0.9"),
         (lambda: HGRN(4, bound=1.0), "hgrn: bound = 1.0"),
-        (lambda: HGRN(4, layer=1), "hgrn: layer = 1"),
+        (lambda: HGRN(4, bound=LowerBounds(1, 4), layer=1), "hgrn: layer = 1"),
         (lambda: QRNN(4, pooling="fi"), "qrnn: pooling = 'fi'"),
         (lambda: QRNN(4, width=0), "qrnn: width = 0"),
         (lambda: QRNN(4, zoneout=2.0), "qrnn: zoneout = 2.0"),

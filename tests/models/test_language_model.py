@@ -4,6 +4,7 @@ from pydantic import ValidationError
 from torch.utils._pytree import tree_leaves
 
 import statewise
+from statewise import mixers
 from statewise.mixers import MinGRU
 from statewise.models import LanguageModel, LanguageModelConfig
 from statewise.models.language_model import PRESETS
@@ -159,3 +160,12 @@ def test_a_tokenizer_of_another_size_is_refused():
 
     with pytest.raises(ValueError, match=r"tokenizer has 2 tokens, .* vocab of 256"):
         LanguageModel(SMALL, tokenizer=Bits())
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, c in mixers.catalogue().items() if issubclass(c, mixers.Mixer)]
+)
+def test_every_mixer_stands_in_two_layers(name):
+    """Some are told their place, which their other defaults have to bear."""
+    model = LanguageModel(LanguageModelConfig(vocab=3, dim=64, depth=2, mixer=name))
+    assert len(model.initial_state(1)) == 2
