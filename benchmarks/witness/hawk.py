@@ -11,8 +11,8 @@ from statewise.mixers import Hawk
 
 def agreements() -> Iterator[Agreement]:
     """Yield one for the unit, with documents that begin in the middle, and one for the block."""
-    from transformers import RecurrentGemmaConfig
-    from transformers.models.recurrent_gemma import modeling_recurrent_gemma as hub
+    from transformers import RecurrentGemmaConfig  # pyright: ignore[reportMissingImports]
+    from transformers.models.recurrent_gemma import modeling_recurrent_gemma as hub  # pyright: ignore[reportMissingImports]
 
     torch.manual_seed(0)
     ours = Hawk(16, inner=24)

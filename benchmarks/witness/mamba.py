@@ -27,8 +27,8 @@ def agreements() -> Iterator[Agreement]:
     ours = Mamba(32)
     x = draw(2, 50, 32)
 
-    from transformers import MambaConfig
-    from transformers.models.mamba import modeling_mamba as hub
+    from transformers import MambaConfig  # pyright: ignore[reportMissingImports]
+    from transformers.models.mamba import modeling_mamba as hub  # pyright: ignore[reportMissingImports]
 
     config = MambaConfig(hidden_size=32, state_size=16, num_hidden_layers=1, use_mambapy=False)
     peer = hub.MambaMixer(config, 0).eval()
