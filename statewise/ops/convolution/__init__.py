@@ -10,7 +10,7 @@ Each returns the state from which its `*_step` goes on: a model can read its pro
 then answer step by step.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 
 # Inside this package `torch` is the file torch.py, so the library is imported by its parts.
@@ -196,23 +196,16 @@ def long_convolution(
         form = reference.long_convolution
         output, final = form(given, kernel, initial=initial, reset=reset, lengths=lengths)
         return output.to(x.dtype), final
-    # A piece costs two transforms of all it looks back to, about as much as forty products each.
-    cuts = None if reset is None else _cuts(reset, length // 40)
-    if reset is not None and cuts is None:
-        output, final = short_convolution(
-            given, kernel.flip(1), initial=initial, reset=reset, lengths=lengths
-        )
-    elif reset is not None and cuts:
-        output, final = _in_pieces(
-            lambda piece, **rest: fourier.long_convolution(piece, kernel, **rest),
-            given,
-            initial,
-            reset,
-            lengths,
-            cuts,
-        )
-    else:
-        output, final = fourier.long_convolution(given, kernel, initial=initial, lengths=lengths)
+    output, final = _between_resets(
+        lambda piece, **rest: fourier.long_convolution(piece, kernel, **rest),
+        lambda all_, **rest: short_convolution(all_, kernel.flip(1), **rest),
+        given,
+        initial,
+        reset,
+        lengths,
+        # A piece costs two transforms of all it looks back to, about forty products each.
+        most=length // 40,
+    )
     return output.to(x.dtype), final
 
 
@@ -300,22 +293,15 @@ def diagonal_convolution(
         form = reference.diagonal_convolution
         output, final = form(given, *parameters, initial=initial, reset=reset, lengths=lengths)
         return output.to(x.dtype), final
-    cuts = None if reset is None else _cuts(reset, 8)
-    if reset is not None and cuts is None:
-        form = fourier.diagonal_recurrence
-        output, final = form(given, *parameters, initial=initial, reset=reset, lengths=lengths)
-    elif reset is not None and cuts:
-        output, final = _in_pieces(
-            lambda piece, **rest: fourier.diagonal_convolution(piece, *parameters, **rest),
-            given,
-            initial,
-            reset,
-            lengths,
-            cuts,
-        )
-    else:
-        form = fourier.diagonal_convolution
-        output, final = form(given, *parameters, initial=initial, lengths=lengths)
+    output, final = _between_resets(
+        lambda piece, **rest: fourier.diagonal_convolution(piece, *parameters, **rest),
+        lambda all_, **rest: fourier.diagonal_recurrence(all_, *parameters, **rest),
+        given,
+        initial,
+        reset,
+        lengths,
+        most=8,
+    )
     return output.to(x.dtype), final
 
 
@@ -416,26 +402,19 @@ def dense_convolution(
         initial = zeros((batch, *shape), dtype=work, device=x.device)
     given, initial = x.to(work), initial.to(work)
     parameters = [y.to(work) for y in parameters]
-    marked = {"reset": reset, "lengths": lengths}
-    cuts = None if reset is None else _cuts(reset, 8)
     if backends.choose("dense_convolution", FOURIER_TABLE, x).backend == "reference":
         form = reference.dense_convolution
-        output, final = form(given, *parameters[:3], initial=initial, **marked)
-    elif reset is not None and cuts is None:
-        form = fourier.dense_recurrence
         output, final = form(given, *parameters[:3], initial=initial, reset=reset, lengths=lengths)
-    elif reset is not None and cuts:
-        output, final = _in_pieces(
-            lambda piece, **rest: fourier.dense_convolution(piece, *parameters, **rest),
-            given,
-            initial,
-            reset,
-            lengths,
-            cuts,
-        )
-    else:
-        form = fourier.dense_convolution
-        output, final = form(given, *parameters, initial=initial, lengths=lengths)
+        return output.to(x.dtype), final
+    output, final = _between_resets(
+        lambda piece, **rest: fourier.dense_convolution(piece, *parameters, **rest),
+        lambda all_, **rest: fourier.dense_recurrence(all_, *parameters[:3], **rest),
+        given,
+        initial,
+        reset,
+        lengths,
+        most=8,
+    )
     return output.to(x.dtype), final
 
 
@@ -487,15 +466,27 @@ def _cuts(reset: Tensor, most: int) -> list[int] | None:
     return times if len(times) <= most else None
 
 
-def _in_pieces(
+def _between_resets(
     form: Callable[..., tuple[Tensor, Tensor]],
+    other: Callable[..., tuple[Tensor, Tensor]],
     x: Tensor,
     state: Tensor,
-    reset: Tensor,
+    reset: Tensor | None,
     lengths: Tensor | None,
-    cuts: Sequence[int],
+    *,
+    most: int,
 ) -> tuple[Tensor, Tensor]:
-    """Return what `form` gives piece by piece, cut at resets, with the state handed over."""
+    """Return what `form` gives, which knows no resets, piece by piece with the state handed over.
+
+    Where cuts are more than `most`, or not to be seen, `other` computes all, resets included.
+    """
+    if reset is None:
+        return form(x, initial=state, lengths=lengths)
+    cuts = _cuts(reset, most)
+    if cuts is None:
+        return other(x, initial=state, reset=reset, lengths=lengths)
+    if not cuts:
+        return form(x, initial=state, lengths=lengths)
     time, outputs = x.shape[1], []
     if lengths is not None:
         reset = reset & (arange(time, device=x.device) < lengths[:, None])

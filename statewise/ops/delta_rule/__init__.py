@@ -11,6 +11,8 @@ The eigenvalue of the correction along k is 1 - beta |k|^2: with |k| = 1, which 
 caller, beta in [0, 1] forgets, and up to 2 also reflects; where beta |k|^2 > 2 the state diverges.
 """
 
+from collections.abc import Callable
+
 # Inside this package `torch` is the file torch.py, so the library is imported by its parts.
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, dtype, float32, promote_types, stack, zeros_like
@@ -262,23 +264,8 @@ def delta_rule_step(
     scale: float = 1.0,
 ) -> tuple[Float[Tensor, "batch heads value"], Float[Tensor, "batch heads key value"]]:
     """Return the output and the next state, a fresh tensor: one time of `delta_rule`."""
-    given = (query, key, value, beta, log_decay, state)
-    if backends.direct("delta_rule", TABLE, given):
-        # The kernel looks at shapes, dtypes and strides itself, in a tenth of the time.
-        try:
-            return native.step(*given, scale)
-        except ValueError:
-            pass  # what does not fit is said better below
-    output, final = delta_rule(
-        query[:, None],
-        key[:, None],
-        value[:, None],
-        beta[:, None],
-        log_decay=None if log_decay is None else log_decay[:, None],
-        scale=scale,
-        initial=state,
-    )
-    return output[:, 0], final
+    given = (query, key, value, beta)
+    return _one_time(delta_rule, native.step, given, log_decay, state, scale)
 
 
 def delta_product_step(
@@ -292,22 +279,8 @@ def delta_product_step(
     scale: float = 1.0,
 ) -> tuple[Float[Tensor, "batch heads value"], Float[Tensor, "batch heads key value"]]:
     """Return the output and the next state, a fresh tensor: one time of `delta_product`."""
-    given = (query, key, value, beta, log_decay, state)
-    if backends.direct("delta_product", TABLE, given):
-        try:
-            return native.product_step(*given, scale)
-        except ValueError:
-            pass  # as above
-    output, final = delta_product(
-        query[:, None],
-        key[:, None],
-        value[:, None],
-        beta[:, None],
-        log_decay=None if log_decay is None else log_decay[:, None],
-        scale=scale,
-        initial=state,
-    )
-    return output[:, 0], final
+    given = (query, key, value, beta)
+    return _one_time(delta_product, native.product_step, given, log_decay, state, scale)
 
 
 def low_rank_delta_rule_step(
@@ -322,14 +295,27 @@ def low_rank_delta_rule_step(
     scale: float = 1.0,
 ) -> tuple[Float[Tensor, "batch heads value"], Float[Tensor, "batch heads key value"]]:
     """Return the output and the next state, a fresh tensor: one time of `low_rank_delta_rule`."""
-    given = (query, key, value, read, write, log_decay, state)
-    if backends.direct("low_rank_delta_rule", TABLE, given):
+    given = (query, key, value, read, write)
+    return _one_time(low_rank_delta_rule, native.low_rank_step, given, log_decay, state, scale)
+
+
+def _one_time(
+    op: Callable[..., tuple[Tensor, Tensor]],
+    kernel: Callable[..., tuple[Tensor, Tensor]],
+    given: tuple[Tensor, ...],
+    log_decay: Tensor | None,
+    state: Tensor,
+    scale: float,
+) -> tuple[Tensor, Tensor]:
+    """Return what the op gives at one time, by its kernel if nothing watches."""
+    if backends.direct(op.__name__, TABLE, (*given, log_decay, state)):
+        # The kernel looks at shapes, dtypes and strides itself, in a tenth of the time.
         try:
-            return native.low_rank_step(*given, scale)
+            return kernel(*given, log_decay, state, scale)
         except ValueError:
-            pass  # as above
-    output, final = low_rank_delta_rule(
-        *(x[:, None] for x in (query, key, value, read, write)),
+            pass  # what does not fit is said better below
+    output, final = op(
+        *(x[:, None] for x in given),
         log_decay=None if log_decay is None else log_decay[:, None],
         scale=scale,
         initial=state,
