@@ -147,19 +147,10 @@ inline void scatter(const W* from, int64_t from_row, int64_t count, int64_t widt
             [=](W number) { return narrow<S>(scale * number); });
 }
 
-// Rows of a head are short and lie far apart, which processors do not foresee: a third of a forward
-// pass was waiting for them.
-template <class S>
-inline void foresee_rows(const Heads& x, int64_t row, int64_t t, int64_t end, int64_t head,
-                    int64_t width) {
-  if (t < 0) return;
-  for (int64_t i = t; i < t + chunk && i < end; i++)
-    for (int64_t j = 0; j < width; j += line<S>) __builtin_prefetch(at<S>(x, row, i, head) + j, 0, 3);
-}
-
-// Fetches rows of a chunk to come, a few lines between the products of this one. Of lines asked for
-// all at once most were not there in time, since a processor keeps few requests open: with a key and
-// a value of 128 reading them took a third of a pass, and takes 3% of it this way.
+// Fetches rows of a chunk to come, a few lines between the products of this one. Rows of a head are
+// short and lie far apart, which processors do not foresee; and of lines asked for all at once most
+// were not there in time, since few requests are kept open: with a key and a value of 128 reading
+// them took a third of a pass of linear attention, and takes 3% of it this way.
 class Ahead {
  public:
   template <class S>
@@ -254,6 +245,45 @@ inline void scaled(const W* from, const W* factor, W* to) {
   for (int64_t i = 0; i < chunk; i++)
     for (int64_t j = 0; j < panel<W>; j += width<W>)
       store(to + i * panel<W> + j, factor[i] * load(from + i * panel<W> + j));
+}
+
+// A chunk has its rows scaled, its factors and its triangle P, as linear_chunks.h says; what is
+// written is `values`, solved for where there is a delta rule.
+//
+// One panel of output = queries S + P values.
+template <class W, class C>
+void answer(const C& c, int64_t wide, const W* state, const W* values, W* output) {
+  for (int64_t i0 = 0; i0 < c.count; i0 += tile_rows) {
+    Wide<W> tile;
+    tile.zero();
+    tile.add(c.queries + i0 * wide, wide, 1, state, panel<W>, wide);
+    tile.scale(c.query_factor + i0);
+    tile.add(c.P + i0 * chunk, chunk, 1, values, panel<W>, i0);
+    tile.add_lower(c.P + i0 * chunk + i0, chunk, values + i0 * panel<W>, panel<W>);
+    tile.write(output + i0 * panel<W>, panel<W>);
+  }
+}
+
+// One panel of next = end S + rows^T (factor values), from one place to another or the same.
+template <class W>
+void carry(const W* end, const W* rows, const W* factor, int64_t count, int64_t wide,
+           const W* values, W* spare, const W* state, W* next, Ahead& ahead) {
+  scaled(values, factor, spare);
+  for (int64_t k = 0; k < wide; k += tile_rows) {
+    ahead.some();
+    Wide<W> tile;
+    tile.read(state + k * panel<W>, panel<W>);
+    tile.scale(end + k);
+    tile.add(rows + k, 1, wide, spare, panel<W>, count);
+    tile.write(next + k * panel<W>, panel<W>);
+  }
+}
+
+// One panel of S = end S + writes^T values.
+template <class W, class C>
+void advance(const C& c, int64_t wide, const W* values, W* spare, const W* state, W* next,
+             Ahead& ahead) {
+  carry(c.end, c.writes, c.write_factor, c.count, wide, values, spare, state, next, ahead);
 }
 
 // Between (key, value) rows and panels of columns, padded with zeros.

@@ -53,11 +53,15 @@ void place(Chunk<W>& c, Pool& pool, int64_t wide, bool per_key) {
   }
 }
 
-template <class S>
-inline void foresee(const DeltaRuleInputs& x, int64_t row, int64_t t, int64_t end, int64_t head) {
-  foresee_rows<S>(x.query, row, t, end, head, x.key);
-  foresee_rows<S>(x.read, row, t, end, head, x.key);
-  foresee_rows<S>(x.values, row, t, end, head, x.value);
+// All that is read of the chunk at t.
+template <class S, class W>
+inline void want(Ahead& ahead, const DeltaRuleInputs& x, int64_t row, int64_t t, int64_t end,
+                 int64_t head) {
+  ahead.want<S>(x.query, row, t, end, head, x.key);
+  ahead.want<S>(x.read, row, t, end, head, x.key);
+  ahead.want<S>(x.write, row, t, end, head, x.key);
+  ahead.want<S>(x.values, row, t, end, head, x.value);
+  if (x.per_key) ahead.want<W>(x.log_decay, row, t, end, head, x.key);
 }
 
 template <class W>
@@ -204,31 +208,6 @@ void solve(const Chunk<W>& c, int64_t wide, const W* state, W* u) {
   }
 }
 
-template <class W>
-void answer(const Chunk<W>& c, int64_t wide, const W* state, const W* u, W* output) {
-  for (int64_t i0 = 0; i0 < c.count; i0 += tile_rows) {
-    Wide<W> tile;
-    tile.zero();
-    tile.add(c.queries + i0 * wide, wide, 1, state, panel<W>, wide);
-    tile.scale(c.query_factor + i0);
-    tile.add(c.P + i0 * chunk, chunk, 1, u, panel<W>, i0);
-    tile.add_lower(c.P + i0 * chunk + i0, chunk, u + i0 * panel<W>, panel<W>);
-    tile.write(output + i0 * panel<W>, panel<W>);
-  }
-}
-
-template <class W>
-void advance(const Chunk<W>& c, int64_t wide, const W* u, W* spare, W* state) {
-  scaled(u, c.write_factor, spare);
-  for (int64_t k = 0; k < wide; k += tile_rows) {
-    Wide<W> tile;
-    tile.read(state + k * panel<W>, panel<W>);
-    tile.scale(c.end + k);
-    tile.add(c.writes + k, 1, wide, spare, panel<W>, c.count);
-    tile.write(state + k * panel<W>, panel<W>);
-  }
-}
-
 template <class S, class W>
 inline int64_t columns(const DeltaRuleInputs& x, int64_t p) {
   const int64_t left = x.value - p * panel<W>;
@@ -268,7 +247,9 @@ void forward(const DeltaRule& a, int part, int parts) {
       if (resets(x.mask, row, t)) memset(state, 0, (last - first) * wide * panel<W> * sizeof(W));
       const int64_t count = chunk_at(x.mask, row, t, end);
       pack<S, W>(x, row, head, t, count, spare, c);
-      foresee<S>(x, row, t + count, end, head);
+      Ahead ahead;
+      want<S, W>(ahead, x, row, t + count, end, head);
+      ahead.spread((last - first) * wide / tile_rows);
       for (int64_t p = first; p < last; p++) {
         W* mine = state + (p - first) * wide * panel<W>;
         gather<S, W>(x.values, row, t, head, count, p * panel<W>, columns<S, W>(x, p), 1, u,
@@ -277,7 +258,7 @@ void forward(const DeltaRule& a, int part, int parts) {
         answer(c, wide, mine, u, output);
         scatter<S, W>(output, panel<W>, count, columns<S, W>(x, p), 1, a.output, row, t, head,
                       p * panel<W>);
-        advance(c, wide, u, output, mine);
+        advance(c, wide, u, output, mine, mine, ahead);
       }
       t += count;
     }
@@ -358,7 +339,7 @@ struct Adjoint {
     }
   }
 
-  void run(const Chunk<W>& c, int64_t row, int64_t head, const W* state, W* grad) {
+  void run(const Chunk<W>& c, int64_t row, int64_t head, const W* state, W* grad, Ahead& ahead) {
     const DeltaRuleInputs& x = a.inputs;
     for (int64_t p = 0; p < panels; p++) {
       const int64_t block = p * chunk * panel<W>, width = columns<S, W>(x, p);
@@ -393,6 +374,7 @@ struct Adjoint {
       scaled(grad_output + block, c.query_factor, spare);
       scaled(grad_u + block, c.read_factor, spare + chunk * panel<W>);
       for (int64_t k = 0; k < wide; k += tile_rows) {
+        ahead.some();
         Wide<W> tile;
         tile.read(mine + k * panel<W>, panel<W>);
         tile.scale(c.end + k);
@@ -585,8 +567,10 @@ void backward(const DeltaRuleBackward& a, int part, int parts) {
         const int64_t count = chunk_at(x.mask, row, t, end);
         Chunk<W>& c = kept[slot];
         pack<S, W>(x, row, head, t, count, spare, c);
-        if (t + count < stop) foresee<S>(x, row, t + count, stop, head);
-        else foresee_rows<S>(a.grad_output, row, t, stop, head, x.value);
+        Ahead ahead;
+        if (t + count < stop) want<S, W>(ahead, x, row, t + count, stop, head);
+        else ahead.want<S>(a.grad_output, row, t, stop, head, x.value);
+        ahead.spread(panels * wide / tile_rows);
         for (int64_t p = 0; p < panels; p++) {
           W* u = adjoint.u + p * chunk * panel<W>;
           W* mine = state + p * wide * panel<W>;
@@ -596,15 +580,17 @@ void backward(const DeltaRuleBackward& a, int part, int parts) {
           for (int64_t i = 0; i < count; i++)
             memcpy(written + ((t - begin + i) * panels + p) * panel<W>, u + i * panel<W>,
                    panel<W> * sizeof(W));
-          advance(c, wide, u, spare, mine);
+          advance(c, wide, u, spare, mine, mine, ahead);
         }
         t += count;
       }
       while (chunks--) {
         const int64_t t = starts[chunks], slot = (t - begin) / chunk;
         const bool fresh = resets(x.mask, row, t);
-        if (chunks) foresee_rows<S>(a.grad_output, row, starts[chunks - 1], t, head, x.value);
-        else foresee<S>(x, row, begin - delta_rule_segment, end, head);
+        Ahead ahead;
+        if (chunks) ahead.want<S>(a.grad_output, row, starts[chunks - 1], t, head, x.value);
+        else want<S, W>(ahead, x, row, begin - delta_rule_segment, end, head);
+        ahead.spread(panels * wide / tile_rows);
         const int64_t count = chunk_at(x.mask, row, t, end);
         Chunk<W>& c = kept[slot];
         if (c.start != t) pack<S, W>(x, row, head, t, count, spare, c);
@@ -613,7 +599,7 @@ void backward(const DeltaRuleBackward& a, int part, int parts) {
           for (int64_t i = 0; i < count; i++)
             memcpy(adjoint.u + (p * chunk + i) * panel<W>,
                    written + ((t - begin + i) * panels + p) * panel<W>, panel<W> * sizeof(W));
-        adjoint.run(c, row, head, fresh ? zero : states[slot], grad);
+        adjoint.run(c, row, head, fresh ? zero : states[slot], grad, ahead);
         if (fresh) memset(grad, 0, folded * sizeof(W));
       }
     }

@@ -220,35 +220,6 @@ void pack(const AttentionHead<W>& x, int64_t t, int64_t count, W* spare, Attenti
   else weigh_by_head<W, before>(x, c, spare);
 }
 
-// One panel of output = queries S + P values.
-template <class W>
-void answer(const AttentionChunk<W>& c, int64_t wide, const W* state, const W* values, W* output) {
-  for (int64_t i0 = 0; i0 < c.count; i0 += tile_rows) {
-    Wide<W> tile;
-    tile.zero();
-    tile.add(c.queries + i0 * wide, wide, 1, state, panel<W>, wide);
-    tile.scale(c.query_factor + i0);
-    tile.add(c.P + i0 * chunk, chunk, 1, values, panel<W>, i0);
-    tile.add_lower(c.P + i0 * chunk + i0, chunk, values + i0 * panel<W>, panel<W>);
-    tile.write(output + i0 * panel<W>, panel<W>);
-  }
-}
-
-// One panel of S = end S + writes^T values, from one place to another or the same.
-template <class W>
-void advance(const AttentionChunk<W>& c, int64_t wide, const W* values, W* spare, const W* state,
-             W* next, Ahead& ahead) {
-  scaled(values, c.write_factor, spare);
-  for (int64_t k = 0; k < wide; k += tile_rows) {
-    ahead.some();
-    Wide<W> tile;
-    tile.read(state + k * panel<W>, panel<W>);
-    tile.scale(c.end + k);
-    tile.add(c.writes + k, 1, wide, spare, panel<W>, c.count);
-    tile.write(next + k * panel<W>, panel<W>);
-  }
-}
-
 template <class S, class W, bool per_key, bool before>
 void forward_by_chunks(const LinearAttention& a, int64_t unit, int64_t first, int64_t last,
                        char* workspace) {
@@ -398,15 +369,8 @@ struct AttentionGradient {
     if (x.log_decay.data) through_the_chunk(c, state, grad);
     for (int64_t p = 0; p < panels; p++) {
       W* mine = grad + p * wide * panel<W>;
-      scaled(grad_output + p * chunk * panel<W>, c.query_factor, spare);
-      for (int64_t k = 0; k < wide; k += tile_rows) {
-        ahead.some();
-        Wide<W> tile;
-        tile.read(mine + k * panel<W>, panel<W>);
-        tile.scale(c.end + k);
-        tile.add(c.queries + k, 1, wide, spare, panel<W>, c.count);
-        tile.write(mine + k * panel<W>, panel<W>);
-      }
+      carry(c.end, c.queries, c.query_factor, c.count, wide, grad_output + p * chunk * panel<W>,
+            spare, mine, mine, ahead);
     }
     if (per_key) within_by_key(c);
     else within_by_head(c);
