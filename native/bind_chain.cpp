@@ -52,7 +52,7 @@ int64_t number_size(const Chain& chain) { return chain.stored == Stored::float64
 
 // Bytes of memory for every part.
 int64_t scratch_bytes(const Chain& chain, int64_t done, int threads) {
-  return parts_for(done, threads) * chain_scratch(chain.states, chain.constant) *
+  return threads_for(done, threads) * chain_scratch(chain.states, chain.constant) *
          number_size(chain);
 }
 
@@ -70,7 +70,8 @@ void forward(const Array& transition, const Array& score, const Array& initial,
       state("final", final, shape), pointers ? pointers_of(*pointers, chain) : nullptr,
       memory.data()};
   nb::gil_scoped_release released;
-  run(table_of_chain_forward, arguments, work(chain), threads);
+  run(table_of_chain_forward, arguments, work(chain), threads,
+      Pieces{chain_teams(chain.batch)});
 }
 
 template <Sum sum>
@@ -109,7 +110,8 @@ void backward(const Array& transition, const Array& score, const Array& initial,
       partial.get(),
       memory.data()};
   nb::gil_scoped_release released;
-  run(table_of_chain_backward, arguments, 3 * work(chain), threads);
+  run(table_of_chain_backward, arguments, 3 * work(chain), threads,
+      Pieces{chain_teams(chain.batch)});
   if (chain.constant) {
     const Shape sums{chain.stored, teams, 1, chain.states * chain.states};
     run(table_of_sum_rows, SumRows{sums, partial.get(), grad_transition.data()},

@@ -101,12 +101,13 @@ void forward(bool chunkwise, double scale, const Array& query, const Array& read
   a.final = states("final", final, x);
   if (kept && segments(x)) a.states = states("states", *kept, x, segments(x));
   if (a.states && !chunkwise) throw nb::value_error("states are kept by the chunkwise form alone");
-  const int parts = parts_for(work(x), threads);
+  const int useful = threads_for(work(x), threads);
   a.scratch_bytes = chunkwise ? delta_rule_scratch(x, false) : delta_rule_row_scratch(x);
-  const Scratch scratch(a.scratch_bytes * parts);
+  const Scratch scratch(a.scratch_bytes * useful);
   a.scratch = scratch.data();
   nb::gil_scoped_release released;
-  run(chunkwise ? table_of_delta_rule : table_of_delta_rule_recurrent, a, work(x), threads);
+  run(chunkwise ? table_of_delta_rule : table_of_delta_rule_recurrent, a, work(x), threads,
+      Pieces{x.batch * x.heads});
 }
 
 // What the steps have in common.
@@ -136,9 +137,9 @@ void run_step(DeltaRule& a, const Array& state, const Array& output, const Array
   a.output = still(mutable_strided("output", output, {x.batch, x.heads, x.value}, x.stored));
   a.initial = states("state", state, x);
   a.final = states("next", next, x);
-  const int parts = parts_for(work(x), threads);
+  const int useful = threads_for(work(x), threads);
   a.scratch_bytes = delta_rule_row_scratch(x);
-  const Scratch scratch(a.scratch_bytes * parts);
+  const Scratch scratch(a.scratch_bytes * useful);
   a.scratch = scratch.data();
   nb::gil_scoped_release released;
   run(table_of_delta_rule_recurrent, a, work(x), threads);
@@ -218,12 +219,12 @@ void backward(double scale, const Array& query, const Array& read, const MaybeAr
   a.grad_initial = states("grad_initial", grad_initial, x);
   const int64_t heads = x.batch * x.heads;
   if (threads > heads) threads = heads > 0 ? static_cast<int>(heads) : 1;
-  const int parts = parts_for(work(x), threads);
+  const int useful = threads_for(work(x), threads);
   a.scratch_bytes = delta_rule_scratch(x, true);
-  const Scratch scratch(a.scratch_bytes * parts);
+  const Scratch scratch(a.scratch_bytes * useful);
   a.scratch = scratch.data();
   nb::gil_scoped_release released;
-  run(table_of_delta_rule_backward, a, work(x), threads);
+  run(table_of_delta_rule_backward, a, work(x), threads, Pieces{heads});
 }
 
 }  // namespace

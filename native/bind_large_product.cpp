@@ -30,7 +30,8 @@ void multiply(bool add, const Array& a, const Array& b, const MaybeArray& bias, 
   p.packed = workspace.data();
   nb::gil_scoped_release released;
   run(table_of_large_product_pack, p, p.columns * p.inner, threads);
-  run(table_of_large_product, p, p.rows * p.columns * p.inner / 8, threads);
+  run(table_of_large_product, p, p.rows * p.columns * p.inner / 8, threads,
+      Pieces{(p.rows + large_product_band - 1) / large_product_band});
 }
 
 }  // namespace

@@ -101,9 +101,9 @@ void forward(const Array& query, const Array& key, const Array& value, const May
       workspace_of(x.shape, false)};
   nb::gil_scoped_release released;
   const int64_t work = work_of(x.shape);
-  const Workspace workspace(arguments.workspace_size, parts_for(work, threads));
+  const Workspace workspace(arguments.workspace_size, threads_for(work, threads));
   arguments.workspace = workspace.get();
-  run(table_of_linear_attention, arguments, work, threads);
+  run(table_of_linear_attention, arguments, work, threads, Pieces{x.shape.batch * x.shape.heads});
 }
 
 void backward(const Array& query, const Array& key, const Array& value, const MaybeArray& log_decay,
@@ -142,9 +142,10 @@ void backward(const Array& query, const Array& key, const Array& value, const Ma
       workspace_of(x.shape, true)};
   nb::gil_scoped_release released;
   const int64_t work = work_of(x.shape);
-  const Workspace workspace(arguments.workspace_size, parts_for(work, threads));
+  const Workspace workspace(arguments.workspace_size, threads_for(work, threads));
   arguments.workspace = workspace.get();
-  run(table_of_linear_attention_backward, arguments, work, threads);
+  run(table_of_linear_attention_backward, arguments, work, threads,
+      Pieces{x.shape.batch * x.shape.heads});
 }
 
 LinearAttentionStep step_of(const Array& query, const Array& key, const Array& value,
@@ -191,7 +192,7 @@ LinearAttentionStep step_of(const Array& query, const Array& key, const Array& v
 
 void run_step(LinearAttentionStep& a, int threads) {
   const int64_t work = a.shape.batch * a.shape.heads * a.shape.key * a.shape.value;
-  const Workspace workspace(a.workspace_size, parts_for(work, threads));
+  const Workspace workspace(a.workspace_size, threads_for(work, threads));
   a.workspace = workspace.get();
   run(table_of_linear_attention_step, a, work, threads);
 }

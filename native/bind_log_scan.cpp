@@ -25,7 +25,7 @@ void forward(const Array& log_decay, const Array& log_drive, const Array& initia
                           mutable_sequence("output", output, log_drive),
                           state("final", final, shape)};
   nb::gil_scoped_release released;
-  run(table_of_log_scan, arguments, work(shape), threads);
+  run(table_of_log_scan, arguments, work(shape), threads, Pieces{shape.batch});
 }
 
 void backward(const Array& log_decay, const Array& log_drive, const Array& output,
@@ -45,7 +45,8 @@ void backward(const Array& log_decay, const Array& log_drive, const Array& outpu
                                   mutable_sequence("grad_log_drive", grad_log_drive, log_drive),
                                   state("grad_initial", grad_initial, shape)};
   nb::gil_scoped_release released;
-  run(table_of_log_scan_backward, arguments, 8 * shape.batch * shape.time * shape.dim, threads);
+  run(table_of_log_scan_backward, arguments, 8 * shape.batch * shape.time * shape.dim, threads,
+      Pieces{shape.batch});
 }
 
 // One time, of contiguous arrays without that axis.

@@ -80,10 +80,17 @@ int64_t operations(const MatrixShape& shape) {
 }
 
 // The dense kernels' own memory, for every part.
+// Transitions that times share leave arithmetic alone to be done; others are bound by memory.
+Pieces pieces(const MatrixShape& shape, const Sequence& transition, int64_t together) {
+  if (transition.time_stride) return {};
+  if (matrix_small(shape.n)) return {shape.batch};
+  return {(shape.batch + together - 1) / together * shape.blocks};
+}
+
 Work work_for(const MatrixShape& shape, int64_t together, bool shares, int64_t done, int threads) {
-  const int parts = parts_for(done, threads);
+  const int useful = threads_for(done, threads);
   return {shape.stored,
-          matrix_small(shape.n) ? 0 : parts * matrix_work_numbers(shape, together, shares)};
+          matrix_small(shape.n) ? 0 : useful * matrix_work_numbers(shape, together, shares)};
 }
 
 void forward(const Array& transition, const Array& drive, const Array& initial,
@@ -103,7 +110,7 @@ void forward(const Array& transition, const Array& drive, const Array& initial,
   a.together = matrix_together(shape, a.transition);
   const Work work = work_for(shape, a.together, matrix_shares(shape, a.transition), operations(shape), threads);
   a.work = work.data();
-  run(table_of_matrix_scan, a, operations(shape), threads);
+  run(table_of_matrix_scan, a, operations(shape), threads, pieces(shape, a.transition, a.together));
 }
 
 void backward(const Array& transition, const Array& output, const Array& initial,
@@ -141,7 +148,8 @@ void backward(const Array& transition, const Array& output, const Array& initial
   const Work work = work_for(shape, a.together, matrix_shares(shape, a.transition), 2 * operations(shape), threads);
   a.sums = sums.data();
   a.work = work.data();
-  run(table_of_matrix_scan_backward, a, 2 * operations(shape), threads);
+  run(table_of_matrix_scan_backward, a, 2 * operations(shape), threads,
+      pieces(shape, a.transition, a.together));
   if (!each)
     run(table_of_matrix_scan_sums,
         MatrixScanSums{shape, sums.data(), groups, grad_transition.data(), shared},

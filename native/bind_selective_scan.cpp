@@ -42,6 +42,11 @@ int64_t work(const SelectiveScanInputs& in) {
   return cost * in.batch * in.time * in.groups * in.dim * in.state;
 }
 
+Pieces pieces(const SelectiveScanInputs& in) {
+  constexpr int64_t channels = 128;  // rows of them are still read in runs
+  return {in.batch * in.groups * in.dim / channels};
+}
+
 void transpose_rates(SelectiveScanInputs& in, void* rates, int threads) {
   const int64_t channels = in.groups * in.dim;
   run(table_of_selective_scan_rates,
@@ -74,7 +79,7 @@ void forward(const Array& x, const Array& step_size, const Array& A, const Array
   const Scratch rates(channels * in.state * number);
   transpose_rates(in, rates.data(), threads);
   run(table_of_selective_scan, SelectiveScan{in, out, last, borders.data(), kept}, work(in),
-      threads);
+      threads, pieces(in));
 }
 
 void backward(const Array& x, const Array& step_size, const Array& A, const Array& B,
@@ -128,7 +133,7 @@ void backward(const Array& x, const Array& step_size, const Array& A, const Arra
   sums.row_bias = a.row_bias = row_bias.data();
   sums.tile_B = a.tile_B = tile_B.data();
   sums.tile_C = a.tile_C = tile_C.data();
-  run(table_of_selective_scan_backward, a, 2 * work(in), threads);
+  run(table_of_selective_scan_backward, a, 2 * work(in), threads, pieces(in));
   run(table_of_selective_scan_sums, sums, summed + size, threads);
 }
 

@@ -60,7 +60,8 @@ void forward(const Array& score, const Array& value, const Array& maximum, const
                               per_time("decay", decay, s),
                               per_time("weight", weight, s)};
   nb::gil_scoped_release released;
-  run(table_of_softmax_scan, arguments, s.batch * s.time * s.heads * (s.dim + 16), threads);
+  run(table_of_softmax_scan, arguments, s.batch * s.time * s.heads * (s.dim + 16), threads,
+      Pieces{s.batch});
 }
 
 void backward(const Array& score, const Array& value, const Array& maximum, const Array& total,
@@ -101,7 +102,7 @@ void backward(const Array& score, const Array& value, const Array& maximum, cons
       per_channel("grad_weighted", grad_weighted, s)};
   nb::gil_scoped_release released;
   run(table_of_softmax_scan_backward, arguments, 2 * s.batch * s.time * s.heads * (s.dim + 16),
-      threads);
+      threads, Pieces{s.batch});
 }
 
 // One time, of contiguous arrays without that axis.

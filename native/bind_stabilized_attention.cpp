@@ -70,7 +70,8 @@ void forward(const Array& query, const Array& key, const Array& value, const Arr
   nb::gil_scoped_release released;
   const Scratch scratch(stabilized_scratch(s) * threads);
   arguments.scratch = scratch.data();
-  run(table_of_stabilized_attention, arguments, work(s), threads);
+  run(table_of_stabilized_attention, arguments, work(s), threads,
+      Pieces{s.batch * s.heads});
 }
 
 // One time, whose axis the arrays do not have.
@@ -109,7 +110,8 @@ void step(const Array& query, const Array& key, const Array& value, const Array&
   nb::gil_scoped_release released;
   const Scratch scratch(stabilized_scratch(s) * threads);
   arguments.scratch = scratch.data();
-  run(table_of_stabilized_attention, arguments, work(s), threads);
+  run(table_of_stabilized_attention, arguments, work(s), threads,
+      Pieces{s.batch * s.heads});
 }
 
 void backward(const Array& query, const Array& key, const Array& value, const Array& log_input,
@@ -142,7 +144,8 @@ void backward(const Array& query, const Array& key, const Array& value, const Ar
   nb::gil_scoped_release released;
   const Scratch scratch(stabilized_backward_scratch(s) * threads);
   arguments.scratch = scratch.data();
-  run(table_of_stabilized_attention_backward, arguments, work(s), threads);
+  run(table_of_stabilized_attention_backward, arguments, work(s), threads,
+      Pieces{s.batch * s.heads});
 }
 
 }  // namespace

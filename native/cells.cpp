@@ -732,21 +732,21 @@ void visit_cell(Stored stored, CellKind kind, int switches, Visit visit) {
 
 }  // namespace
 
-void cells_forward(const CellsForward& f, int part, int parts) {
+void cells_forward(const CellsForward& f, Share share) {
   visit_cell(f.cells.stored, f.cells.kind, f.cells.switches, [&](auto cell, auto number) {
-    forward<decltype(cell), decltype(number)>(cell, f, part, parts);
+    forward<decltype(cell), decltype(number)>(cell, f, share.part, share.parts);
   });
 }
 
-void cells_backward(const CellsBackward& f, int part, int parts) {
+void cells_backward(const CellsBackward& f, Share share) {
   visit_cell(f.cells.stored, f.cells.kind, f.cells.switches, [&](auto cell, auto number) {
-    backward<decltype(cell), decltype(number)>(cell, f, part, parts);
+    backward<decltype(cell), decltype(number)>(cell, f, share.part, share.parts);
   });
 }
 
-void cells_step(const CellsStep& f, int part, int parts) {
+void cells_step(const CellsStep& f, Share share) {
   visit_cell(f.stored, f.kind, f.switches, [&](auto cell, auto number) {
-    step<decltype(cell), decltype(number)>(cell, f, part, parts);
+    step<decltype(cell), decltype(number)>(cell, f, share.part, share.parts);
   });
 }
 

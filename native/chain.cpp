@@ -24,8 +24,8 @@ struct Scratch {
   }
 };
 template <class W>
-Scratch<W> scratch_of(void* memory, const Chain& chain, int part) {
-  return {static_cast<W*>(memory) + part * chain_scratch(chain.states, chain.constant)};
+Scratch<W> scratch_of(void* memory, const Chain& chain, Share share) {
+  return {static_cast<W*>(memory) + share.thread * chain_scratch(chain.states, chain.constant)};
 }
 
 template <class W>
@@ -250,12 +250,13 @@ inline Team team_of(int64_t batch, int64_t team) {
 }
 
 template <class W>
-void forward(const ChainForward& a, int part, int parts) {
+void forward(const ChainForward& a, Share share) {
   const Chain& chain = a.chain;
-  Scratch<W> scratch = scratch_of<W>(a.scratch, chain, part);
+  Scratch<W> scratch = scratch_of<W>(a.scratch, chain, share);
   Factors<W> factors{nullptr, nullptr};
   if (chain.sum == Sum::logsumexp && chain.constant) factors = factors_of<W>(chain, scratch);
-  for (int64_t team = part; team < chain_teams(chain.batch); team += parts) {
+  const int64_t teams = chain_teams(chain.batch);
+  for (int64_t team = share.begin(teams); team < share.end(teams); team++) {
     const Team of = team_of(chain.batch, team);
     for (int64_t row = of.begin; row < of.end; row += rows) {
       const int64_t count = of.end - row < rows ? of.end - row : rows;
@@ -442,10 +443,10 @@ void max_row_back(const ChainBackward& a, int64_t row, W* direct, Scratch<W> scr
 }
 
 template <class W>
-void backward(const ChainBackward& a, int part, int parts) {
+void backward(const ChainBackward& a, Share share) {
   const Chain& chain = a.chain;
   const int64_t states = chain.states, padded = chain_padded(states);
-  Scratch<W> scratch = scratch_of<W>(a.scratch, chain, part);
+  Scratch<W> scratch = scratch_of<W>(a.scratch, chain, share);
   Factors<W> factors{nullptr, nullptr};
   W *transposed = nullptr, *products = nullptr;
   if (chain.sum == Sum::logsumexp && chain.constant) {
@@ -455,7 +456,8 @@ void backward(const ChainBackward& a, int part, int parts) {
     transpose(states, states, factors.matrix, padded, transposed, padded);
     products = scratch.take(states * padded);
   }
-  for (int64_t team = part; team < chain_teams(chain.batch); team += parts) {
+  const int64_t teams = chain_teams(chain.batch);
+  for (int64_t team = share.begin(teams); team < share.end(teams); team++) {
     const Team of = team_of(chain.batch, team);
     W* direct = nullptr;
     if (chain.constant) {
@@ -479,14 +481,14 @@ void backward(const ChainBackward& a, int part, int parts) {
 
 }  // namespace
 
-void chain_forward(const ChainForward& a, int part, int parts) {
-  if (a.chain.stored == Stored::float64) forward<double>(a, part, parts);
-  else forward<float>(a, part, parts);
+void chain_forward(const ChainForward& a, Share share) {
+  if (a.chain.stored == Stored::float64) forward<double>(a, share);
+  else forward<float>(a, share);
 }
 
-void chain_backward(const ChainBackward& a, int part, int parts) {
-  if (a.chain.stored == Stored::float64) backward<double>(a, part, parts);
-  else backward<float>(a, part, parts);
+void chain_backward(const ChainBackward& a, Share share) {
+  if (a.chain.stored == Stored::float64) backward<double>(a, share);
+  else backward<float>(a, share);
 }
 
 }  // namespace STATEWISE_LEVEL

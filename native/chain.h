@@ -27,7 +27,7 @@ struct ChainForward {
   MutableStrided<3> output;
   void* final;        // (batch, states), contiguous
   int32_t* pointers;  // of a maximum: (batch, time, states), which i it was; contiguous
-  void* scratch;      // chain_scratch numbers for every part, on a line of the cache
+  void* scratch;      // chain_scratch numbers for every thread, on a line of the cache
 };
 
 struct ChainBackward {

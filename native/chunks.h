@@ -102,7 +102,7 @@ inline S* at(const MutableHeads& x, int64_t row, int64_t t, int64_t head) {
   return static_cast<S*>(x.data) + row * x.batch_stride + t * x.time_stride + head * x.head_stride;
 }
 
-// Memory of one part, taken piece by piece.
+// Memory of one thread, taken piece by piece.
 struct Pool {
   char* next;
   template <class W>

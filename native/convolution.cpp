@@ -61,16 +61,16 @@ constexpr int together = 4;
 inline int64_t breadth(int64_t width) { return width <= 8 ? tile : 64; }
 
 template <class Visit>
-void for_narrow_tiles(const Shape& shape, int64_t taps, int part, int parts, Visit visit) {
+void for_narrow_tiles(const Shape& shape, int64_t taps, Share share, Visit visit) {
   const int64_t widest = breadth(taps);
-  for_tiles(shape.batch, shape.dim, part, parts, [&](int64_t row, int64_t from, int64_t width) {
+  for_tiles(shape.batch, shape.dim, share, [&](int64_t row, int64_t from, int64_t width) {
     for (int64_t done = 0; done < width; done += widest)
       visit(row, from + done, width - done < widest ? width - done : widest);
   });
 }
 
 template <class S, class W, class Width>
-void forward(const Convolution& a, Width taps, int part, int parts) {
+void forward(const Convolution& a, Width taps, Share share) {
   const int64_t dim = a.shape.dim, past = taps - 1;
   const auto visit = [&](int64_t row, int64_t from, int64_t width) {
     const int64_t end = length(a.mask, row, a.shape.time);
@@ -124,12 +124,12 @@ void forward(const Convolution& a, Width taps, int part, int parts) {
     }
     clear<S>(a.output, row, end, a.shape.time, from, width);
   };
-  for_narrow_tiles(a.shape, taps, part, parts, visit);
+  for_narrow_tiles(a.shape, taps, share, visit);
 }
 
 // Input s meets tap k in the output of time s + k, before the end and the next reset.
 template <class S, class W, class Width>
-void backward(const ConvolutionBackward& a, Width taps, int part, int parts) {
+void backward(const ConvolutionBackward& a, Width taps, Share share) {
   const int64_t dim = a.shape.dim, past = taps - 1;
   const auto visit = [&](int64_t row, int64_t from, int64_t width) {
     const int64_t end = length(a.mask, row, a.shape.time);
@@ -201,43 +201,43 @@ void backward(const ConvolutionBackward& a, Width taps, int part, int parts) {
       s--;
     }
   };
-  for_narrow_tiles(a.shape, taps, part, parts, visit);
+  for_narrow_tiles(a.shape, taps, share, visit);
 }
 
 // The usual widths are known when compiling.
 template <class S, class W>
-void forward(const Convolution& a, int part, int parts) {
+void forward(const Convolution& a, Share share) {
   switch (a.width) {
-    case 2: return forward<S, W>(a, Constant<2>(), part, parts);
-    case 3: return forward<S, W>(a, Constant<3>(), part, parts);
-    case 4: return forward<S, W>(a, Constant<4>(), part, parts);
-    case 5: return forward<S, W>(a, Constant<5>(), part, parts);
-    case 6: return forward<S, W>(a, Constant<6>(), part, parts);
-    case 7: return forward<S, W>(a, Constant<7>(), part, parts);
-    case 8: return forward<S, W>(a, Constant<8>(), part, parts);
-    default: return forward<S, W>(a, a.width, part, parts);
+    case 2: return forward<S, W>(a, Constant<2>(), share);
+    case 3: return forward<S, W>(a, Constant<3>(), share);
+    case 4: return forward<S, W>(a, Constant<4>(), share);
+    case 5: return forward<S, W>(a, Constant<5>(), share);
+    case 6: return forward<S, W>(a, Constant<6>(), share);
+    case 7: return forward<S, W>(a, Constant<7>(), share);
+    case 8: return forward<S, W>(a, Constant<8>(), share);
+    default: return forward<S, W>(a, a.width, share);
   }
 }
 
 template <class S, class W>
-void backward(const ConvolutionBackward& a, int part, int parts) {
+void backward(const ConvolutionBackward& a, Share share) {
   switch (a.width) {
-    case 2: return backward<S, W>(a, Constant<2>(), part, parts);
-    case 3: return backward<S, W>(a, Constant<3>(), part, parts);
-    case 4: return backward<S, W>(a, Constant<4>(), part, parts);
-    case 5: return backward<S, W>(a, Constant<5>(), part, parts);
-    case 6: return backward<S, W>(a, Constant<6>(), part, parts);
-    case 7: return backward<S, W>(a, Constant<7>(), part, parts);
-    case 8: return backward<S, W>(a, Constant<8>(), part, parts);
-    default: return backward<S, W>(a, a.width, part, parts);
+    case 2: return backward<S, W>(a, Constant<2>(), share);
+    case 3: return backward<S, W>(a, Constant<3>(), share);
+    case 4: return backward<S, W>(a, Constant<4>(), share);
+    case 5: return backward<S, W>(a, Constant<5>(), share);
+    case 6: return backward<S, W>(a, Constant<6>(), share);
+    case 7: return backward<S, W>(a, Constant<7>(), share);
+    case 8: return backward<S, W>(a, Constant<8>(), share);
+    default: return backward<S, W>(a, a.width, share);
   }
 }
 
 // Every row of the past is read once: for the sum, and to be kept one place further on.
 template <class W>
-void step(const ConvolutionStep& a, int part, int parts) {
+void step(const ConvolutionStep& a, Share share) {
   const int64_t dim = a.dim, past = a.width - 1;
-  for_tiles(a.batch, dim, part, parts, [&](int64_t row, int64_t from, int64_t width) {
+  for_tiles(a.batch, dim, share, [&](int64_t row, int64_t from, int64_t width) {
     alignas(64) W sum[tile];
     const W* x = static_cast<const W*>(a.x) + row * a.x_stride + from;
     const W* tap = static_cast<const W*>(a.taps) + from;
@@ -267,7 +267,7 @@ void step(const ConvolutionStep& a, int part, int parts) {
 // The state of as many channels as a vector has lanes, in turn; their sums over it are then made
 // together. What a channel's state has beyond whole vectors is summed by itself.
 template <bool complex, class W>
-void diagonal(const DiagonalStep& a, int part, int parts) {
+void diagonal(const DiagonalStep& a, Share share) {
 #if defined(STATEWISE_PAIRS)
   const int64_t vectors = a.numbers / lanes<W> * lanes<W>;
 #else
@@ -275,8 +275,8 @@ void diagonal(const DiagonalStep& a, int part, int parts) {
 #endif
   alignas(64) W signs[lanes<W>];
   for (int i = 0; i < lanes<W>; i++) signs[i] = complex && i % 2 ? W(-1) : W(1);
-  const int64_t channels = a.batch * a.dim, end = channels * (part + 1) / parts;
-  int64_t first = channels * part / parts;
+  const int64_t channels = a.batch * a.dim, end = share.end(channels);
+  int64_t first = share.begin(channels);
   if (first == end) return;
   int64_t row = first / a.dim, channel = first % a.dim;
   for (; first < end; first += lanes<W>) {
@@ -326,9 +326,9 @@ void diagonal(const DiagonalStep& a, int part, int parts) {
 }
 
 template <class W>
-void sums(const ConvolutionSums& a, int part, int parts) {
+void sums(const ConvolutionSums& a, Share share) {
   const int64_t dim = a.shape.dim;
-  for (int64_t c = dim * part / parts; c < dim * (part + 1) / parts; c++)
+  for (int64_t c = share.begin(dim); c < share.end(dim); c++)
     for (int64_t k = 0; k <= a.width; k++) {
       W sum = 0;
       for (int64_t row = 0; row < a.shape.batch; row++)
@@ -340,37 +340,37 @@ void sums(const ConvolutionSums& a, int part, int parts) {
 
 }  // namespace
 
-void convolution(const Convolution& a, int part, int parts) {
+void convolution(const Convolution& a, Share share) {
   switch (a.shape.stored) {
-    case Stored::float32: return forward<float, float>(a, part, parts);
-    case Stored::float64: return forward<double, double>(a, part, parts);
-    case Stored::bfloat16: return forward<bfloat16, float>(a, part, parts);
+    case Stored::float32: return forward<float, float>(a, share);
+    case Stored::float64: return forward<double, double>(a, share);
+    case Stored::bfloat16: return forward<bfloat16, float>(a, share);
   }
 }
 
-void convolution_backward(const ConvolutionBackward& a, int part, int parts) {
+void convolution_backward(const ConvolutionBackward& a, Share share) {
   switch (a.shape.stored) {
-    case Stored::float32: return backward<float, float>(a, part, parts);
-    case Stored::float64: return backward<double, double>(a, part, parts);
-    case Stored::bfloat16: return backward<bfloat16, float>(a, part, parts);
+    case Stored::float32: return backward<float, float>(a, share);
+    case Stored::float64: return backward<double, double>(a, share);
+    case Stored::bfloat16: return backward<bfloat16, float>(a, share);
   }
 }
 
-void convolution_step(const ConvolutionStep& a, int part, int parts) {
-  if (a.stored == Stored::float64) return step<double>(a, part, parts);
-  return step<float>(a, part, parts);
+void convolution_step(const ConvolutionStep& a, Share share) {
+  if (a.stored == Stored::float64) return step<double>(a, share);
+  return step<float>(a, share);
 }
 
-void diagonal_step(const DiagonalStep& a, int part, int parts) {
+void diagonal_step(const DiagonalStep& a, Share share) {
   if (a.stored == Stored::float64)
-    return a.complex ? diagonal<true, double>(a, part, parts)
-                     : diagonal<false, double>(a, part, parts);
-  return a.complex ? diagonal<true, float>(a, part, parts) : diagonal<false, float>(a, part, parts);
+    return a.complex ? diagonal<true, double>(a, share)
+                     : diagonal<false, double>(a, share);
+  return a.complex ? diagonal<true, float>(a, share) : diagonal<false, float>(a, share);
 }
 
-void convolution_sums(const ConvolutionSums& a, int part, int parts) {
-  if (a.shape.stored == Stored::float64) return sums<double>(a, part, parts);
-  return sums<float>(a, part, parts);
+void convolution_sums(const ConvolutionSums& a, Share share) {
+  if (a.shape.stored == Stored::float64) return sums<double>(a, share);
+  return sums<float>(a, share);
 }
 
 }  // namespace STATEWISE_LEVEL

@@ -215,16 +215,16 @@ inline int64_t columns(const DeltaRuleInputs& x, int64_t p) {
 }
 
 template <class S, class W>
-void forward(const DeltaRule& a, int part, int parts) {
+void forward(const DeltaRule& a, Share share) {
   const DeltaRuleInputs& x = a.inputs;
   const int64_t wide = up(x.key, chunk), panels = up(x.value, panel<W>) / panel<W>;
   const int64_t heads = x.batch * x.heads, segments = up(x.time, delta_rule_segment) / delta_rule_segment;
   // Where heads are fewer than threads, the columns of their states are divided too.
-  int64_t shares = heads && heads < parts ? (parts + heads - 1) / heads : 1;
+  int64_t shares = heads && heads < share.threads ? (share.threads + heads - 1) / heads : 1;
   if (shares > panels) shares = panels;
   const int64_t work = heads * shares, size = x.key * x.value;
 
-  Pool pool{a.scratch + part * a.scratch_bytes};
+  Pool pool{a.scratch + share.thread * a.scratch_bytes};
   Chunk<W> c;
   place(c, pool, wide, by_key(x));
   W* spare = pool.take<W>(chunk * wide);
@@ -232,7 +232,7 @@ void forward(const DeltaRule& a, int part, int parts) {
   W* output = pool.take<W>(chunk * panel<W>);
   W* state = pool.take<W>(panels * wide * panel<W>);
 
-  for (int64_t item = work * part / parts; item < work * (part + 1) / parts; item++) {
+  for (int64_t item = share.begin(work); item < share.end(work); item++) {
     const int64_t index = item / shares, row = index / x.heads, head = index % x.heads;
     const int64_t first = panels * (item % shares) / shares;
     const int64_t last = panels * (item % shares + 1) / shares;
@@ -517,14 +517,14 @@ void clear_from(const MutableHeads& x, int64_t row, int64_t head, int64_t begin,
 }
 
 template <class S, class W>
-void backward(const DeltaRuleBackward& a, int part, int parts) {
+void backward(const DeltaRuleBackward& a, Share share) {
   const DeltaRuleInputs& x = a.inputs;
   const int64_t wide = up(x.key, chunk), panels = up(x.value, panel<W>) / panel<W>;
   const int64_t heads = x.batch * x.heads, size = x.key * x.value;
   const int64_t segments = up(x.time, delta_rule_segment) / delta_rule_segment;
   const int64_t folded = panels * wide * panel<W>, block = panels * chunk * panel<W>;
 
-  Pool pool{a.scratch + part * a.scratch_bytes};
+  Pool pool{a.scratch + share.thread * a.scratch_bytes};
   Adjoint<S, W> adjoint(a, wide, panels);
   adjoint.place(pool);
   W* spare = pool.take<W>(chunk * (wide > panel<W> ? wide : panel<W>));
@@ -540,7 +540,7 @@ void backward(const DeltaRuleBackward& a, int part, int parts) {
   }
   memset(zero, 0, folded * sizeof(W));
 
-  for (int64_t index = heads * part / parts; index < heads * (part + 1) / parts; index++) {
+  for (int64_t index = share.begin(heads); index < share.end(heads); index++) {
     const int64_t row = index / x.heads, head = index % x.heads;
     const int64_t end = length(x.mask, row, x.time);
     fold(static_cast<const W*>(a.grad_final) + index * size, x.key, x.value, wide, 0, panels, grad);
@@ -691,12 +691,12 @@ void recur(const DeltaRule& a, int64_t index, int64_t from, W* rows) {
 }
 
 template <bool adds, class S, class W>
-void recurrent(const DeltaRule& a, int part, int parts) {
+void recurrent(const DeltaRule& a, Share share) {
   const DeltaRuleInputs& x = a.inputs;
   constexpr int64_t lanes = width<W>;
-  W* rows = reinterpret_cast<W*>(a.scratch + part * a.scratch_bytes);
+  W* rows = reinterpret_cast<W*>(a.scratch + share.thread * a.scratch_bytes);
   const int64_t heads = x.batch * x.heads;
-  for (int64_t index = heads * part / parts; index < heads * (part + 1) / parts; index++) {
+  for (int64_t index = share.begin(heads); index < share.end(heads); index++) {
     int64_t from = 0;
     for (; from + 4 * lanes <= x.value; from += 4 * lanes)
       recur<Vector<W>, 4, adds, S, W>(a, index, from, rows);
@@ -706,34 +706,34 @@ void recurrent(const DeltaRule& a, int part, int parts) {
   }
 }
 template <class S, class W>
-void recurrent(const DeltaRule& a, int part, int parts) {
-  if (a.add.data) return recurrent<true, S, W>(a, part, parts);
-  return recurrent<false, S, W>(a, part, parts);
+void recurrent(const DeltaRule& a, Share share) {
+  if (a.add.data) return recurrent<true, S, W>(a, share);
+  return recurrent<false, S, W>(a, share);
 }
 
 }  // namespace
 
-void delta_rule(const DeltaRule& a, int part, int parts) {
+void delta_rule(const DeltaRule& a, Share share) {
   switch (a.inputs.stored) {
-    case Stored::float32: return forward<float, float>(a, part, parts);
-    case Stored::float64: return forward<double, double>(a, part, parts);
-    case Stored::bfloat16: return forward<bfloat16, float>(a, part, parts);
+    case Stored::float32: return forward<float, float>(a, share);
+    case Stored::float64: return forward<double, double>(a, share);
+    case Stored::bfloat16: return forward<bfloat16, float>(a, share);
   }
 }
 
-void delta_rule_recurrent(const DeltaRule& a, int part, int parts) {
+void delta_rule_recurrent(const DeltaRule& a, Share share) {
   switch (a.inputs.stored) {
-    case Stored::float32: return recurrent<float, float>(a, part, parts);
-    case Stored::float64: return recurrent<double, double>(a, part, parts);
-    case Stored::bfloat16: return recurrent<bfloat16, float>(a, part, parts);
+    case Stored::float32: return recurrent<float, float>(a, share);
+    case Stored::float64: return recurrent<double, double>(a, share);
+    case Stored::bfloat16: return recurrent<bfloat16, float>(a, share);
   }
 }
 
-void delta_rule_backward(const DeltaRuleBackward& a, int part, int parts) {
+void delta_rule_backward(const DeltaRuleBackward& a, Share share) {
   switch (a.inputs.stored) {
-    case Stored::float32: return backward<float, float>(a, part, parts);
-    case Stored::float64: return backward<double, double>(a, part, parts);
-    case Stored::bfloat16: return backward<bfloat16, float>(a, part, parts);
+    case Stored::float32: return backward<float, float>(a, share);
+    case Stored::float64: return backward<double, double>(a, share);
+    case Stored::bfloat16: return backward<bfloat16, float>(a, share);
   }
 }
 

@@ -30,7 +30,7 @@ struct DeltaRule {
   MutableHeads output;  // stored type
   void* final;          // wide type
   void* states;         // (batch, heads, segments, key, value), wide type, or null
-  char* scratch;        // of delta_rule_scratch bytes for each part
+  char* scratch;        // of delta_rule_scratch bytes for each thread
   int64_t scratch_bytes;
   Heads add;  // stored type; this and the next, token by token alone
   bool once;  // whether the first time alone decays
@@ -50,7 +50,7 @@ struct DeltaRuleBackward {
 // Times between the states that a forward pass keeps for the backward one.
 constexpr int64_t delta_rule_segment = 64;
 
-// Bytes that a part needs, at any level.
+// Bytes that a thread needs, at any level.
 inline int64_t delta_rule_scratch(const DeltaRuleInputs& x, bool backward) {
   const auto up = [](int64_t n, int64_t to) { return (n + to - 1) / to * to; };
   // The widest panel of any level has 32 columns, and every chunk 16 rows.

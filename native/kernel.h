@@ -171,15 +171,15 @@ inline void prefetch(const S* at) {
 // are read in runs long enough for the memory (64 channels reached 0.7 of its rate).
 constexpr int64_t tile = 1024;
 
-// Calls visit(row, from, width) for every tile of part `part` of batch x dim channels. The parts
-// are equal but for a cache line; no result depends on where the cuts fall.
+// Calls visit(row, from, width) for every tile of a share of batch x dim channels. Shares are
+// equal but for a cache line; no result depends on where the cuts fall.
 template <class Visit>
-inline void for_tiles(int64_t batch, int64_t dim, int part, int parts, Visit visit) {
+inline void for_tiles(int64_t batch, int64_t dim, Share share, Visit visit) {
   constexpr int64_t line = 64;  // channels, so that even bfloat16 fills whole cache lines
   const int64_t channels = batch * dim;
   const int64_t lines = (channels + line - 1) / line;
-  int64_t at = lines * part / parts * line;
-  int64_t end = lines * (part + 1) / parts * line;
+  int64_t at = share.begin(lines) * line;
+  int64_t end = share.end(lines) * line;
   if (end > channels) end = channels;
   while (at < end) {
     const int64_t row = at / dim, from = at % dim;

@@ -24,6 +24,7 @@ struct LargeProduct {
   void* packed;  // as `large_product_workspace` says
 };
 
+constexpr int64_t large_product_band = 96;    // rows that go through it together
 constexpr int64_t large_product_depth = 128;  // of the inner index at a time: a panel stays in the first cache
 
 // Bytes, at any level.

@@ -503,19 +503,19 @@ void for_form(Decay decay, bool bonus, Visit visit) {
 }
 
 template <class S, class W>
-void forward(const LinearAttention& a, int part, int parts) {
+void forward(const LinearAttention& a, Share share) {
   // Where there are fewer heads than threads, the columns of a state are divided too: they know
   // nothing of each other.
   const int64_t units = a.shape.batch * a.shape.heads;
   const int64_t tile_columns = forward_values * width<W>;
   static_assert(forward_values * width<W> == panel<W>, "a panel is as wide as a tile");
   const int64_t tiles = (a.shape.value + tile_columns - 1) / tile_columns;
-  int64_t pieces = units && units < parts ? (parts + units - 1) / units : 1;
+  int64_t pieces = units && units < share.threads ? (share.threads + units - 1) / units : 1;
   if (pieces > tiles) pieces = tiles;
   const int64_t tasks = units * pieces;
-  char* workspace = a.workspace + part * a.workspace_size;
+  char* workspace = a.workspace + share.thread * a.workspace_size;
   for_form(a.shape.decay, a.bonus, [&](auto form) {
-    for (int64_t task = tasks * part / parts; task < tasks * (part + 1) / parts; task++) {
+    for (int64_t task = share.begin(tasks); task < share.end(tasks); task++) {
       using Form = decltype(form);
       const int64_t unit = task / pieces, piece = task % pieces;
       const int64_t first = tiles * piece / pieces, last = tiles * (piece + 1) / pieces;
@@ -535,12 +535,12 @@ void forward(const LinearAttention& a, int part, int parts) {
 }
 
 template <class S, class W>
-void backward(const LinearAttentionBackward& a, int part, int parts) {
+void backward(const LinearAttentionBackward& a, Share share) {
   const int64_t units = a.shape.batch * a.shape.heads;
-  char* workspace = a.workspace + part * a.workspace_size;
+  char* workspace = a.workspace + share.thread * a.workspace_size;
   for_form(a.shape.decay, a.bonus, [&](auto form) {
     using Form = decltype(form);
-    for (int64_t unit = units * part / parts; unit < units * (part + 1) / parts; unit++) {
+    for (int64_t unit = share.begin(units); unit < share.end(units); unit++) {
       if constexpr (Form::decay != Decay::value)
         if (a.shape.chunkwise) {
           backward_by_chunks<S, W, Form::decay == Decay::key, Form::before>(a, unit, workspace);
@@ -596,12 +596,12 @@ void step_columns(const LinearAttentionStep& a, int64_t row, int64_t head, const
 }
 
 template <class S, class W>
-void step(const LinearAttentionStep& a, int part, int parts) {
+void step(const LinearAttentionStep& a, Share share) {
   const auto& shape = a.shape;
   constexpr int64_t n = width<W>, wide_step = 4 * n;
-  W* weights = reinterpret_cast<W*>(a.workspace + part * a.workspace_size);
+  W* weights = reinterpret_cast<W*>(a.workspace + share.thread * a.workspace_size);
   const int64_t keys = shape.key, units = shape.batch * shape.heads;
-  for (int64_t unit = units * part / parts; unit < units * (part + 1) / parts; unit++) {
+  for (int64_t unit = share.begin(units); unit < share.end(units); unit++) {
     const int64_t row = unit / shape.heads, head = unit % shape.heads;
     const int64_t group = head / (shape.heads / shape.groups);
     const auto at = [&](const Strided<3>& x) {
@@ -636,27 +636,27 @@ void step(const LinearAttentionStep& a, int part, int parts) {
 
 }  // namespace
 
-void linear_attention_step(const LinearAttentionStep& a, int part, int parts) {
+void linear_attention_step(const LinearAttentionStep& a, Share share) {
   switch (a.shape.stored) {
-    case Stored::float32: return step<float, float>(a, part, parts);
-    case Stored::float64: return step<double, double>(a, part, parts);
-    case Stored::bfloat16: return step<bfloat16, float>(a, part, parts);
+    case Stored::float32: return step<float, float>(a, share);
+    case Stored::float64: return step<double, double>(a, share);
+    case Stored::bfloat16: return step<bfloat16, float>(a, share);
   }
 }
 
-void linear_attention(const LinearAttention& a, int part, int parts) {
+void linear_attention(const LinearAttention& a, Share share) {
   switch (a.shape.stored) {
-    case Stored::float32: return forward<float, float>(a, part, parts);
-    case Stored::float64: return forward<double, double>(a, part, parts);
-    case Stored::bfloat16: return forward<bfloat16, float>(a, part, parts);
+    case Stored::float32: return forward<float, float>(a, share);
+    case Stored::float64: return forward<double, double>(a, share);
+    case Stored::bfloat16: return forward<bfloat16, float>(a, share);
   }
 }
 
-void linear_attention_backward(const LinearAttentionBackward& a, int part, int parts) {
+void linear_attention_backward(const LinearAttentionBackward& a, Share share) {
   switch (a.shape.stored) {
-    case Stored::float32: return backward<float, float>(a, part, parts);
-    case Stored::float64: return backward<double, double>(a, part, parts);
-    case Stored::bfloat16: return backward<bfloat16, float>(a, part, parts);
+    case Stored::float32: return backward<float, float>(a, share);
+    case Stored::float64: return backward<double, double>(a, share);
+    case Stored::bfloat16: return backward<bfloat16, float>(a, share);
   }
 }
 

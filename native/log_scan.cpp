@@ -31,10 +31,10 @@ inline void give(W* to, Vector<W> x, int64_t count) {
 }
 
 template <class W>
-void forward(const LogScan& a, int part, int parts) {
+void forward(const LogScan& a, Share share) {
   using V = Vector<W>;
   const V nothing = all<V>(-W(INFINITY));
-  for_tiles(a.shape.batch, a.shape.dim, part, parts, [&](int64_t row, int64_t from, int64_t dim) {
+  for_tiles(a.shape.batch, a.shape.dim, share, [&](int64_t row, int64_t from, int64_t dim) {
     alignas(64) W state[tile + width<W>];
     const int64_t place = row * a.shape.dim + from;
     memcpy(state, static_cast<const W*>(a.initial) + place, dim * sizeof(W));
@@ -63,10 +63,10 @@ void forward(const LogScan& a, int part, int parts) {
 // The shares of both terms in the sum, exp(x - h) and exp(b - h), are computed from x - b alone: h
 // may be large, and its rounding would be theirs.
 template <class W>
-void backward(const LogScanBackward& a, int part, int parts) {
+void backward(const LogScanBackward& a, Share share) {
   using V = Vector<W>;
   const V nothing = all<V>(-W(INFINITY));
-  for_tiles(a.shape.batch, a.shape.dim, part, parts, [&](int64_t row, int64_t from, int64_t dim) {
+  for_tiles(a.shape.batch, a.shape.dim, share, [&](int64_t row, int64_t from, int64_t dim) {
     alignas(64) W carry[tile + width<W>];  // what later times send to h_t
     const int64_t place = row * a.shape.dim + from;
     const W* initial = static_cast<const W*>(a.initial) + place;
@@ -107,14 +107,14 @@ void backward(const LogScanBackward& a, int part, int parts) {
 
 }  // namespace
 
-void log_scan(const LogScan& a, int part, int parts) {
-  if (a.shape.stored == Stored::float64) forward<double>(a, part, parts);
-  else forward<float>(a, part, parts);
+void log_scan(const LogScan& a, Share share) {
+  if (a.shape.stored == Stored::float64) forward<double>(a, share);
+  else forward<float>(a, share);
 }
 
-void log_scan_backward(const LogScanBackward& a, int part, int parts) {
-  if (a.shape.stored == Stored::float64) backward<double>(a, part, parts);
-  else backward<float>(a, part, parts);
+void log_scan_backward(const LogScanBackward& a, Share share) {
+  if (a.shape.stored == Stored::float64) backward<double>(a, share);
+  else backward<float>(a, share);
 }
 
 }  // namespace STATEWISE_LEVEL

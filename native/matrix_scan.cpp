@@ -7,14 +7,14 @@ namespace statewise {
 namespace STATEWISE_LEVEL {
 namespace {
 
-// Calls visit(row, from, width) for every tile of part `part` of batch x blocks. No result depends
+// Calls visit(row, from, width) for every tile of a share of batch x blocks. No result depends
 // on where the cuts fall.
 template <class Visit>
-void for_blocks(const MatrixShape& shape, int64_t cut, int64_t widest, int part, int parts,
+void for_blocks(const MatrixShape& shape, int64_t cut, int64_t widest, Share share,
                 Visit visit) {
   if (cut > shape.blocks) cut = shape.blocks;  // units never join blocks of two rows
   const int64_t all = shape.batch * shape.blocks, cuts = cut ? (all + cut - 1) / cut : 0;
-  int64_t at = cuts * part / parts * cut, end = cuts * (part + 1) / parts * cut;
+  int64_t at = share.begin(cuts) * cut, end = share.end(cuts) * cut;
   if (end > all) end = all;
   while (at < end) {
     const int64_t row = at / shape.blocks, from = at % shape.blocks;
@@ -148,7 +148,7 @@ void copy(S* to, const S* from, int64_t numbers) {
 }
 
 template <class S, class W, int n>
-void forward_small(const MatrixScan& a, int part, int parts) {
+void forward_small(const MatrixScan& a, Share share) {
   using U = Unit<W, n>;
   Stage<S, W, n> stage, out;
   const auto tile = [&](int64_t row, int64_t from, int64_t width) {
@@ -182,7 +182,7 @@ void forward_small(const MatrixScan& a, int part, int parts) {
     copy(static_cast<W*>(a.final) + state, static_cast<const W*>(h), width * n);
     clear<S>(a.output, row, end, a.shape.time, from * n, width * n);
   };
-  for_blocks(a.shape, U::blocks, U::widest(a.transition), part, parts, tile);
+  for_blocks(a.shape, U::blocks, U::widest(a.transition), share, tile);
 }
 
 // `outer(k, gradient)` takes the gradient of vector k of the transitions.
@@ -229,7 +229,7 @@ bool vectors_whole(const MutableSequence& x, int64_t from) {
 }
 
 template <class S, class W, int n, bool summed>
-void backward_small(const MatrixScanBackward& a, int part, int parts) {
+void backward_small(const MatrixScanBackward& a, Share share) {
   using U = Unit<W, n>;
   Stage<S, W, n> stage, out;
   Stage<W, W, n> start;
@@ -296,7 +296,7 @@ void backward_small(const MatrixScanBackward& a, int part, int parts) {
       copy(to, static_cast<const W*>(sums), width * n * n);
     }
   };
-  for_blocks(a.shape, U::blocks, U::widest(a.transition), part, parts, tile);
+  for_blocks(a.shape, U::blocks, U::widest(a.transition), share, tile);
   if (a.stream) end_stream();
 }
 
@@ -335,17 +335,17 @@ void apply_rows(const S* a, const S* ahead, int64_t n, const W* x, W* y) {
 }
 
 template <class W, class Arguments>
-W* work_of(const Arguments& a, int part) {
+W* work_of(const Arguments& a, Share share) {
   const bool shares = matrix_shares(a.shape, a.transition);
-  return static_cast<W*>(a.work) + part * matrix_work_numbers(a.shape, a.together, shares);
+  return static_cast<W*>(a.work) + share.thread * matrix_work_numbers(a.shape, a.together, shares);
 }
 
 template <class S, class W>
-void forward_each(const MatrixScan& a, int part, int parts) {
+void forward_each(const MatrixScan& a, Share share) {
   const int64_t n = a.shape.n, ld = matrix_padded(n), widest = matrix_widest(a.shape);
-  W* const states = work_of<W>(a, part);
+  W* const states = work_of<W>(a, share);
   W* const next = states + widest * ld;
-  for_blocks(a.shape, 1, widest, part, parts, [&](int64_t row, int64_t from, int64_t width) {
+  for_blocks(a.shape, 1, widest, share, [&](int64_t row, int64_t from, int64_t width) {
     memset(states, 0, (widest + 1) * ld * sizeof(W));
     const int64_t place = (row * a.shape.blocks + from) * n;
     const W* initial = static_cast<const W*>(a.initial) + place;
@@ -379,22 +379,22 @@ void forward_each(const MatrixScan& a, int part, int parts) {
 
 // Calls visit(first, count, block) for one block of as many rows of the batch as go together.
 template <class Arguments, class Visit>
-void for_groups(const Arguments& a, int part, int parts, Visit visit) {
+void for_groups(const Arguments& a, Share share, Visit visit) {
   const int64_t blocks = a.shape.blocks;
   const int64_t all = (a.shape.batch + a.together - 1) / a.together * blocks;
-  for (int64_t at = all * part / parts; at < all * (part + 1) / parts; at++) {
+  for (int64_t at = share.begin(all); at < share.end(all); at++) {
     const int64_t first = at / blocks * a.together, left = a.shape.batch - first;
     visit(first, left < a.together ? left : a.together, at % blocks);
   }
 }
 
 template <class S, class W, int rows>
-void forward_dense(const MatrixScan& a, int part, int parts) {
+void forward_dense(const MatrixScan& a, Share share) {
   const int64_t n = a.shape.n, ld = matrix_padded(n);
-  W* const h = work_of<W>(a, part);
+  W* const h = work_of<W>(a, share);
   W* const next = h + rows * ld;
   W* const m = next + rows * ld;
-  for_groups(a, part, parts, [&](int64_t first, int64_t count, int64_t block) {
+  for_groups(a, share, [&](int64_t first, int64_t count, int64_t block) {
     memset(h, 0, 2 * rows * ld * sizeof(W));
     int64_t end[rows] = {}, last = 0;
     for (int64_t r = 0; r < count; r++) {
@@ -493,14 +493,14 @@ void retreat(const S* a, const S* ahead, int64_t n, const W* g, const W* x, W* y
 }
 
 template <class S, class W>
-void backward_each(const MatrixScanBackward& a, int part, int parts) {
+void backward_each(const MatrixScanBackward& a, Share share) {
   const int64_t n = a.shape.n, ld = matrix_padded(n), widest = matrix_widest(a.shape);
-  W* const carries = work_of<W>(a, part);  // what later times send to h_t
+  W* const carries = work_of<W>(a, share);  // what later times send to h_t
   W* const next = carries + widest * ld;
   W* const g = next + ld;
   W* const h = g + ld;
   const bool around = !a.sums && a.stream && vectors_whole<S, W>(a.grad_transition, n);
-  for_blocks(a.shape, 1, widest, part, parts, [&](int64_t row, int64_t from, int64_t width) {
+  for_blocks(a.shape, 1, widest, share, [&](int64_t row, int64_t from, int64_t width) {
     memset(carries, 0, (widest + 3) * ld * sizeof(W));
     const int64_t place = (row * a.shape.blocks + from) * n;
     const W* initial = static_cast<const W*>(a.initial) + place;
@@ -548,16 +548,16 @@ void backward_each(const MatrixScanBackward& a, int part, int parts) {
 }
 
 template <class S, class W, int rows>
-void backward_dense(const MatrixScanBackward& a, int part, int parts) {
+void backward_dense(const MatrixScanBackward& a, Share share) {
   const int64_t n = a.shape.n, ld = matrix_padded(n), state = rows * ld;
-  W* const carry = work_of<W>(a, part);  // what later times send to h_t
+  W* const carry = work_of<W>(a, share);  // what later times send to h_t
   W* const next = carry + state;
   // The last few times' gradients and states, whose outer products are added together.
   W* const m = next + 3 * state;
   W* const sum = m + n * ld;
   W* const gs = sum + n * ld;
   W* const hs = gs + matrix_chunk * state;
-  for_groups(a, part, parts, [&](int64_t first, int64_t count, int64_t block) {
+  for_groups(a, share, [&](int64_t first, int64_t count, int64_t block) {
     const int64_t of_group = (first / a.together * a.shape.blocks + block) * n * n;
     W* const sums = a.sums ? static_cast<W*>(a.sums) + of_group : nullptr;
     memset(carry, 0, 4 * state * sizeof(W));
@@ -630,50 +630,50 @@ void backward_dense(const MatrixScanBackward& a, int part, int parts) {
 }
 
 template <class S, class W>
-void forward(const MatrixScan& a, int part, int parts) {
+void forward(const MatrixScan& a, Share share) {
   switch (a.shape.n) {
-    case 2: return forward_small<S, W, 2>(a, part, parts);
-    case 3: return forward_small<S, W, 3>(a, part, parts);
-    case 4: return forward_small<S, W, 4>(a, part, parts);
-    case 8: return forward_small<S, W, 8>(a, part, parts);
+    case 2: return forward_small<S, W, 2>(a, share);
+    case 3: return forward_small<S, W, 3>(a, share);
+    case 4: return forward_small<S, W, 4>(a, share);
+    case 8: return forward_small<S, W, 8>(a, share);
   }
-  if (!matrix_shares(a.shape, a.transition)) return forward_each<S, W>(a, part, parts);
+  if (!matrix_shares(a.shape, a.transition)) return forward_each<S, W>(a, share);
   switch (a.together) {
-    case 4: return forward_dense<S, W, 4>(a, part, parts);
-    case 2: return forward_dense<S, W, 2>(a, part, parts);
-    default: return forward_dense<S, W, 1>(a, part, parts);
+    case 4: return forward_dense<S, W, 4>(a, share);
+    case 2: return forward_dense<S, W, 2>(a, share);
+    default: return forward_dense<S, W, 1>(a, share);
   }
 }
 
 template <class S, class W, int n>
-void backward_small(const MatrixScanBackward& a, int part, int parts) {
-  if (a.sums) backward_small<S, W, n, true>(a, part, parts);
-  else backward_small<S, W, n, false>(a, part, parts);
+void backward_small(const MatrixScanBackward& a, Share share) {
+  if (a.sums) backward_small<S, W, n, true>(a, share);
+  else backward_small<S, W, n, false>(a, share);
 }
 
 template <class S, class W>
-void backward(const MatrixScanBackward& a, int part, int parts) {
+void backward(const MatrixScanBackward& a, Share share) {
   switch (a.shape.n) {
-    case 2: return backward_small<S, W, 2>(a, part, parts);
-    case 3: return backward_small<S, W, 3>(a, part, parts);
-    case 4: return backward_small<S, W, 4>(a, part, parts);
-    case 8: return backward_small<S, W, 8>(a, part, parts);
+    case 2: return backward_small<S, W, 2>(a, share);
+    case 3: return backward_small<S, W, 3>(a, share);
+    case 4: return backward_small<S, W, 4>(a, share);
+    case 8: return backward_small<S, W, 8>(a, share);
   }
-  if (!matrix_shares(a.shape, a.transition)) return backward_each<S, W>(a, part, parts);
+  if (!matrix_shares(a.shape, a.transition)) return backward_each<S, W>(a, share);
   switch (a.together) {
-    case 4: return backward_dense<S, W, 4>(a, part, parts);
-    case 2: return backward_dense<S, W, 2>(a, part, parts);
-    default: return backward_dense<S, W, 1>(a, part, parts);
+    case 4: return backward_dense<S, W, 4>(a, share);
+    case 2: return backward_dense<S, W, 2>(a, share);
+    default: return backward_dense<S, W, 1>(a, share);
   }
 }
 
 template <class S, class W>
-void sums(const MatrixScanSums& a, int part, int parts) {
+void sums(const MatrixScanSums& a, Share share) {
   const int64_t numbers = a.shape.blocks * a.shape.n * a.shape.n;
   const int64_t all = a.shared ? numbers : numbers * a.groups;
   const W* from = static_cast<const W*>(a.sums);
   S* to = static_cast<S*>(a.grad_transition);
-  for (int64_t i = all * part / parts; i < all * (part + 1) / parts; i++) {
+  for (int64_t i = share.begin(all); i < share.end(all); i++) {
     W sum = a.shared ? W(0) : from[i];
     for (int64_t group = 0; a.shared && group < a.groups; group++) sum += from[group * numbers + i];
     to[i] = narrow<S>(sum);
@@ -682,27 +682,27 @@ void sums(const MatrixScanSums& a, int part, int parts) {
 
 }  // namespace
 
-void matrix_scan(const MatrixScan& a, int part, int parts) {
+void matrix_scan(const MatrixScan& a, Share share) {
   switch (a.shape.stored) {
-    case Stored::float32: return forward<float, float>(a, part, parts);
-    case Stored::float64: return forward<double, double>(a, part, parts);
-    case Stored::bfloat16: return forward<bfloat16, float>(a, part, parts);
+    case Stored::float32: return forward<float, float>(a, share);
+    case Stored::float64: return forward<double, double>(a, share);
+    case Stored::bfloat16: return forward<bfloat16, float>(a, share);
   }
 }
 
-void matrix_scan_backward(const MatrixScanBackward& a, int part, int parts) {
+void matrix_scan_backward(const MatrixScanBackward& a, Share share) {
   switch (a.shape.stored) {
-    case Stored::float32: return backward<float, float>(a, part, parts);
-    case Stored::float64: return backward<double, double>(a, part, parts);
-    case Stored::bfloat16: return backward<bfloat16, float>(a, part, parts);
+    case Stored::float32: return backward<float, float>(a, share);
+    case Stored::float64: return backward<double, double>(a, share);
+    case Stored::bfloat16: return backward<bfloat16, float>(a, share);
   }
 }
 
-void matrix_scan_sums(const MatrixScanSums& a, int part, int parts) {
+void matrix_scan_sums(const MatrixScanSums& a, Share share) {
   switch (a.shape.stored) {
-    case Stored::float32: return sums<float, float>(a, part, parts);
-    case Stored::float64: return sums<double, double>(a, part, parts);
-    case Stored::bfloat16: return sums<bfloat16, float>(a, part, parts);
+    case Stored::float32: return sums<float, float>(a, share);
+    case Stored::float64: return sums<double, double>(a, share);
+    case Stored::bfloat16: return sums<bfloat16, float>(a, share);
   }
 }
 

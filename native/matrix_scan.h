@@ -21,7 +21,7 @@ struct MatrixScan {
   MutableSequence output;  // stored type
   void* final;             // (batch, blocks, n), wide type, contiguous
   int64_t together;        // rows of the batch that a shared dense transition moves at once
-  void* work;              // matrix_work_numbers() of wide type for every part
+  void* work;              // matrix_work_numbers() of wide type for every thread
 };
 
 struct MatrixScanBackward {

@@ -1,5 +1,7 @@
 #include "parallel.h"
 
+#include <atomic>
+#include <memory>
 #include <thread>
 
 #ifdef _OPENMP
@@ -16,22 +18,54 @@ bool has_openmp() {
 #endif
 }
 
-void parallel(int parts, void (*body)(void*, int), void* context) {
-  if (parts == 1) return body(context, 0);
 #ifdef _OPENMP
-#pragma omp parallel for num_threads(parts) schedule(static, 1)
+namespace {
+
+// What a thread does first: its own stretch of the parts, whose memory its cache may still have
+// from the call before. Then it helps the others.
+struct alignas(64) Stretch {
+  std::atomic<int> next;
+  int end;
+};
+
+}  // namespace
 #endif
-  for (int part = 0; part < parts; part++) body(context, part);
+
+void parallel(int parts, int threads, void (*body)(void*, Share), void* context) {
+#ifdef _OPENMP
+  if (threads > 1) {
+    const std::unique_ptr<Stretch[]> stretches(new Stretch[threads]);
+    for (int i = 0; i < threads; i++) {
+      stretches[i].next = static_cast<int>(static_cast<int64_t>(parts) * i / threads);
+      stretches[i].end = static_cast<int>(static_cast<int64_t>(parts) * (i + 1) / threads);
+    }
+#pragma omp parallel num_threads(threads)
+    {
+      const int thread = omp_get_thread_num();
+      for (int i = 0; i < threads; i++) {
+        Stretch& stretch = stretches[(thread + i) % threads];
+        for (int part; (part = stretch.next++) < stretch.end;)
+          body(context, {part, parts, thread, threads});
+      }
+    }
+    return;
+  }
+#endif
+  for (int part = 0; part < parts; part++) body(context, {part, parts, 0, 1});
 }
 
-void parallel_team(int parts, void (*body)(void*, int, int), void* context) {
-  if (parts == 1) return body(context, 0, 1);
+void parallel_team(int threads, void (*body)(void*, Share), void* context) {
 #ifdef _OPENMP
-#pragma omp parallel num_threads(parts)
-  body(context, omp_get_thread_num(), omp_get_num_threads());
-#else
-  body(context, 0, 1);
+  if (threads > 1) {
+#pragma omp parallel num_threads(threads)
+    {
+      const int thread = omp_get_thread_num(), all = omp_get_num_threads();
+      body(context, {thread, all, thread, all});
+    }
+    return;
+  }
 #endif
+  body(context, {0, 1, 0, 1});
 }
 
 void yield_thread() { std::this_thread::yield(); }

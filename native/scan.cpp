@@ -104,9 +104,9 @@ struct Pick<false, Yes, No> {
 };
 
 template <class Field, bool constant, bool around, class S, class W>
-void forward(const Scan& a, int part, int parts) {
+void forward(const Scan& a, Share share) {
   using A = typename Pick<constant, W, S>::type;
-  for_tiles(a.shape.batch, a.shape.dim, part, parts, [&](int64_t row, int64_t from, int64_t width) {
+  for_tiles(a.shape.batch, a.shape.dim, share, [&](int64_t row, int64_t from, int64_t width) {
     alignas(64) W h[tile];
     const int64_t state = row * a.shape.dim + from;
     memcpy(h, static_cast<const W*>(a.initial) + state, width * sizeof(W));
@@ -143,9 +143,9 @@ void forward(const Scan& a, int part, int parts) {
 constexpr int64_t times_summed = 64;
 
 template <class Field, bool constant, bool around, class S, class W>
-void backward(const ScanBackward& a, int part, int parts) {
+void backward(const ScanBackward& a, Share share) {
   using A = typename Pick<constant, W, S>::type;
-  for_tiles(a.shape.batch, a.shape.dim, part, parts, [&](int64_t row, int64_t from, int64_t width) {
+  for_tiles(a.shape.batch, a.shape.dim, share, [&](int64_t row, int64_t from, int64_t width) {
     alignas(64) W carry[tile];  // what later times send to h_t
     // Of the gradient of a constant decay.
     alignas(64) W sum[constant ? tile : 1], total[constant ? tile : 1];
@@ -209,29 +209,29 @@ void backward(const ScanBackward& a, int part, int parts) {
 }
 
 template <class Field, class S, class W>
-void forward(const Scan& a, int part, int parts) {
+void forward(const Scan& a, Share share) {
   const bool around = a.stream && lines_whole<S>(a.output);
   if (a.decay.constant)
-    return around ? forward<Field, true, true, S, W>(a, part, parts)
-                  : forward<Field, true, false, S, W>(a, part, parts);
-  return around ? forward<Field, false, true, S, W>(a, part, parts)
-                : forward<Field, false, false, S, W>(a, part, parts);
+    return around ? forward<Field, true, true, S, W>(a, share)
+                  : forward<Field, true, false, S, W>(a, share);
+  return around ? forward<Field, false, true, S, W>(a, share)
+                : forward<Field, false, false, S, W>(a, share);
 }
 
 template <class Field, class S, class W>
-void backward(const ScanBackward& a, int part, int parts) {
+void backward(const ScanBackward& a, Share share) {
   const bool around = a.stream && lines_whole<S>(a.grad_drive);
   if (a.decay.constant)
-    return around ? backward<Field, true, true, S, W>(a, part, parts)
-                  : backward<Field, true, false, S, W>(a, part, parts);
+    return around ? backward<Field, true, true, S, W>(a, share)
+                  : backward<Field, true, false, S, W>(a, share);
   return around && lines_whole<S>(a.grad_decay)
-             ? backward<Field, false, true, S, W>(a, part, parts)
-             : backward<Field, false, false, S, W>(a, part, parts);
+             ? backward<Field, false, true, S, W>(a, share)
+             : backward<Field, false, false, S, W>(a, share);
 }
 
 template <class W>
-void sum_rows(const SumRows& a, int part, int parts) {
-  for_tiles(1, a.shape.dim, part, parts, [&](int64_t, int64_t from, int64_t width) {
+void sum_rows(const SumRows& a, Share share) {
+  for_tiles(1, a.shape.dim, share, [&](int64_t, int64_t from, int64_t width) {
     alignas(64) W sum[tile] = {};
     const W* row = static_cast<const W*>(a.rows) + from;
     for (int64_t i = 0; i < a.shape.batch; i++, row += a.shape.dim)
@@ -242,31 +242,31 @@ void sum_rows(const SumRows& a, int part, int parts) {
 
 }  // namespace
 
-void scan(const Scan& a, int part, int parts) {
+void scan(const Scan& a, Share share) {
   if (a.decay.complex)
-    return a.shape.stored == Stored::float64 ? forward<Complex, double, double>(a, part, parts)
-                                             : forward<Complex, float, float>(a, part, parts);
+    return a.shape.stored == Stored::float64 ? forward<Complex, double, double>(a, share)
+                                             : forward<Complex, float, float>(a, share);
   switch (a.shape.stored) {
-    case Stored::float32: return forward<Real, float, float>(a, part, parts);
-    case Stored::float64: return forward<Real, double, double>(a, part, parts);
-    case Stored::bfloat16: return forward<Real, bfloat16, float>(a, part, parts);
+    case Stored::float32: return forward<Real, float, float>(a, share);
+    case Stored::float64: return forward<Real, double, double>(a, share);
+    case Stored::bfloat16: return forward<Real, bfloat16, float>(a, share);
   }
 }
 
-void scan_backward(const ScanBackward& a, int part, int parts) {
+void scan_backward(const ScanBackward& a, Share share) {
   if (a.decay.complex)
-    return a.shape.stored == Stored::float64 ? backward<Complex, double, double>(a, part, parts)
-                                             : backward<Complex, float, float>(a, part, parts);
+    return a.shape.stored == Stored::float64 ? backward<Complex, double, double>(a, share)
+                                             : backward<Complex, float, float>(a, share);
   switch (a.shape.stored) {
-    case Stored::float32: return backward<Real, float, float>(a, part, parts);
-    case Stored::float64: return backward<Real, double, double>(a, part, parts);
-    case Stored::bfloat16: return backward<Real, bfloat16, float>(a, part, parts);
+    case Stored::float32: return backward<Real, float, float>(a, share);
+    case Stored::float64: return backward<Real, double, double>(a, share);
+    case Stored::bfloat16: return backward<Real, bfloat16, float>(a, share);
   }
 }
 
-void sum_rows(const SumRows& a, int part, int parts) {
-  if (a.shape.stored == Stored::float64) sum_rows<double>(a, part, parts);
-  else sum_rows<float>(a, part, parts);
+void sum_rows(const SumRows& a, Share share) {
+  if (a.shape.stored == Stored::float64) sum_rows<double>(a, share);
+  else sum_rows<float>(a, share);
 }
 
 }  // namespace STATEWISE_LEVEL

@@ -28,10 +28,10 @@ struct Place {
   int64_t channel;                  // and this within all
 };
 
-// Calls visit(place) for part `part` of all channels, cut into tiles; no result depends on where.
+// Calls visit(place) for a share of all channels, cut into tiles; no result depends on where.
 template <class W, class Visit>
-inline void for_places(const SelectiveScanInputs& in, int part, int parts, Visit visit) {
-  for_tiles(in.batch * in.groups, in.dim, part, parts,
+inline void for_places(const SelectiveScanInputs& in, Share share, Visit visit) {
+  for_tiles(in.batch * in.groups, in.dim, share,
             [&](int64_t row, int64_t from, int64_t width) {
               for (int64_t at = from; at < from + width; at += tile_of<W>) {
                 const int64_t rest = from + width - at, group = row % in.groups;
@@ -308,9 +308,9 @@ void advance(const SelectiveScan& a, Chunk<W>& c) {
 }
 
 template <class S, class W>
-void forward(const SelectiveScan& a, int part, int parts) {
+void forward(const SelectiveScan& a, Share share) {
   const SelectiveScanInputs& in = a.in;
-  for_places<W>(in, part, parts, [&](const Place& place) {
+  for_places<W>(in, share, [&](const Place& place) {
     Chunk<W> c(place);
     const Inputs<S, W> inputs(in, place);
     const int64_t end = length(in.mask, place.row, in.time);
@@ -431,12 +431,12 @@ void retreat(const SelectiveScanBackward& a, Chunk<W>& c, Return<W>& r, W* tile_
 }
 
 template <class S, class W>
-void backward(const SelectiveScanBackward& a, int part, int parts) {
+void backward(const SelectiveScanBackward& a, Share share) {
   const SelectiveScanInputs& in = a.in;
   const bool gated = in.gate.data != nullptr;
   const int64_t channels = in.groups * in.dim, tiles = (in.dim + tile_of<W> - 1) / tile_of<W>;
   const int64_t units = in.batch * in.groups * tiles;
-  for (int64_t unit = units * part / parts; unit < units * (part + 1) / parts; unit++) {
+  for (int64_t unit = share.begin(units); unit < share.end(units); unit++) {
     const int64_t row = unit / (in.groups * tiles), group = unit / tiles % in.groups;
     const int64_t from = unit % tiles * tile_of<W>, rest = in.dim - from;
     const Place place{row, group, from, rest < tile_of<W> ? rest : tile_of<W>,
@@ -512,10 +512,10 @@ void backward(const SelectiveScanBackward& a, int part, int parts) {
 }
 
 template <class S, class W>
-void sums(const SelectiveScanSums& a, int part, int parts) {
+void sums(const SelectiveScanSums& a, Share share) {
   const int64_t channels = a.groups * a.dim, tiles = (a.dim + tile_of<W> - 1) / tile_of<W>;
   const W* rates = static_cast<const W*>(a.row_rates);
-  for (int64_t i = channels * part / parts; i < channels * (part + 1) / parts; i++) {
+  for (int64_t i = share.begin(channels); i < share.end(channels); i++) {
     W skip = 0, bias = 0;
     for (int64_t row = 0; row < a.batch; row++) {
       skip += static_cast<const W*>(a.row_skip)[row * channels + i];
@@ -540,7 +540,7 @@ void sums(const SelectiveScanSums& a, int part, int parts) {
     static_cast<S*>(grad)[at * a.state + n] = narrow<S>(total);
   };
   const int64_t all = groups * a.time;
-  for (int64_t at = all * part / parts; at < all * (part + 1) / parts; at++)
+  for (int64_t at = share.begin(all); at < share.end(all); at++)
     for (int64_t n = 0; n < a.state; n++) {
       add(a.tile_B, a.grad_B, at, n);
       add(a.tile_C, a.grad_C, at, n);
@@ -548,10 +548,10 @@ void sums(const SelectiveScanSums& a, int part, int parts) {
 }
 
 template <class W>
-void transpose(const SelectiveScanRates& a, int part, int parts) {
+void transpose(const SelectiveScanRates& a, Share share) {
   const W* A = static_cast<const W*>(a.A);
   W* rates = static_cast<W*>(a.rates);
-  for (int64_t i = a.channels * part / parts; i < a.channels * (part + 1) / parts; i++)
+  for (int64_t i = share.begin(a.channels); i < share.end(a.channels); i++)
     for (int64_t n = 0; n < a.state; n++)
       rates[n * a.channels + i] = A[i * a.state + n] * W(1.4426950408889634);
 }
@@ -573,13 +573,13 @@ inline Vector<W> step_of(W* next, const W* h, const W* A, const S* B, const S* C
 }
 
 template <class S, class W>
-void step(const SelectiveScanStep& a, int part, int parts) {
+void step(const SelectiveScanStep& a, Share share) {
   const SelectiveScanInputs& in = a.in;
   const int64_t channels = in.groups * in.dim, all = in.batch * channels;
-  const int64_t stop = all * (part + 1) / parts;
-  int64_t i = all * part / parts;
+  const int64_t stop = share.end(all);
+  int64_t i = share.begin(all);
   while (i < stop) {
-    // A vector of channels, or fewer where a group or the part ends.
+    // A vector of channels, or fewer where a group or the share ends.
     const int64_t row = i / channels, channel = i % channels, group = channel / in.dim;
     int64_t count = in.dim - channel % in.dim;
     if (count > stop - i) count = stop - i;
@@ -619,40 +619,40 @@ void step(const SelectiveScanStep& a, int part, int parts) {
 
 }  // namespace
 
-void selective_scan_rates(const SelectiveScanRates& a, int part, int parts) {
-  if (a.stored == Stored::float64) transpose<double>(a, part, parts);
-  else transpose<float>(a, part, parts);
+void selective_scan_rates(const SelectiveScanRates& a, Share share) {
+  if (a.stored == Stored::float64) transpose<double>(a, share);
+  else transpose<float>(a, share);
 }
 
-void selective_scan(const SelectiveScan& a, int part, int parts) {
+void selective_scan(const SelectiveScan& a, Share share) {
   switch (a.in.stored) {
-    case Stored::float32: return forward<float, float>(a, part, parts);
-    case Stored::float64: return forward<double, double>(a, part, parts);
-    case Stored::bfloat16: return forward<bfloat16, float>(a, part, parts);
+    case Stored::float32: return forward<float, float>(a, share);
+    case Stored::float64: return forward<double, double>(a, share);
+    case Stored::bfloat16: return forward<bfloat16, float>(a, share);
   }
 }
 
-void selective_scan_backward(const SelectiveScanBackward& a, int part, int parts) {
+void selective_scan_backward(const SelectiveScanBackward& a, Share share) {
   switch (a.in.stored) {
-    case Stored::float32: return backward<float, float>(a, part, parts);
-    case Stored::float64: return backward<double, double>(a, part, parts);
-    case Stored::bfloat16: return backward<bfloat16, float>(a, part, parts);
+    case Stored::float32: return backward<float, float>(a, share);
+    case Stored::float64: return backward<double, double>(a, share);
+    case Stored::bfloat16: return backward<bfloat16, float>(a, share);
   }
 }
 
-void selective_scan_sums(const SelectiveScanSums& a, int part, int parts) {
+void selective_scan_sums(const SelectiveScanSums& a, Share share) {
   switch (a.stored) {
-    case Stored::float32: return sums<float, float>(a, part, parts);
-    case Stored::float64: return sums<double, double>(a, part, parts);
-    case Stored::bfloat16: return sums<bfloat16, float>(a, part, parts);
+    case Stored::float32: return sums<float, float>(a, share);
+    case Stored::float64: return sums<double, double>(a, share);
+    case Stored::bfloat16: return sums<bfloat16, float>(a, share);
   }
 }
 
-void selective_scan_step(const SelectiveScanStep& a, int part, int parts) {
+void selective_scan_step(const SelectiveScanStep& a, Share share) {
   switch (a.in.stored) {
-    case Stored::float32: return step<float, float>(a, part, parts);
-    case Stored::float64: return step<double, double>(a, part, parts);
-    case Stored::bfloat16: return step<bfloat16, float>(a, part, parts);
+    case Stored::float32: return step<float, float>(a, share);
+    case Stored::float64: return step<double, double>(a, share);
+    case Stored::bfloat16: return step<bfloat16, float>(a, share);
   }
 }
 

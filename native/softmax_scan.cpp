@@ -6,12 +6,12 @@ namespace statewise {
 namespace STATEWISE_LEVEL {
 namespace {
 
-// Calls visit(row, from, to) for the heads of part `part` of batch x heads.
+// Calls visit(row, from, to) for a share of batch x heads.
 template <class Visit>
-inline void for_heads(int64_t batch, int64_t heads, int part, int parts, Visit visit) {
+inline void for_heads(int64_t batch, int64_t heads, Share share, Visit visit) {
   const int64_t all = batch * heads;
-  int64_t at = all * part / parts;
-  const int64_t end = all * (part + 1) / parts;
+  int64_t at = share.begin(all);
+  const int64_t end = share.end(all);
   while (at < end) {
     const int64_t row = at / heads, from = at % heads;
     const int64_t to = from + (end - at) < heads ? from + (end - at) : heads;
@@ -69,8 +69,8 @@ void coefficients(const SoftmaxScan& a, int64_t row, int64_t from, int64_t to, i
 }
 
 template <class W>
-void forward(const SoftmaxScan& a, int part, int parts) {
-  for_heads(a.batch, a.heads, part, parts, [&](int64_t row, int64_t from, int64_t to) {
+void forward(const SoftmaxScan& a, Share share) {
+  for_heads(a.batch, a.heads, share, [&](int64_t row, int64_t from, int64_t to) {
     const int64_t end = length(a.mask, row, a.time);
     coefficients<W>(a, row, from, to, end);
     // The mean is kept where the weighted sum will be.
@@ -198,22 +198,22 @@ void backward(const SoftmaxScanBackward& a, int64_t row, int64_t head) {
 }
 
 template <class W>
-void backward(const SoftmaxScanBackward& a, int part, int parts) {
-  for_heads(a.batch, a.heads, part, parts, [&](int64_t row, int64_t from, int64_t to) {
+void backward(const SoftmaxScanBackward& a, Share share) {
+  for_heads(a.batch, a.heads, share, [&](int64_t row, int64_t from, int64_t to) {
     for (int64_t head = from; head < to; head++) backward<W>(a, row, head);
   });
 }
 
 }  // namespace
 
-void softmax_scan(const SoftmaxScan& a, int part, int parts) {
-  if (a.stored == Stored::float64) forward<double>(a, part, parts);
-  else forward<float>(a, part, parts);
+void softmax_scan(const SoftmaxScan& a, Share share) {
+  if (a.stored == Stored::float64) forward<double>(a, share);
+  else forward<float>(a, share);
 }
 
-void softmax_scan_backward(const SoftmaxScanBackward& a, int part, int parts) {
-  if (a.stored == Stored::float64) backward<double>(a, part, parts);
-  else backward<float>(a, part, parts);
+void softmax_scan_backward(const SoftmaxScanBackward& a, Share share) {
+  if (a.stored == Stored::float64) backward<double>(a, share);
+  else backward<float>(a, share);
 }
 
 }  // namespace STATEWISE_LEVEL

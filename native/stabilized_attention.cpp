@@ -29,7 +29,7 @@ inline S* at(const StridedOf<rank, Pointer>& x, int64_t row, int64_t head, int64
   return static_cast<S*>(x.data) + row * x.stride[0] + t * x.stride[1] + head * head_stride(x);
 }
 
-// Hands out a part's scratch memory.
+// Hands out a thread's scratch memory.
 template <class W>
 struct Scratch {
   char* free;
@@ -201,16 +201,16 @@ struct Task {
 };
 
 template <class Visit>
-inline void for_tasks(const StabilizedShape& shape, int part, int parts, bool columns, Visit visit) {
+inline void for_tasks(const StabilizedShape& shape, Share share, bool columns, Visit visit) {
   const int64_t rows = shape.batch * shape.heads;
   if (!rows) return;
   constexpr int64_t least = 32;  // columns worth a task
-  int64_t blocks = columns ? (parts + rows - 1) / rows : 1;
+  int64_t blocks = columns ? (share.threads + rows - 1) / rows : 1;
   const int64_t most = (shape.value + least - 1) / least;
   if (blocks > most) blocks = most;
   const int64_t values = up_to((shape.value + blocks - 1) / blocks, least);
   const int64_t tasks = rows * blocks;
-  for (int64_t i = tasks * part / parts; i < tasks * (part + 1) / parts; i++) {
+  for (int64_t i = share.begin(tasks); i < share.end(tasks); i++) {
     const int64_t from = i % blocks * values;
     int64_t wide = shape.value - from;
     if (wide > values) wide = values;
@@ -241,7 +241,7 @@ inline StateOf<W> border_at(Pointer borders, const StabilizedShape& shape, int64
 // ---- forward, by chunks ------------------------------------------------------------------------
 
 template <class S, class W>
-void by_chunks(const StabilizedAttention& a, int part, int parts) {
+void by_chunks(const StabilizedAttention& a, Share share) {
   const StabilizedShape& shape = a.shape;
   const StabilizedInputs& x = a.inputs;
   const int64_t K = shape.key, chunk = shape.chunk;
@@ -250,7 +250,7 @@ void by_chunks(const StabilizedAttention& a, int part, int parts) {
   const int64_t k_row = row_stride<W>(K), v_row = row_stride<W>(shape.value);
   const int64_t l_row = row_stride<W>(chunk);
 
-  Scratch<W> scratch{a.scratch + part * stabilized_scratch(shape)};
+  Scratch<W> scratch{a.scratch + share.thread * stabilized_scratch(shape)};
   Gates<W> gates(scratch, chunk);
   W* const Q = scratch.matrix(chunk, K);
   W* const keys = scratch.matrix(chunk, K);
@@ -262,7 +262,7 @@ void by_chunks(const StabilizedAttention& a, int part, int parts) {
   W* const n = scratch.vector(K);
   W* const normalizer = scratch.vector(chunk);
 
-  for_tasks(shape, part, parts, true, [&](const Task& task) {
+  for_tasks(shape, share, true, [&](const Task& task) {
     const int64_t row = task.row, head = task.head, values = task.values;
     const int64_t index = row * shape.heads + head;
     const int64_t K_padded = padded<W>(K), V_padded = padded<W>(values);
@@ -385,16 +385,16 @@ inline void step_columns(int64_t K, W forget, const W* query, const W* key, cons
 }
 
 template <class S, class W>
-void one_by_one(const StabilizedAttention& a, int part, int parts) {
+void one_by_one(const StabilizedAttention& a, Share share) {
   const StabilizedShape& shape = a.shape;
   const StabilizedInputs& x = a.inputs;
   const int64_t K = shape.key;
   const W scale = static_cast<W>(x.scale), eps = static_cast<W>(x.eps);
-  Scratch<W> scratch{a.scratch + part * stabilized_scratch(shape)};
+  Scratch<W> scratch{a.scratch + share.thread * stabilized_scratch(shape)};
   Gates<W> gates(scratch, 1);
   W *const query = scratch.vector(K), *const key = scratch.vector(K), *const n = scratch.vector(K);
 
-  for_tasks(shape, part, parts, true, [&](const Task& task) {
+  for_tasks(shape, share, true, [&](const Task& task) {
     const int64_t row = task.row, head = task.head;
     const int64_t index = row * shape.heads + head;
     const int64_t end = length(x.mask, row, shape.time);
@@ -455,9 +455,9 @@ void one_by_one(const StabilizedAttention& a, int part, int parts) {
 }
 
 template <class S, class W>
-void forward(const StabilizedAttention& a, int part, int parts) {
-  if (a.shape.chunk) by_chunks<S, W>(a, part, parts);
-  else one_by_one<S, W>(a, part, parts);
+void forward(const StabilizedAttention& a, Share share) {
+  if (a.shape.chunk) by_chunks<S, W>(a, share);
+  else one_by_one<S, W>(a, share);
 }
 
 // ---- backward ----------------------------------------------------------------------------------
@@ -468,7 +468,7 @@ void forward(const StabilizedAttention& a, int part, int parts) {
 // whatever crosses its time.
 
 template <class S, class W>
-void backward(const StabilizedAttentionBackward& a, int part, int parts) {
+void backward(const StabilizedAttentionBackward& a, Share share) {
   const StabilizedShape& shape = a.shape;
   const StabilizedInputs& x = a.inputs;
   const int64_t K = shape.key, values = shape.value, chunk = shape.chunk;
@@ -478,7 +478,7 @@ void backward(const StabilizedAttentionBackward& a, int part, int parts) {
   const int64_t l_row = row_stride<W>(chunk);
   const int64_t K_padded = padded<W>(K), V_padded = padded<W>(values);
 
-  Scratch<W> scratch{a.scratch + part * stabilized_backward_scratch(shape)};
+  Scratch<W> scratch{a.scratch + share.thread * stabilized_backward_scratch(shape)};
   Gates<W> gates(scratch, chunk);
   W* const Q = scratch.matrix(chunk, K);
   W* const keys = scratch.matrix(chunk, K);
@@ -505,7 +505,7 @@ void backward(const StabilizedAttentionBackward& a, int part, int parts) {
   W* const carried_in = scratch.vector(chunk);
   W* const carried_out = scratch.vector(chunk);
 
-  for_tasks(shape, part, parts, false, [&](const Task& task) {
+  for_tasks(shape, share, false, [&](const Task& task) {
     const int64_t row = task.row, head = task.head;
     const int64_t index = row * shape.heads + head;
     const int64_t end = length(x.mask, row, shape.time);
@@ -720,19 +720,19 @@ void backward(const StabilizedAttentionBackward& a, int part, int parts) {
 
 }  // namespace
 
-void stabilized_attention(const StabilizedAttention& a, int part, int parts) {
+void stabilized_attention(const StabilizedAttention& a, Share share) {
   switch (a.shape.stored) {
-    case Stored::float32: return forward<float, float>(a, part, parts);
-    case Stored::float64: return forward<double, double>(a, part, parts);
-    case Stored::bfloat16: return forward<bfloat16, float>(a, part, parts);
+    case Stored::float32: return forward<float, float>(a, share);
+    case Stored::float64: return forward<double, double>(a, share);
+    case Stored::bfloat16: return forward<bfloat16, float>(a, share);
   }
 }
 
-void stabilized_attention_backward(const StabilizedAttentionBackward& a, int part, int parts) {
+void stabilized_attention_backward(const StabilizedAttentionBackward& a, Share share) {
   switch (a.shape.stored) {
-    case Stored::float32: return backward<float, float>(a, part, parts);
-    case Stored::float64: return backward<double, double>(a, part, parts);
-    case Stored::bfloat16: return backward<bfloat16, float>(a, part, parts);
+    case Stored::float32: return backward<float, float>(a, share);
+    case Stored::float64: return backward<double, double>(a, share);
+    case Stored::bfloat16: return backward<bfloat16, float>(a, share);
   }
 }
 

@@ -39,7 +39,7 @@ struct StabilizedAttention {
   MutableStrided<4> output;  // stored type
   MutableStabilizedState final;
   void* borders;  // (batch, heads, chunks, stabilized_border), wide type; null: not wanted
-  char* scratch;  // stabilized_scratch bytes for each part, 64-aligned
+  char* scratch;  // stabilized_scratch bytes for each thread, 64-aligned
 };
 
 struct StabilizedAttentionBackward {
@@ -52,7 +52,7 @@ struct StabilizedAttentionBackward {
   MutableStrided<4> grad_query, grad_key, grad_value;  // stored type
   MutableStrided<3> grad_log_input, grad_log_forget;   // wide type
   MutableStabilizedState grad_initial;
-  char* scratch;  // stabilized_backward_scratch bytes for each part, 64-aligned
+  char* scratch;  // stabilized_backward_scratch bytes for each thread, 64-aligned
 };
 
 // Numbers of a state as it is saved before every chunk: C, n, m, and what fills the last line.
@@ -60,7 +60,7 @@ inline int64_t stabilized_border(const StabilizedShape& x) {
   return x.key * x.value + (x.key + 16) / 16 * 16;
 }
 
-// Bytes of scratch memory for each part, enough at every level: matrices with up to 16 numbers of
+// Bytes of scratch memory for each thread, enough at every level: matrices with up to 16 numbers of
 // padding a side, and as many again a row.
 inline int64_t stabilized_bytes(int64_t rows, int64_t columns) {
   return (rows + 15) / 16 * 16 * ((columns + 15) / 16 * 16 + 16) * 8;

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from multiprocessing import get_context
 from typing import Any
 
 import torch
@@ -82,25 +83,49 @@ def error(cell: Cell, given: list[Tensor]) -> float:
     return worst(found(partial(native, cell), torch.float32), found(definition, torch.float64))
 
 
+def beside_torch(
+    cell: Cell, batch: int, time: int, hidden: int, wanted: float, rounds: int
+) -> Figure:
+    """Return the figure of both passes beside torch.nn's."""
+    given = tensors(cell, batch, time, hidden)
+    # Six products: with the input and the state, and of each the gradients of both sides.
+    work = Work(operations=12.0 * batch * time * cell.gates * hidden**2)
+    return against(
+        "cells",
+        f"{cell.name}, forward + backward",
+        sizes({"batch": batch, "time": time, "hidden": hidden}),
+        with_gradients(partial(native, cell), given),
+        f"torch.{cell.name}, as torch.nn.{cell.name.upper()} calls it",
+        with_gradients(theirs(cell, given), given),
+        work=work,
+        wanted=wanted,
+        error=error(cell, given),
+        rounds=rounds,
+    )
+
+
+def by_name(name: str, *given: Any) -> Figure:
+    """Return the figure of a cell by its name, which is what another process can be told."""
+    return beside_torch(getattr(cells, name), *given)
+
+
+def in_a_new_process(cell: Cell, *given: Any) -> Figure:
+    """Return the same in a process whose memory is managed as Python and torch leave it.
+
+    There both sides wait for fresh memory at every call, which is how most people train; torch.nn's
+    asks for more of it.
+    """
+    with get_context("spawn").Pool(1) as pool:
+        figure = pool.apply(by_name, (cell.name.upper(), *given))
+    return figure._replace(what=f"{figure.what}, fresh memory")
+
+
 def figures(rounds: int) -> Iterator[Figure]:
     """Yield the figures of the op."""
     for cell, shapes in SHAPES.items():
         for (batch, time, hidden), wanted in shapes.items():
-            given = tensors(cell, batch, time, hidden)
-            # Six products: with the input and the state, and of each the gradients of both sides.
-            work = Work(operations=12.0 * batch * time * cell.gates * hidden**2)
-            yield against(
-                "cells",
-                f"{cell.name}, forward + backward",
-                sizes({"batch": batch, "time": time, "hidden": hidden}),
-                with_gradients(partial(native, cell), given),
-                f"torch.{cell.name}, as torch.nn.{cell.name.upper()} calls it",
-                with_gradients(theirs(cell, given), given),
-                work=work,
-                wanted=wanted,
-                error=error(cell, given),
-                rounds=rounds,
-            )
+            yield beside_torch(cell, batch, time, hidden, wanted, rounds)
+            yield in_a_new_process(cell, batch, time, hidden, wanted, rounds)
     batch, time, hidden = 16, 512, 128
     lstm = with_gradients(partial(native, cells.LSTM), tensors(cells.LSTM, batch, time, hidden))
     variants = {f"LSTM variant {name}": cell for name, cell in cells.ODYSSEY.items()}

@@ -12,6 +12,7 @@ from benchmarks.ops.figures import (
     quietly,
     sizes,
     step,
+    stream_of,
     two_threads,
 )
 from benchmarks.ops.figures import with_gradients as and_back
@@ -131,9 +132,12 @@ def _on_two_threads(n: int, blocks: int, rounds: int) -> Iterator[Figure]:
     transition = torch.randn(blocks, n, n, generator=g) / n
     drive = torch.randn(BATCH, time, blocks, n, generator=g)
     shape = "shared, " + sizes({"batch": BATCH, "time": time, "blocks": blocks, "n": n})
-    for what, way in (("forward", quietly), ("forward + backward", and_back)):
-        call = way(matrix_scan, (transition, drive))
-        yield two_threads("matrix_scan", f"{what}, {shape}", call, rounds=rounds)
+    # The drive and the states; then the states and their gradients, and those of the drive.
+    ways = (("forward", quietly, 2), ("forward + backward", and_back, 5))
+    for what, way, tensors in ways:
+        call, stream = way(matrix_scan, (transition, drive)), stream_of(4 * tensors * drive.numel())
+        where = f"{what}, {shape}"
+        yield two_threads("matrix_scan", where, call, stream=stream, rounds=rounds)
 
 
 def _long() -> Iterator[Figure]:

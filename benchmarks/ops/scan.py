@@ -210,8 +210,8 @@ def on_two_threads(kind: str, rounds: int) -> Iterator[Figure]:
     """Give both passes in a cache on two threads and on one."""
     shape = (8, 1024, 256)
     for what, (call, _, stream, _) in streams(shape, kind).items():
-        where, beside = f"{what}, {named(shape, kind)}", times(stream, 16)
-        yield take.two_threads("scan", where, times(call, 16), stream=beside, rounds=rounds)
+        where = f"{what}, {named(shape, kind)}"
+        yield take.two_threads("scan", where, call, stream=stream, rounds=rounds)
 
 
 def step(dim: int, kind: str) -> Figure:

@@ -152,8 +152,14 @@ def beside(
                 error=error if what == "forward" else None,
                 rounds=rounds,
             )
-    for what, way in WAYS:
-        yield take.two_threads(OP, f"{entry}, {what}, {shape}", way(ours, given), rounds=rounds)
+    for (what, way), size in zip(WAYS, bytes_moved, strict=True):
+        yield take.two_threads(
+            OP,
+            f"{entry}, {what}, {shape}",
+            way(ours, given),
+            stream=take.stream_of(int(size)),
+            rounds=rounds,
+        )
 
 
 def figures(rounds: int) -> Iterator[Figure]:
