@@ -47,7 +47,8 @@ def _load_core():
         if "cannot import name" not in str(error):
             return None, f"it does not load here: {error}"
         return None, (
-            "no C++ compiler was found when statewise was installed, or STATEWISE_NATIVE was 0 then"
+            "it was not built when statewise was installed: there was no C++ compiler, the build "
+            "failed (`pip install -v` shows where), or STATEWISE_NATIVE was 0"
         )
     if level := os.environ.get("STATEWISE_LEVEL"):
         _native.set_level(level)

@@ -1,0 +1,166 @@
+"""Every mixer on the same text for the same time: `python -m benchmarks.text TEXT [MIXER ...]`.
+
+Each one is trained from the command line, at equal width and depth, by one thread for three
+minutes. What was found is kept in `benchmarks/records/text.json`, one mixer after another: a run
+that is stopped goes on where it was. `--markdown` prints the documentation's page from the records.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from benchmarks.timing import machine
+from statewise import mixers
+from statewise import state as states
+from statewise.models.language_model import LanguageModel
+from statewise.training.runs import checkpoint
+
+RECORDS = Path(__file__).parent / "records" / "text.json"
+SECONDS, DIM, DEPTH, CONTEXT, RATE = 180, 128, 4, 256, 0.004
+OPTIONS = [
+    *("--max_seconds", str(SECONDS), "--model.dim", str(DIM), "--model.depth", str(DEPTH)),
+    *("--context", str(CONTEXT), "--optimizer.learning_rate", str(RATE), "--json"),
+]
+READS_AHEAD = "reads the future, which a language model is to predict"
+NO_MEMORY = "sees one position at a time"
+NOT_ALONE = {
+    **dict.fromkeys(("bidirectional", "jrt", "lion"), READS_AHEAD),
+    **dict.fromkeys(("boom", "feed_forward", "gated_feed_forward", "mixture"), NO_MEMORY),
+}
+
+PAGE = """# Mixers on the same text
+
+{count} mixers, each trained by `statewise train lm --mixer NAME` for the same {minutes:g} minutes
+on the same text ({text}), by one thread, and scored on the last tenth of it, which none has seen.
+All have width {dim}, depth {depth}, {parameters} parameters, contexts of {context} bytes in eight
+streams whose state is carried, and one learning rate, {rate:g}, which was tuned for none of them.
+One seed each: differences of a hundredth say nothing. A mixer that reads less text in its minutes
+is charged for its slowness, and one whose best rate is another is charged for that.
+
+*bits per byte*: held-out, lower is better. *tokens per second* (bytes here): in training, over all
+the minutes. *state*: bytes of the state of one stream, all layers, after {context} tokens; it grows
+with the sequence where a plus follows. Made by `python -m benchmarks.text TEXT --markdown` from the
+records of {dates}, on: {processor}.
+
+| mixer | bits per byte | tokens per second | state |
+| --- | ---: | ---: | ---: |
+{rows}
+
+Not in the table: {others}.
+"""
+
+
+def measure(name: str, text: Path) -> dict[str, Any]:
+    """Train one mixer, and return what there is to say of it, or why it failed."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = str(Path(folder) / "run")
+        command = [sys.executable, "-m", "statewise", "train", "lm", "--data.path", str(text)]
+        before = _processor_seconds()
+        done = subprocess.run(
+            [*command, "--mixer", name, *OPTIONS, "--out", out],
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            return {"failed": done.stderr.strip().splitlines()[-1]}
+        spent = _processor_seconds() - before
+        found = json.loads(done.stdout.strip().splitlines()[-1])
+        lines = (Path(out) / "metrics.jsonl").read_text().splitlines()
+        tokens = max(json.loads(line).get("tokens", 0) for line in lines)
+        model = LanguageModel.from_pretrained(checkpoint(out))
+    sizes = [_state_bytes(model, length) for length in (CONTEXT, 2 * CONTEXT)]
+    return {
+        "bits_per_byte": found["bits_per_byte"],
+        "tokens_per_second": tokens / found["seconds"],
+        "steps": found["steps"],
+        "processor_seconds": round(spent, 1),
+        "state_bytes": sizes[0],
+        "grows": sizes[1] > sizes[0],
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "date": datetime.now(UTC).date().isoformat(),
+        "processor": machine()["processor"],
+    }
+
+
+def _processor_seconds() -> float:
+    """Return the time that ended children had a processor: less than a run's, if it had to wait."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+@torch.no_grad()
+def _state_bytes(model: LanguageModel, length: int) -> int:
+    _, state = model(torch.zeros(1, length, dtype=torch.int64))
+    return states.nbytes(state)
+
+
+def page(records: dict[str, dict[str, Any]], text: str) -> str:
+    """Return the documentation's page."""
+    good = {name: found for name, found in records.items() if "failed" not in found}
+    rows = [
+        f"| {name} | {found['bits_per_byte']:.3f} | {found['tokens_per_second']:,.0f} "
+        f"| {found['state_bytes']:,}{'+' if found['grows'] else ''} |"
+        for name, found in sorted(good.items(), key=lambda pair: pair[1]["bits_per_byte"])
+    ]
+    sizes = [found["parameters"] for found in good.values()]
+    missing = {name: found["failed"] for name, found in records.items() if "failed" in found}
+    missing |= {name: "was not run yet" for name in names() if name not in records}
+    left_out = sorted((NOT_ALONE | missing).items())
+    others = "; ".join(f"{name}, which {why}" for name, why in left_out)
+    days = sorted({found["date"] for found in good.values()})
+    return PAGE.format(
+        count=len(good),
+        minutes=SECONDS / 60,
+        text=text,
+        dim=DIM,
+        depth=DEPTH,
+        context=CONTEXT,
+        rate=RATE,
+        parameters=f"{min(sizes):,} to {max(sizes):,}",
+        dates=days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}",
+        processor=", ".join(sorted({found["processor"] for found in good.values()})),
+        rows="\n".join(rows),
+        others=others,
+    )
+
+
+def names() -> list[str]:
+    """Return the mixers that can be a language model by themselves."""
+    return [name for name in mixers.catalogue() if name not in NOT_ALONE]
+
+
+def main() -> None:
+    """Run what has no record yet, or print the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("text", type=Path, help="a text file, plain or gzip")
+    parser.add_argument("mixers", nargs="*", metavar="MIXER", help="all of them if absent")
+    parser.add_argument("--again", action="store_true", help="replace the records there are")
+    parser.add_argument("--markdown", action="store_true", help="print the documentation's page")
+    chosen = parser.parse_args()
+    records = json.loads(RECORDS.read_text()) if RECORDS.exists() else {}
+    if chosen.markdown:
+        print(page(records, chosen.text.name), end="")
+        return
+    wanted = chosen.mixers or names()
+    for name in tqdm([name for name in wanted if chosen.again or name not in records]):
+        found = measure(name, chosen.text)
+        # Another process may have written meanwhile.
+        records = json.loads(RECORDS.read_text()) if RECORDS.exists() else {}
+        records[name] = found
+        RECORDS.write_text(json.dumps(dict(sorted(records.items())), indent=1) + "\n")
+        tqdm.write(f"{name}: {found.get('failed') or round(found['bits_per_byte'], 3)}")
+
+
+if __name__ == "__main__":
+    main()
