@@ -2,7 +2,7 @@
 
     python -m benchmarks.witness [NAME ...] [--json]
 
-`pip install 'statewise[bench]'` brings the peers. Ends with status 1 if one disagrees.
+`pip install 'statewise[witness]'` brings the peers but a few. Ends with status 1 if one disagrees.
 """
 
 import argparse
@@ -13,10 +13,15 @@ import sys
 import warnings
 from collections.abc import Iterator
 
+import torch
+
 import benchmarks.witness
 from benchmarks.witness.agreement import Agreement
 
-PARTS = {"agreement", "__main__"}
+PARTS = {"agreement", "fla", "transplant", "__main__"}
+
+APART = {"torchscale", "xlstm"}
+"""Peers to install without what they ask for: pins of 2023, and kernels of another licence."""
 
 
 def names() -> list[str]:
@@ -27,7 +32,8 @@ def names() -> list[str]:
 
 
 def agreements(name: str) -> Iterator[Agreement]:
-    """Yield what one file finds."""
+    """Yield what one file finds, with the same weights each time."""
+    torch.manual_seed(0)
     yield from importlib.import_module(f"benchmarks.witness.{name}").agreements()
 
 
@@ -57,7 +63,8 @@ def main() -> int:
                     print(line(name, found), flush=True)
         except ModuleNotFoundError as absent:
             rows.append({"name": name, "absent": absent.name})
-            print(f"{name}: {absent.name} is not installed", file=sys.stderr)
+            how = f"--no-deps {absent.name}" if absent.name in APART else "'statewise[witness]'"
+            print(f"{name}: {absent.name} is not installed: pip install {how}", file=sys.stderr)
     if options.json:
         print(json.dumps(rows, indent=1))
     return 0 if holds else 1

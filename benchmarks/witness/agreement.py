@@ -49,7 +49,7 @@ def agree(
         package: the peer's, whose version is looked up.
         ours: takes the tensors and returns some, in any nest.
         theirs: returns as many, of the same shapes and in the same order.
-        given: the tensors; the gradient of those that are floating is compared.
+        given: the tensors; the gradient of those that are floating or complex is compared.
         bound: how large the difference may be: float32 over some hundred steps, in another order.
         defects: what is known to be wrong with the peer.
     """
@@ -77,8 +77,10 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 
 def _answers(function: Callable[..., Any], given: Sequence[Tensor]) -> list[Tensor]:
     """Return what a function returns, and the gradients of what it was given."""
-    copies = [x.detach().clone().requires_grad_(x.is_floating_point()) for x in given]
-    answers = [leaf for leaf in tree_leaves(function(*copies)) if isinstance(leaf, Tensor)]
+    copies = [
+        x.detach().clone().requires_grad_(x.is_floating_point() or x.is_complex()) for x in given
+    ]
+    answers = [_real(leaf) for leaf in tree_leaves(function(*copies)) if isinstance(leaf, Tensor)]
     loss = sum(
         (draw(*answer.shape, seed=17 + place) * answer).sum()
         for place, answer in enumerate(answers)
@@ -88,4 +90,9 @@ def _answers(function: Callable[..., Any], given: Sequence[Tensor]) -> list[Tens
     gradients = [x.grad for x in copies if x.requires_grad]
     if any(gradient is None for gradient in gradients):
         raise ValueError("an input has no gradient: leave out what the function does not read")
-    return [x.detach().double() for x in [*answers, *gradients] if x is not None]
+    return [_real(x).detach().double() for x in [*answers, *gradients] if x is not None]
+
+
+def _real(x: Tensor) -> Tensor:
+    """Return complex numbers as pairs."""
+    return torch.view_as_real(x.resolve_conj()) if x.is_complex() else x

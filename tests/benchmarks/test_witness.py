@@ -8,6 +8,10 @@ import torch
 
 from benchmarks.witness import __main__ as program
 from benchmarks.witness.agreement import agree, draw
+from benchmarks.witness.transplant import transplant
+from statewise.mixers import MinGRU
+from statewise.mixers.parts import scanned
+from statewise.ops.scan import scan
 
 
 def double(x):
@@ -40,6 +44,34 @@ def test_other_shapes_and_other_numbers_of_tensors_are_refused():
         agree("double", "torch", double, lambda x: x, [draw(3, 4)])
 
 
+def test_complex_numbers_are_compared_in_both_parts():
+    z = torch.complex(draw(3), draw(3, seed=1))
+    assert agree("conjugate", "torch", torch.conj, torch.conj, [z]).difference == 0
+    assert not agree("conjugate", "torch", torch.conj, torch.clone, [z]).holds
+
+
+def test_a_mixer_on_a_peers_function_agrees_where_the_function_does():
+    def twice(decay, drive, **given):
+        return scan(decay, 2 * drive, **given)
+
+    def once(decay, drive, *, initial, **_):
+        return scan(decay, drive, initial=initial)
+
+    good, bad = (
+        transplant("scan", "torch", MinGRU(4), {"scan": peer}, at=scanned, time=9)
+        for peer in (once, twice)
+    )
+    assert good.difference == 0
+    assert good.what == "MinGRU on scan"
+    assert not bad.holds
+    assert scanned.scan is scan
+
+
+def test_a_peer_that_a_mixer_does_not_call_is_refused():
+    with pytest.raises(ValueError, match="scan: the mixer does not call Mapping"):
+        transplant("scan", "torch", MinGRU(4), {"Mapping": scan}, at=scanned, time=9)
+
+
 def test_the_program_ends_with_one_where_a_peer_disagrees(monkeypatch, capsys):
     def absent():
         raise ModuleNotFoundError("no peer", name="peer")
@@ -53,7 +85,8 @@ def test_the_program_ends_with_one_where_a_peer_disagrees(monkeypatch, capsys):
     monkeypatch.setattr(program, "agreements", lambda name: found[name]())
     monkeypatch.setattr(sys, "argv", ["witness", "absent", "good"])
     assert program.main() == 0
-    assert "peer is not installed" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "peer is not installed: pip install 'statewise[witness]'" in said
     monkeypatch.setattr(sys, "argv", ["witness"])
     assert program.main() == 1
 
