@@ -50,6 +50,7 @@ def agreements() -> Iterator[Agreement]:
         lambda x: unit(x, reset=restarts == 0)[0],
         theirs,
         [draw(2, 50, 24)],
+        defects="keeps its state in itself, where streams mix: emptied before each call",
     )
     yield agree(
         "block",

@@ -33,7 +33,8 @@ def agreements() -> Iterator[Agreement]:
     config = MambaConfig(hidden_size=32, state_size=16, num_hidden_layers=1, use_mambapy=False)
     peer = hub.MambaMixer(config, 0).eval()
     _load(peer, ours.state_dict())
-    yield agree("layer", "transformers", lambda x: ours(x)[0], peer, [x])
+    note = "with a cache and several inputs at once its scan begins anew: compared from the start"
+    yield agree("layer", "transformers", lambda x: ours(x)[0], peer, [x], defects=note)
 
     from mambapy import mamba  # pyright: ignore[reportMissingImports]
 

@@ -6,17 +6,14 @@ import torch
 from torch import Tensor
 
 from benchmarks.witness.agreement import Agreement, agree, draw
+from benchmarks.witness.mlstm_memory import transformers
 from statewise.mixers import MLSTM
 
 
 def agreements() -> Iterator[Agreement]:
     """Yield one, with keys half as wide as values, at a length that chunks of 64 do not divide."""
-    from transformers import xLSTMConfig  # pyright: ignore[reportMissingImports]
-    from transformers.models.xlstm import (  # pyright: ignore[reportMissingImports]
-        modeling_xlstm as hub,
-    )
-
-    config = xLSTMConfig(
+    hub = transformers()
+    config = hub.xLSTMConfig(
         hidden_size=32,
         num_heads=4,
         qk_dim_factor=0.5,

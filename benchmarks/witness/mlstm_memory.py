@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import patch
 
 from torch import Tensor
 from torch.nn.functional import logsigmoid
@@ -12,10 +13,7 @@ from statewise.ops.stabilized_attention import stabilized_linear_attention
 
 def agreements() -> Iterator[Agreement]:
     """Yield one for each form, at a length that chunks of 64 divide."""
-    from transformers.models.xlstm import (  # pyright: ignore[reportMissingImports]
-        modeling_xlstm as hub,
-    )
-
+    hub = transformers()
     shape = (2, 128, 3)
     given = [
         draw(*shape, 16),
@@ -42,3 +40,12 @@ def agreements() -> Iterator[Agreement]:
     note = "adds eps in stabilized units, so that its answer depends on m; here eps = 0"
     for form in (hub.mlstm_chunkwise_native_autograd, hub.mlstm_recurrent_sequence_native):
         yield agree(form.__name__, "transformers", ours, theirs(form), given, defects=note)
+
+
+def transformers() -> Any:
+    """Return its own code of xLSTM: with the package xlstm installed it would take that one's."""
+    with patch("transformers.utils.is_xlstm_available", lambda: False):
+        from transformers.models.xlstm import (  # pyright: ignore[reportMissingImports]
+            modeling_xlstm,
+        )
+    return modeling_xlstm
