@@ -27,6 +27,7 @@ from statewise.training.memory import keep_memory
 
 VOCAB, DIM = 1024, 384
 TOKENS = 2048
+WITHOUT_CACHE = {"use_cache": False}  # in the hub's words; it builds one even for training
 Call = Callable[[], object]
 
 
@@ -147,7 +148,7 @@ def hub(family: str, **options: Any) -> nn.Module:
     import transformers  # pyright: ignore[reportMissingImports]
 
     config = getattr(transformers, f"{family}Config")(
-        vocab_size=VOCAB, hidden_size=DIM, tie_word_embeddings=True, use_cache=False, **options
+        vocab_size=VOCAB, hidden_size=DIM, tie_word_embeddings=True, **WITHOUT_CACHE, **options
     )
     return getattr(transformers, f"{family}ForCausalLM")(config)
 
@@ -177,7 +178,7 @@ def step(model: nn.Module, context: int, *, bfloat16: bool = False, batch: int =
 def _logits(model: nn.Module, tokens: Tensor) -> Tensor:
     if isinstance(model, LanguageModel):
         return model(tokens)[0]
-    return model(tokens, use_cache=False).logits
+    return model(tokens, **WITHOUT_CACHE).logits
 
 
 def products(model: nn.Module, tokens: int) -> Call:

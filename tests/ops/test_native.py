@@ -58,7 +58,8 @@ def test_kernels_pass_the_sanitizers(tmp_path):
     """Address and undefined-behaviour sanitizers over the kernels, at every level."""
     source = pathlib.Path(__file__).parents[2] / "native"
     configure = ["cmake", "-S", source, "-B", tmp_path, "-DSTATEWISE_SANITIZE=ON"]
-    for command in (configure, ["cmake", "--build", tmp_path], [tmp_path / "kernels_test"]):
+    build = ["cmake", "--build", tmp_path, "--parallel", str(os.cpu_count())]
+    for command in (configure, build, [tmp_path / "kernels_test"]):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
