@@ -95,4 +95,4 @@ class GLA(Recurrent[GLAState]):
     @classmethod
     def example(cls) -> "GLA":
         """Return a small instance."""
-        return cls(dim=8, heads=2)
+        return cls(dim=12, heads=2)
