@@ -66,10 +66,10 @@ class ABC(Slots[ABCState]):
         self, x: Float[Tensor, "batch *time dim"], state: ABCState, run: Run
     ) -> tuple[Float[Tensor, "batch *time out"], ABCState]:
         """Map inputs."""
-        query, key, value, score = self.project(x)
-        score = score.to(state_dtype(x.dtype)).clamp(-32, 32)
-        write, log_decay, z = averaging(score, state.z, run)
-        read, (K, V) = through_slots(
+        query, key, value, s = self.project(x)
+        s = s.to(state_dtype(x.dtype)).clamp(-32, 32)
+        write, log_decay, z = averaging(s, state.z, run)
+        o, (K, V) = through_slots(
             query,
             key,
             value,
@@ -79,7 +79,7 @@ class ABC(Slots[ABCState]):
             run=run,
             scale=query.shape[-1] ** -0.5,
         )
-        return self.output(read.flatten(-2)), ABCState(K, V, z)
+        return self.output(o.flatten(-2)), ABCState(K, V, z)
 
     @classmethod
     def example(cls) -> "ABC":

@@ -4,7 +4,7 @@ Yang et al., "Gated Linear Attention Transformers with Hardware-Efficient Traini
 arXiv:2312.06635, section 4.
 
     q_t, k_t, v_t = W_q x_t, W_k x_t, W_v x_t                   of each head
-    a_t = sigmoid(W_2 W_1 x_t + b) ** (1 / 16)                  of each key feature
+    a_t = sigmoid(W_2 W_1 x_t + b) ** (1 / temperature)         of each key feature
     S_t = diag(a_t) S_{t-1} + k_t v_t^T
     o_t = S_t^T q_t / sqrt(key)
     y_t = W_out [silu(W_g x_t) * norm(o_t)]                     heads side by side
@@ -80,17 +80,17 @@ class GLA(Recurrent[GLAState]):
     ) -> tuple[Float[Tensor, "batch *time out"], GLAState]:
         """Map inputs."""
         query, key, value = self.query_key_value(x)
-        decay = self.decay(x).to(state_dtype(x.dtype)).unflatten(-1, (self.heads, -1))
-        read, S = run(
+        forget = self.decay(x).to(state_dtype(x.dtype)).unflatten(-1, (self.heads, -1))
+        o, S = run(
             linear_attention,
             query,
             key,
             value,
-            log_decay=logsigmoid(decay) / self.temperature,
+            log_decay=logsigmoid(forget) / self.temperature,
             scale=query.shape[-1] ** -0.5,
             initial=state.S,
         )
-        return self.output(read, x), GLAState(S)
+        return self.output(o, x), GLAState(S)
 
     @classmethod
     def example(cls) -> "GLA":

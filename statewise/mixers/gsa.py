@@ -4,7 +4,7 @@ Zhang et al., "Gated Slot Attention for Efficient Linear-Time Sequence Modeling"
 arXiv:2409.07146, section 3.
 
     q_t, k_t, v_t = silu(W_q x_t), silu(W_k x_t), silu(W_v x_t)      of each head
-    a_t = sigmoid(W_a x_t) ** (1 / 8)                of each slot
+    a_t = sigmoid(W_a x_t) ** (1 / temperature)      of each slot
     K_t = diag(a_t) K_{t-1} + (1 - a_t) k_t^T        slots by key
     V_t = diag(a_t) V_{t-1} + (1 - a_t) v_t^T        slots by value
     o_t = V_t^T softmax(K_t q_t)
@@ -62,7 +62,7 @@ class GSA(Slots[GSAState]):
         """Map inputs."""
         query, key, value, forget = self.project(x)
         log_decay = logsigmoid(forget.to(state_dtype(x.dtype))) / self.temperature
-        read, after = through_slots(
+        o, after = through_slots(
             silu(query),
             silu(key),
             silu(value),
@@ -71,7 +71,7 @@ class GSA(Slots[GSAState]):
             initial=state,
             run=run,
         )
-        return self.output(self.norm(silu(read.flatten(-2)))), GSAState(*after)
+        return self.output(self.norm(silu(o.flatten(-2)))), GSAState(*after)
 
     @classmethod
     def example(cls) -> "GSA":
