@@ -2,10 +2,11 @@ import gzip
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from statewise import cli
+from statewise import cli, mixers
 
 PROSE = "It was the best of times, it was the worst of times. " * 60
 
@@ -116,11 +117,31 @@ def test_generate_streams_and_goes_on_from_a_state(run, tmp_path, capsys):
     assert first + say("--max_tokens", "35", "--load_state", kept) == whole
 
 
+HEAD = ["name", "sentence", "paper", "family", "forms", "state", "cost", "differs", "equations"]
+
+
 def test_the_list_is_the_folder(capsys):
+    """What a program may rely on: these keys in this order, texts, one mixer a file, sorted."""
     cli.main(["list", "--json"])
-    listed = [head["name"] for head in json.loads(capsys.readouterr().out)]
-    assert listed == sorted(listed)
-    assert {"min_gru", "lstm", "attention", "bidirectional"} <= set(listed)
+    listed = json.loads(capsys.readouterr().out)
+    files = Path(mixers.__file__).parent.glob("[a-z]*.py")
+    assert [head["name"] for head in listed] == sorted({f.stem for f in files} - {"base"})
+    for head in listed:
+        assert list(head) == HEAD
+        for key, text in head.items():
+            assert isinstance(text, str)
+            assert text or key == "differs", f"{head['name']} says nothing of its {key}"
+            assert "\n" not in text or key == "equations"
+        assert head["family"] in mixers.FAMILIES
+
+
+def test_the_list_says_the_same_each_time(capsys):
+    said = []
+    for _ in range(2):
+        cli.main(["list", "--json"])
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    assert said[0].isascii()
 
 
 def test_the_doctor_says_what_runs_where_and_why(capsys):

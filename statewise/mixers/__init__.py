@@ -167,7 +167,7 @@ Spec = str | Mapping[str, Any] | Callable[..., Mixer[Any] | WholeSequence]
 
 
 def catalogue() -> dict[str, type[Mixer[Any]] | type[WholeSequence]]:
-    """Return every mixer of this folder, keyed by the name of its file."""
+    """Return every mixer of this folder, keyed by the name of its file, in order of the names."""
     found = {}
     for module in pkgutil.iter_modules(__path__):
         if module.ispkg or module.name == "base":
@@ -183,7 +183,7 @@ def catalogue() -> dict[str, type[Mixer[Any]] | type[WholeSequence]]:
         if len(classes) != 1:
             raise TypeError(f"{path} should define one mixer, not {len(classes)}")
         found[module.name] = classes[0]
-    return found
+    return dict(sorted(found.items()))
 
 
 class Head(NamedTuple):
@@ -204,7 +204,7 @@ class Head(NamedTuple):
 
 
 def heads() -> list[Head]:
-    """Return the head of every mixer of this folder, read from its file."""
+    """Return the head of every mixer of this folder, read from its file, in order of the names."""
     return [
         read_head(name, getattr(inspect.getmodule(cls), "__doc__", None) or "")
         for name, cls in catalogue().items()

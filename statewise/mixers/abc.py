@@ -27,13 +27,12 @@ from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.averages import averaging
-from statewise.mixers.parts.heads import Projections
-from statewise.mixers.parts.recurrent import Recurrent, Run, divided
-from statewise.mixers.parts.slots import through_slots
+from statewise.mixers.parts.recurrent import Run
+from statewise.mixers.parts.slots import Slots, through_slots
 
 
 class ABCState(NamedTuple):
@@ -44,7 +43,7 @@ class ABCState(NamedTuple):
     z: Float[Tensor, "batch heads slots"]
 
 
-class ABC(Recurrent[ABCState]):
+class ABC(Slots[ABCState]):
     """Attention with bounded-memory control.
 
     Args:
@@ -57,29 +56,20 @@ class ABC(Recurrent[ABCState]):
     starts: ClassVar[Mapping[str, float]] = {"z": -math.inf}
 
     def __init__(self, dim: int, *, heads: int = 4, slots: int = 64):
-        super().__init__()
-        self.dim = self.out = dim
-        self.heads, self.slots = heads, slots
-        divided("abc", heads, dim=dim)
-        if slots < 1:
-            raise ValueError(f"abc: slots = {slots} should be at least 1")
-        self.project = Projections(dim, heads, dim, dim, dim, heads * slots)
-        self.output = nn.Linear(dim, dim, bias=False)
+        super().__init__("abc", dim, heads, slots)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return those of K, V and z."""
-        heads, width = self.heads, self.dim // self.heads
-        slots = self.slots
-        return {"K": (heads, width, slots), "V": (heads, slots, width), "z": (heads, slots)}
+        return {**super().shapes(), "z": (self.heads, self.slots)}
 
     def mix(
         self, x: Float[Tensor, "batch *time dim"], state: ABCState, run: Run
     ) -> tuple[Float[Tensor, "batch *time out"], ABCState]:
         """Map inputs."""
-        query, key, value, score = self.project(x)
-        score = score.to(state_dtype(x.dtype)).clamp(-32, 32)
-        write, log_decay, z = averaging(score, state.z, run)
-        read, (K, V) = through_slots(
+        query, key, value, s = self.project(x)
+        s = s.to(state_dtype(x.dtype)).clamp(-32, 32)
+        write, log_decay, z = averaging(s, state.z, run)
+        o, (K, V) = through_slots(
             query,
             key,
             value,
@@ -89,7 +79,7 @@ class ABC(Recurrent[ABCState]):
             run=run,
             scale=query.shape[-1] ** -0.5,
         )
-        return self.output(read.flatten(-2)), ABCState(K, V, z)
+        return self.output(o.flatten(-2)), ABCState(K, V, z)
 
     @classmethod
     def example(cls) -> "ABC":

@@ -56,16 +56,8 @@ class Bilinear(Started[BilinearState]):
     def __init__(
         self, dim: int, *, hidden: int | None = None, block: int = 4, rank: int | None = None
     ):
-        super().__init__()
-        self.dim = dim
-        self.out = hidden = dim if hidden is None else hidden
-        if block < 2 or hidden % block:
-            raise ValueError(
-                f"bilinear: block = {block} should be at least 2 and divide hidden = {hidden}"
-            )
-        self.rank = rank
-        blocks = hidden // block
-        self.start = nn.Parameter(torch.randn(blocks, block))
+        super().__init__("bilinear", dim, hidden, block)
+        self.rank, blocks = rank, len(self.start)
         self.weight = nn.Parameter(torch.randn(blocks, rank or block * block, dim) * dim**-0.5)
         self.factors = nn.Parameter(torch.randn(2, blocks, block, rank)) if rank else None
 

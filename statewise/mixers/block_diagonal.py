@@ -22,7 +22,6 @@ See also bilinear.py, rotation.py
 
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -50,18 +49,11 @@ class BlockDiagonal(Started[BlockDiagonalState]):
     remembers = BlockDiagonalState
 
     def __init__(self, dim: int, *, hidden: int | None = None, block: int = 2, power: float = 1.2):
-        super().__init__()
-        self.dim = dim
-        self.out = hidden = dim if hidden is None else hidden
-        if block < 2 or hidden % block:
-            raise ValueError(
-                f"block_diagonal: block = {block} should be at least 2 and divide hidden = {hidden}"
-            )
+        super().__init__("block_diagonal", dim, hidden, block)
         if power < 1:
             raise ValueError(f"block_diagonal: power = {power} should be at least 1")
         self.power = power
-        self.start = nn.Parameter(torch.randn(hidden // block, block))
-        entries = hidden * block
+        hidden, entries = self.out, self.out * block
         self.transition = nn.Sequential(
             nn.Linear(dim, entries), nn.ReLU(), nn.Linear(entries, entries)
         )

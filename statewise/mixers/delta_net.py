@@ -25,22 +25,10 @@ Cost     O(time dim (dim + dim / heads)) work in `forward`; O(dim (dim + dim / h
 See also gated_delta_net.py, delta_product.py, kda.py
 """
 
-from typing import NamedTuple
-
-from jaxtyping import Float
-from torch import Tensor
-
 from statewise.mixers.parts.delta import Delta
 
 
-class DeltaNetState(NamedTuple):
-    """What DeltaNet remembers."""
-
-    S: Float[Tensor, "batch heads key value"]
-    past: Float[Tensor, "batch past channels"]
-
-
-class DeltaNet(Delta[DeltaNetState]):
+class DeltaNet(Delta):
     """Linear attention by the delta rule.
 
     Args:
@@ -52,8 +40,6 @@ class DeltaNet(Delta[DeltaNetState]):
         negative_eigenvalues: whether beta may exceed 1, up to 2.
     """
 
-    remembers = DeltaNetState
-
     def __init__(
         self,
         dim: int,
@@ -64,11 +50,7 @@ class DeltaNet(Delta[DeltaNetState]):
         width: int = 4,
         negative_eigenvalues: bool = False,
     ):
-        key, value = dim if key is None else key, dim if value is None else value
-        reach = 2.0 if negative_eigenvalues else 1.0
-        super().__init__(
-            "delta_net", dim, heads=heads, key=key, value=value, width=width, reach=reach
-        )
+        super().__init__("delta_net", dim, heads, key, value, width, negative_eigenvalues)
 
     @classmethod
     def example(cls) -> "DeltaNet":

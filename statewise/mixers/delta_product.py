@@ -22,22 +22,10 @@ Cost     O(time steps dim (dim + dim / heads)) work in `forward`; one time of it
 See also delta_net.py, gated_delta_product.py
 """
 
-from typing import NamedTuple
-
-from jaxtyping import Float
-from torch import Tensor
-
 from statewise.mixers.parts.delta import Delta
 
 
-class DeltaProductState(NamedTuple):
-    """What DeltaProduct remembers."""
-
-    S: Float[Tensor, "batch heads key value"]
-    past: Float[Tensor, "batch past channels"]
-
-
-class DeltaProduct(Delta[DeltaProductState]):
+class DeltaProduct(Delta):
     """The delta rule, several times a token.
 
     Args:
@@ -49,8 +37,6 @@ class DeltaProduct(Delta[DeltaProductState]):
         width: inputs that the short convolution reads, the present one included.
         negative_eigenvalues: whether beta may exceed 1, up to 2.
     """
-
-    remembers = DeltaProductState
 
     def __init__(
         self,
@@ -64,14 +50,7 @@ class DeltaProduct(Delta[DeltaProductState]):
         negative_eigenvalues: bool = True,
     ):
         super().__init__(
-            "delta_product",
-            dim,
-            heads=heads,
-            key=dim if key is None else key,
-            value=dim if value is None else value,
-            steps=steps,
-            width=width,
-            reach=2.0 if negative_eigenvalues else 1.0,
+            "delta_product", dim, heads, key, value, width, negative_eigenvalues, steps=steps
         )
 
     @classmethod

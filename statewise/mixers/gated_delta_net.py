@@ -25,23 +25,10 @@ Differs  Rates start at 0.01 at least, where the authors' code draws from 0: its
 See also delta_net.py, mamba2.py, gated_delta_product.py
 """
 
-from typing import NamedTuple
-
-from jaxtyping import Float
-from torch import Tensor, nn
-
-from statewise.mixers.parts.clock import Clock
-from statewise.mixers.parts.delta import Delta
+from statewise.mixers.parts.delta import GatedDelta
 
 
-class GatedDeltaNetState(NamedTuple):
-    """What Gated DeltaNet remembers."""
-
-    S: Float[Tensor, "batch heads key value"]
-    past: Float[Tensor, "batch past channels"]
-
-
-class GatedDeltaNet(Delta[GatedDeltaNetState]):
+class GatedDeltaNet(GatedDelta):
     """The delta rule with a decay for each head.
 
     Args:
@@ -53,8 +40,6 @@ class GatedDeltaNet(Delta[GatedDeltaNetState]):
         negative_eigenvalues: whether beta may exceed 1, up to 2.
     """
 
-    remembers = GatedDeltaNetState
-
     def __init__(
         self,
         dim: int,
@@ -65,19 +50,7 @@ class GatedDeltaNet(Delta[GatedDeltaNetState]):
         width: int = 4,
         negative_eigenvalues: bool = False,
     ):
-        key = 3 * dim // 4 if key is None else key
-        value = 2 * key if value is None else value
-        super().__init__(
-            "gated_delta_net",
-            dim,
-            heads=heads,
-            key=key,
-            value=value,
-            width=width,
-            reach=2.0 if negative_eigenvalues else 1.0,
-            log_decay=Clock(heads, nn.Linear(dim, heads, bias=False), least=0.01, most=16.0),
-            gate=nn.Sequential(nn.Linear(dim, value, bias=False), nn.SiLU()),
-        )
+        super().__init__("gated_delta_net", dim, heads, key, value, width, negative_eigenvalues)
 
     @classmethod
     def example(cls) -> "GatedDeltaNet":

@@ -22,23 +22,10 @@ Differs  Rates start at 0.01 at least, where the authors' code draws from 0: its
 See also delta_product.py, gated_delta_net.py
 """
 
-from typing import NamedTuple
-
-from jaxtyping import Float
-from torch import Tensor, nn
-
-from statewise.mixers.parts.clock import Clock
-from statewise.mixers.parts.delta import Delta
+from statewise.mixers.parts.delta import GatedDelta
 
 
-class GatedDeltaProductState(NamedTuple):
-    """What Gated DeltaProduct remembers."""
-
-    S: Float[Tensor, "batch heads key value"]
-    past: Float[Tensor, "batch past channels"]
-
-
-class GatedDeltaProduct(Delta[GatedDeltaProductState]):
+class GatedDeltaProduct(GatedDelta):
     """The delta rule, several times a token, with a decay for each head.
 
     Args:
@@ -51,8 +38,6 @@ class GatedDeltaProduct(Delta[GatedDeltaProductState]):
         negative_eigenvalues: whether beta may exceed 1, up to 2.
     """
 
-    remembers = GatedDeltaProductState
-
     def __init__(
         self,
         dim: int,
@@ -64,19 +49,8 @@ class GatedDeltaProduct(Delta[GatedDeltaProductState]):
         width: int = 4,
         negative_eigenvalues: bool = True,
     ):
-        key = 3 * dim // 4 if key is None else key
-        value = 2 * key if value is None else value
         super().__init__(
-            "gated_delta_product",
-            dim,
-            heads=heads,
-            key=key,
-            value=value,
-            reach=2.0 if negative_eigenvalues else 1.0,
-            steps=steps,
-            width=width,
-            log_decay=Clock(heads, nn.Linear(dim, heads, bias=False), least=0.01, most=16.0),
-            gate=nn.Sequential(nn.Linear(dim, value, bias=False), nn.SiLU()),
+            "gated_delta_product", dim, heads, key, value, width, negative_eigenvalues, steps=steps
         )
 
     @classmethod

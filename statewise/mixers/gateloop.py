@@ -66,7 +66,7 @@ class GateLoop(Recurrent[GateLoopState]):
     ) -> tuple[Float[Tensor, "batch *time dim"], GateLoopState]:
         """Map inputs."""
         wide = state_dtype(x.dtype)
-        q, k, v, gate = self.project(x).to(wide).unflatten(-1, (4, self.heads, -1)).unbind(-3)
+        q, k, v, g = self.project(x).to(wide).unflatten(-1, (4, self.heads, -1)).unbind(-3)
         # Wide from the start: phases add up over time, and so would what they were rounded by.
         weight, bias = self.transition.weight.to(wide), self.transition.bias.to(wide)
         transition = linear(x.to(wide), weight, bias)
@@ -75,7 +75,7 @@ class GateLoop(Recurrent[GateLoopState]):
         decay = torch.polar(alpha.sigmoid(), beta)[..., None].expand(drive.shape)
         S, last = run(scan, decay.flatten(-3), drive.flatten(-3), initial=state.S.flatten(1))
         read = (q[..., None, :] @ S.real.unflatten(-1, drive.shape[-3:]))[..., 0, :]
-        y = self.output((silu(gate) * read).flatten(-2).to(x.dtype))
+        y = self.output((silu(g) * read).flatten(-2).to(x.dtype))
         return y, GateLoopState(last.unflatten(-1, drive.shape[-3:]))
 
     @classmethod

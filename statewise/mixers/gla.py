@@ -4,7 +4,7 @@ Yang et al., "Gated Linear Attention Transformers with Hardware-Efficient Traini
 arXiv:2312.06635, section 4.
 
     q_t, k_t, v_t = W_q x_t, W_k x_t, W_v x_t                   of each head
-    a_t = sigmoid(W_2 W_1 x_t + b) ** (1 / 16)                  of each key feature
+    a_t = sigmoid(W_2 W_1 x_t + b) ** (1 / temperature)         of each key feature
     S_t = diag(a_t) S_{t-1} + k_t v_t^T
     o_t = S_t^T q_t / sqrt(key)
     y_t = W_out [silu(W_g x_t) * norm(o_t)]                     heads side by side
@@ -23,9 +23,10 @@ from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid, silu
+from torch.nn.functional import logsigmoid
 
 from statewise.mixers.base import state_dtype
+from statewise.mixers.parts.heads import GatedOutput, Projections
 from statewise.mixers.parts.norms import HeadNorm
 from statewise.mixers.parts.recurrent import Recurrent, Run, divided
 from statewise.ops.linear_attention import linear_attention
@@ -64,13 +65,11 @@ class GLA(Recurrent[GLAState]):
         self.heads, self.temperature = heads, temperature
         self.key = dim // 2 if key is None else key
         divided("gla", heads, dim=dim, key=self.key)
-        self.query_key = nn.Linear(dim, 2 * self.key, bias=False)
-        self.value_gate = nn.Linear(dim, 2 * dim, bias=False)
+        self.query_key_value = Projections(dim, heads, self.key, self.key, dim)
         to_decay = nn.Linear(rank, self.key)
         nn.init.zeros_(to_decay.bias)
         self.decay = nn.Sequential(nn.Linear(dim, rank, bias=False), to_decay)
-        self.norm = HeadNorm(heads, dim // heads, shared=True)
-        self.output = nn.Linear(dim, dim, bias=False)
+        self.output = GatedOutput(dim, HeadNorm(heads, dim // heads, shared=True), dim)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return that of S."""
@@ -80,21 +79,20 @@ class GLA(Recurrent[GLAState]):
         self, x: Float[Tensor, "batch *time dim"], state: GLAState, run: Run
     ) -> tuple[Float[Tensor, "batch *time out"], GLAState]:
         """Map inputs."""
-        query, key = self.query_key(x).unflatten(-1, (2, self.heads, -1)).unbind(-3)
-        value, gate = self.value_gate(x).unflatten(-1, (2, self.heads, -1)).unbind(-3)
-        decay = self.decay(x).to(state_dtype(x.dtype)).unflatten(-1, (self.heads, -1))
-        read, S = run(
+        query, key, value = self.query_key_value(x)
+        forget = self.decay(x).to(state_dtype(x.dtype)).unflatten(-1, (self.heads, -1))
+        o, S = run(
             linear_attention,
             query,
             key,
             value,
-            log_decay=logsigmoid(decay) / self.temperature,
+            log_decay=logsigmoid(forget) / self.temperature,
             scale=query.shape[-1] ** -0.5,
             initial=state.S,
         )
-        return self.output((silu(gate) * self.norm(read)).flatten(-2)), GLAState(S)
+        return self.output(o, x), GLAState(S)
 
     @classmethod
     def example(cls) -> "GLA":
         """Return a small instance."""
-        return cls(dim=8, heads=2)
+        return cls(dim=12, heads=2)

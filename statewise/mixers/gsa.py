@@ -4,7 +4,7 @@ Zhang et al., "Gated Slot Attention for Efficient Linear-Time Sequence Modeling"
 arXiv:2409.07146, section 3.
 
     q_t, k_t, v_t = silu(W_q x_t), silu(W_k x_t), silu(W_v x_t)      of each head
-    a_t = sigmoid(W_a x_t) ** (1 / 8)                of each slot
+    a_t = sigmoid(W_a x_t) ** (1 / temperature)      of each slot
     K_t = diag(a_t) K_{t-1} + (1 - a_t) k_t^T        slots by key
     V_t = diag(a_t) V_{t-1} + (1 - a_t) v_t^T        slots by value
     o_t = V_t^T softmax(K_t q_t)
@@ -20,7 +20,6 @@ Cost     O(time dim (dim + slots)) work in `forward`; O(dim (dim + slots)) in `s
 See also abc.py, gla.py
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -29,9 +28,8 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, silu
 
 from statewise.mixers.base import state_dtype
-from statewise.mixers.parts.heads import Projections
-from statewise.mixers.parts.recurrent import Recurrent, Run, divided
-from statewise.mixers.parts.slots import through_slots
+from statewise.mixers.parts.recurrent import Run
+from statewise.mixers.parts.slots import Slots, through_slots
 
 
 class GSAState(NamedTuple):
@@ -41,7 +39,7 @@ class GSAState(NamedTuple):
     V: Float[Tensor, "batch heads slots value"]
 
 
-class GSA(Recurrent[GSAState]):
+class GSA(Slots[GSAState]):
     """Gated slot attention.
 
     Args:
@@ -54,20 +52,9 @@ class GSA(Recurrent[GSAState]):
     remembers = GSAState
 
     def __init__(self, dim: int, *, heads: int = 4, slots: int = 64, temperature: float = 8):
-        super().__init__()
-        divided("gsa", heads, dim=dim)
-        if slots < 1:
-            raise ValueError(f"gsa: slots = {slots} should be at least 1")
-        self.dim = self.out = dim
-        self.heads, self.slots, self.temperature = heads, slots, temperature
-        self.project = Projections(dim, heads, dim, dim, dim, heads * slots)
+        super().__init__("gsa", dim, heads, slots)
+        self.temperature = temperature
         self.norm = nn.RMSNorm(dim, eps=1e-5)
-        self.output = nn.Linear(dim, dim, bias=False)
-
-    def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Return those of K and V."""
-        width = self.dim // self.heads
-        return {"K": (self.heads, width, self.slots), "V": (self.heads, self.slots, width)}
 
     def mix(
         self, x: Float[Tensor, "batch *time dim"], state: GSAState, run: Run
@@ -75,7 +62,7 @@ class GSA(Recurrent[GSAState]):
         """Map inputs."""
         query, key, value, forget = self.project(x)
         log_decay = logsigmoid(forget.to(state_dtype(x.dtype))) / self.temperature
-        read, after = through_slots(
+        o, after = through_slots(
             silu(query),
             silu(key),
             silu(value),
@@ -84,7 +71,7 @@ class GSA(Recurrent[GSAState]):
             initial=state,
             run=run,
         )
-        return self.output(self.norm(silu(read.flatten(-2)))), GSAState(*after)
+        return self.output(self.norm(silu(o.flatten(-2)))), GSAState(*after)
 
     @classmethod
     def example(cls) -> "GSA":

@@ -2,13 +2,13 @@ r"""HGRN2: a gated recurrence whose key is what the gate forgets, with a matrix 
 
 Qin et al., "HGRN2: Gated Linear RNNs with State Expansion", 2024, arXiv:2404.07904, section 3.
 
-    f_t = gamma + (1 - gamma) sigmoid(W_f x_t)       forget gate, of each head and key feature
+    f_t = bound + (1 - bound) sigmoid(W_f x_t)       forget gate, of each head and key feature
     q_t, v_t = silu(W_q x_t), W_v x_t                of each head
     S_t = diag(f_t) S_{t-1} + (1 - f_t) v_t^T
     o_t = S_t^T q_t
     y_t = W_out norm(o_t)                            heads side by side
 
-gamma is a lower bound, the greater the higher the layer: about layer / layers, which is how the
+bound is `lower_bound`, the greater the higher the layer: about layer / layers, which is how the
 paper's learned bounds start. The norm divides all heads together by their root mean square.
 
 Family   matrix state
@@ -80,7 +80,7 @@ class HGRN2(Recurrent[HGRN2State]):
             log_decay = torch.logaddexp(
                 torch.full_like(forget, math.log(bound)), math.log1p(-bound) + log_decay
             )
-        read, S = run(
+        o, S = run(
             linear_attention,
             silu(query),
             (1 - bound) * torch.sigmoid(-forget),
@@ -88,7 +88,7 @@ class HGRN2(Recurrent[HGRN2State]):
             log_decay=log_decay,
             initial=state.S,
         )
-        return self.output(self.norm(read.flatten(-2))), HGRN2State(S)
+        return self.output(self.norm(o.flatten(-2))), HGRN2State(S)
 
     @classmethod
     def example(cls) -> "HGRN2":

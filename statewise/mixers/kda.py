@@ -25,24 +25,14 @@ Cost     O(time dim (dim + dim / heads)) work in `forward`; O(dim (dim + dim / h
 See also gated_delta_net.py, gla.py
 """
 
-from typing import NamedTuple
-
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from statewise.mixers.parts.clock import Clock
 from statewise.mixers.parts.delta import Delta
 from statewise.mixers.parts.recurrent import divided
 
 
-class KDAState(NamedTuple):
-    """What Kimi Delta Attention remembers."""
-
-    S: Float[Tensor, "batch heads key value"]
-    past: Float[Tensor, "batch past channels"]
-
-
-class KDA(Delta[KDAState]):
+class KDA(Delta):
     """The delta rule with a decay for each key feature.
 
     Args:
@@ -52,8 +42,6 @@ class KDA(Delta[KDAState]):
         width: inputs that the short convolution reads, the present one included.
         negative_eigenvalues: whether beta may exceed 1, up to 2.
     """
-
-    remembers = KDAState
 
     def __init__(
         self,
@@ -76,11 +64,11 @@ class KDA(Delta[KDAState]):
         super().__init__(
             "kda",
             dim,
-            heads=heads,
-            key=dim,
-            value=dim,
-            width=width,
-            reach=2.0 if negative_eigenvalues else 1.0,
+            heads,
+            dim,
+            dim,
+            width,
+            negative_eigenvalues,
             log_decay=Clock(heads, decay, least=1.0, most=16.0, width=each),
             gate=gate.append(nn.Sigmoid()),
         )

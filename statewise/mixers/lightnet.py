@@ -79,7 +79,7 @@ class LightNet(Recurrent[LightNetState]):
         """Map inputs."""
         query, score, value = self.query_key_value(x)
         weight, log_decay, z = averaging(score.to(state_dtype(x.dtype)), state.z, run)
-        read, S = run(
+        o, S = run(
             linear_attention,
             silu(query),
             weight,
@@ -88,7 +88,7 @@ class LightNet(Recurrent[LightNetState]):
             scale=self.key**-0.5,
             initial=state.S,
         )
-        y = silu(self.gate(x)) * self.norm(read.flatten(-2))
+        y = silu(self.gate(x)) * self.norm(o.flatten(-2))
         return self.output(y), LightNetState(S, z)
 
     @classmethod

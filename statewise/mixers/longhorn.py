@@ -31,8 +31,8 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from statewise.mixers.base import state_dtype
-from statewise.mixers.parts.recurrent import Recurrent, Run
-from statewise.mixers.short_convolution import ShortConvolution, ShortConvolutionState
+from statewise.mixers.parts.mamba_block import MambaBlock
+from statewise.mixers.parts.recurrent import Run
 from statewise.ops.scan import scan
 
 
@@ -43,7 +43,7 @@ class LonghornState(NamedTuple):
     S: Float[Tensor, "batch inner state"]
 
 
-class Longhorn(Recurrent[LonghornState]):
+class Longhorn(MambaBlock[LonghornState]):
     """Longhorn block.
 
     Args:
@@ -65,41 +65,35 @@ class Longhorn(Recurrent[LonghornState]):
         width: int = 4,
         rank: int | None = None,
     ):
-        super().__init__()
+        super().__init__("longhorn", dim, expansion, width)
         if state < 1:
             raise ValueError(f"longhorn: state = {state} should be at least 1")
-        self.dim = self.out = dim
-        self.inner, self.state = int(expansion * dim), state
-        self.rank = -(-dim // 16) if rank is None else rank
-        self.input = nn.Linear(dim, 2 * self.inner, bias=False)
-        self.convolution = ShortConvolution(self.inner, width=width)
+        self.state, self.rank = state, -(-dim // 16) if rank is None else rank
         self.select = nn.Linear(self.inner, self.rank + 2 * state, bias=False)
         self.learning = nn.Linear(self.rank, self.inner)
         self.skip = nn.Parameter(torch.ones(self.inner))
-        self.output = nn.Linear(self.inner, dim, bias=False)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return those of the convolution's inputs and of S."""
         return {**self.convolution.shapes(), "S": (self.inner, self.state)}
 
-    def mix(
-        self, x: Float[Tensor, "batch *time dim"], state: LonghornState, run: Run
-    ) -> tuple[Float[Tensor, "batch *time dim"], LonghornState]:
-        """Map inputs."""
-        wide = state_dtype(x.dtype)
-        u, gate = self.input(x).chunk(2, -1)
-        u, (past,) = self.convolution.mix(u, ShortConvolutionState(state.past), run)
-        v = silu(u)
-        low, k, q = self.select(v).split([self.rank, self.state, self.state], -1)
-        k, b = k.to(wide), self.learning(low).to(wide).sigmoid()
+    def memory(
+        self,
+        v: Float[Tensor, "batch *time inner"],
+        z: Float[Tensor, "batch *time inner"],
+        state: LonghornState,
+        run: Run,
+    ) -> tuple[Float[Tensor, "batch *time inner"], Tensor]:
+        """Return what has been learned, read by q."""
+        wide = state_dtype(v.dtype)
+        r, k, q = self.select(v).split([self.rank, self.state, self.state], -1)
+        k, b = k.to(wide)[..., None, :], self.learning(r).to(wide).sigmoid()[..., None]
         d = b / (1 + b * k.square().sum(-1, keepdim=True))
-        decay = 1 - d[..., None] * k[..., None, :].square()
-        drive = (d * v)[..., None] * k[..., None, :]
+        decay, drive = 1 - d * k.square(), d * v[..., None] * k
         S, last = run(scan, decay.flatten(-2), drive.flatten(-2), initial=state.S.flatten(1))
         sizes = (self.inner, self.state)
-        read = (S.unflatten(-1, sizes) @ q.to(wide)[..., None])[..., 0] + self.skip * v
-        y = self.output(read.to(x.dtype) * silu(gate))
-        return y, LonghornState(past, last.unflatten(-1, sizes))
+        o = (S.unflatten(-1, sizes) @ q.to(wide)[..., None])[..., 0] + self.skip * v
+        return o.to(v.dtype) * silu(z), last.unflatten(-1, sizes)
 
     @classmethod
     def example(cls) -> "Longhorn":

@@ -22,12 +22,11 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from jaxtyping import Float
-from torch import Tensor, nn
-from torch.nn.functional import silu
+from torch import Tensor
 
-from statewise.mixers.parts.recurrent import Recurrent, Run
+from statewise.mixers.parts.mamba_block import MambaBlock
+from statewise.mixers.parts.recurrent import Run
 from statewise.mixers.s6 import S6, S6State
-from statewise.mixers.short_convolution import ShortConvolution, ShortConvolutionState
 
 
 class MambaState(NamedTuple):
@@ -37,7 +36,7 @@ class MambaState(NamedTuple):
     h: Float[Tensor, "batch inner state"]
 
 
-class Mamba(Recurrent[MambaState]):
+class Mamba(MambaBlock[MambaState]):
     """Mamba block.
 
     Args:
@@ -59,28 +58,24 @@ class Mamba(Recurrent[MambaState]):
         width: int = 4,
         rank: int | None = None,
     ):
-        super().__init__()
-        self.dim = self.out = dim
-        inner = int(expansion * dim)
-        if inner < 1:
-            raise ValueError(f"mamba: expansion = {expansion} leaves nothing of dim = {dim}")
-        self.input = nn.Linear(dim, 2 * inner, bias=False)
-        self.convolution = ShortConvolution(inner, width=width)
-        self.selective = S6(inner, state=state, rank=-(-dim // 16) if rank is None else rank)
-        self.output = nn.Linear(inner, dim, bias=False)
+        super().__init__("mamba", dim, expansion, width)
+        rank = -(-dim // 16) if rank is None else rank
+        self.selective = S6(self.inner, state=state, rank=rank)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return those of the convolution's inputs and of h."""
         return {**self.convolution.shapes(), **self.selective.shapes()}
 
-    def mix(
-        self, x: Float[Tensor, "batch *time dim"], state: MambaState, run: Run
-    ) -> tuple[Float[Tensor, "batch *time dim"], MambaState]:
-        """Map inputs."""
-        u, gate = self.input(x).chunk(2, -1)
-        u, (past,) = self.convolution.mix(u, ShortConvolutionState(state.past), run)
-        y, (h,) = self.selective.mix(silu(u), S6State(state.h), run, gate)
-        return self.output(y), MambaState(past, h)
+    def memory(
+        self,
+        v: Float[Tensor, "batch *time inner"],
+        z: Float[Tensor, "batch *time inner"],
+        state: MambaState,
+        run: Run,
+    ) -> tuple[Float[Tensor, "batch *time inner"], Tensor]:
+        """Return what S6 answers."""
+        y, (h,) = self.selective.mix(v, S6State(state.h), run, z)
+        return y, h
 
     @classmethod
     def example(cls) -> "Mamba":

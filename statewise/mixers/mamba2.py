@@ -4,14 +4,14 @@ Dao and Gu, "Transformers are SSMs: Generalized Models and Efficient Algorithms 
 State Space Duality", 2024, arXiv:2405.21060, sections 6 and 7.
 
     z_t, u_t, dt'_t = W_in x_t
-    v_t, B_t, C_t = silu(conv(u)_t)                  v of each head; B and C of a group of heads
-    dt_t = softplus(dt'_t + b_dt)                    of each head
+    v_t, B_t, C_t = silu(convolution(u)_t)           v of each head; B and C of a group of heads
+    dt_t = softplus(dt'_t + dt_bias)                 of each head
     S_t = exp(dt_t A) S_{t-1} + B_t (dt_t v_t)^T     A = -exp(A_log)
     o_t = S_t^T C_t + D v_t
     y_t = W_out norm(silu(z_t) * o_t)                heads side by side
 
 The norm divides each group's features by their root mean square. At first A is uniform in (-16,
--1), softplus(b_dt) log-uniform in (0.001, 0.1), and D is 1.
+-1), softplus(dt_bias) log-uniform in (0.001, 0.1), and D is 1.
 
 Family   matrix state
 Forms    chunkwise; step
@@ -98,14 +98,14 @@ class Mamba2(Recurrent[Mamba2State]):
         self, x: Float[Tensor, "batch *time dim"], state: Mamba2State, run: Run
     ) -> tuple[Float[Tensor, "batch *time out"], Mamba2State]:
         """Map inputs."""
-        z, given, dt = self.input(x).split(self.sizes, -1)
-        given, (past,) = self.convolution.mix(given, ShortConvolutionState(state.past), run)
+        z, u, dt = self.input(x).split(self.sizes, -1)
+        u, (past,) = self.convolution.mix(u, ShortConvolutionState(state.past), run)
         shared = self.groups * self.state
-        v, B, C = silu(given).split((self.inner, shared, shared), -1)
+        v, B, C = silu(u).split((self.inner, shared, shared), -1)
         v = v.unflatten(-1, (self.heads, -1))
         wide = state_dtype(x.dtype)
         dt = softplus(dt.to(wide) + self.dt_bias.to(wide))
-        read, S = run(
+        o, S = run(
             linear_attention,
             C.unflatten(-1, (self.groups, -1)),
             B.unflatten(-1, (self.groups, -1)),
@@ -113,7 +113,7 @@ class Mamba2(Recurrent[Mamba2State]):
             log_decay=-dt * self.A_log.to(wide).exp(),
             initial=state.S,
         )
-        gated = silu(z) * (read + self.D[:, None] * v).flatten(-2).to(x.dtype)
+        gated = silu(z) * (o + self.D[:, None] * v).flatten(-2).to(x.dtype)
         normed = self.norm(gated.unflatten(-1, (self.groups, -1))).flatten(-2)
         return self.output(normed), Mamba2State(S, past)
 

@@ -94,7 +94,7 @@ class Retention(Recurrent[RetentionState]):
         now, position = run(positions, x, initial=state.position)
         rates = retention_rates(query.shape[-1] // 2, x.device)
         head = torch.arange(self.heads, device=x.device, dtype=state_dtype(x.dtype))
-        read, S = run(
+        o, S = run(
             linear_attention,
             turned(query, now, rates),
             turned(key, now, rates),
@@ -103,7 +103,7 @@ class Retention(Recurrent[RetentionState]):
             scale=query.shape[-1] ** -0.5,
             initial=state.S,
         )
-        return self.output(read, x), RetentionState(S, position)
+        return self.output(o, x), RetentionState(S, position)
 
     @classmethod
     def example(cls) -> "Retention":

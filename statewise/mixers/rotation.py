@@ -47,13 +47,9 @@ class Rotation(Started[RotationState]):
     remembers = RotationState
 
     def __init__(self, dim: int, *, hidden: int | None = None):
-        super().__init__()
-        self.dim = dim
-        self.out = hidden = dim if hidden is None else hidden
-        if hidden < 2 or hidden % 2:
-            raise ValueError(f"rotation: hidden = {hidden} should be even, and at least 2")
-        self.start = nn.Parameter(torch.tensor([1.0, 0.0]).repeat(hidden // 2, 1))
-        self.angle = nn.Linear(dim, hidden // 2, bias=False)
+        super().__init__("rotation", dim, hidden, 2)
+        self.start = nn.Parameter(torch.tensor([1.0, 0.0]).repeat(self.out // 2, 1))
+        self.angle = nn.Linear(dim, self.out // 2, bias=False)
 
     def mix(
         self, x: Float[Tensor, "batch *time dim"], state: RotationState, run: Run

@@ -4,7 +4,7 @@ Peng et al., "RWKV: Reinventing RNNs for the Transformer Era", 2023, arXiv:2305.
 and appendix D.
 
     r_t, k_t, v_t = W_r, W_k, W_v  of  x_t + mu * (x_{t-1} - x_t)       a mu for each
-    w = exp(decay)
+    w, u = exp(decay), bonus
     wkv_t = (sum_{i<t} e^{k_i - (t-1-i) w} v_i + e^{k_t + u} v_t) / (the same with 1 for v)
     y_t = W_out [sigmoid(r_t) * wkv_t]
 

@@ -5,7 +5,7 @@ arXiv:2404.05892, section 4.
 
     r_t, k_t, v_t, g_t = W_r, W_k, W_v, W_g  of  x_t + mu * (x_{t-1} - x_t)     a mu for each
     a = exp(-exp(decay))                                        of each key feature, at all times
-    o_t = (S_{t-1} + diag(u) k_t v_t^T)^T r_t                   of each head
+    o_t = (S_{t-1} + diag(bonus) k_t v_t^T)^T r_t               of each head
     S_t = diag(a) S_{t-1} + k_t v_t^T
     y_t = W_out [silu(g_t) * norm(o_t)]                         heads side by side
 
@@ -27,12 +27,10 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import silu
 
 from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.recurrent import Run, shifted
-from statewise.mixers.parts.rwkv import Place, TimeMixing, awake, between, linear
-from statewise.ops.linear_attention import linear_attention
+from statewise.mixers.parts.rwkv import BonusMixing, Place, awake, between
 
 
 class RWKV5State(NamedTuple):
@@ -42,7 +40,7 @@ class RWKV5State(NamedTuple):
     last: Float[Tensor, "batch dim"]
 
 
-class RWKV5(TimeMixing[RWKV5State]):
+class RWKV5(BonusMixing[RWKV5State]):
     """The time mixing of RWKV-5.
 
     Args:
@@ -60,8 +58,6 @@ class RWKV5(TimeMixing[RWKV5State]):
         early, quick = place.share**place.left, place.share ** (place.left / 2)
         self.mu = nn.Parameter(1 - torch.stack([quick, early, early + 0.3 * place.depth, quick]))
         self.decay = nn.Parameter(self.split(place.slowness(-6.0, -1.0)))
-        self.bonus = nn.Parameter(self.split(place.bonus()))
-        self.gate = linear(dim, dim, gain=0.1)
 
     def mix(
         self, x: Float[Tensor, "batch *time dim"], state: RWKV5State, run: Run
@@ -69,18 +65,9 @@ class RWKV5(TimeMixing[RWKV5State]):
         """Map inputs."""
         before, last = shifted(x, state.last, run)
         r, k, v, g = between(x, before, self.mu)
-        decay = -self.decay.to(state_dtype(x.dtype)).exp()
-        read, S = run(
-            linear_attention,
-            self.split(self.receptance(r)),
-            self.split(self.key(k)),
-            self.split(self.value(v)),
-            log_decay=decay.expand(*x.shape[:-1], -1, -1),
-            bonus=self.bonus,
-            initial=state.S,
-        )
-        y = silu(self.gate(g)) * self.norm(read).flatten(-2)
-        return self.output(y), RWKV5State(S, last)
+        log_decay = -self.decay.to(state_dtype(x.dtype)).exp().expand(*x.shape[:-1], -1, -1)
+        y, S = self.attended(r, k, v, g, log_decay=log_decay, initial=state.S, run=run)
+        return y, RWKV5State(S, last)
 
     @classmethod
     def example(cls) -> "RWKV5":

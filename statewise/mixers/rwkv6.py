@@ -7,7 +7,7 @@ arXiv:2404.05892, section 4.
     m_t = A_2 tanh(A_1 (x_t + mu_x * d_t))                      of each of r, w, k, v, g
     r_t, k_t, v_t, g_t = W_r, W_k, W_v, W_g  of  x_t + (mu + m_t) * d_t
     log a_t = -exp(decay + D_2 tanh(D_1 (x_t + (mu_w + m_t) * d_t)))    of each key feature
-    o_t = (S_{t-1} + diag(u) k_t v_t^T)^T r_t                   of each head
+    o_t = (S_{t-1} + diag(bonus) k_t v_t^T)^T r_t               of each head
     S_t = diag(a_t) S_{t-1} + k_t v_t^T
     y_t = W_out [silu(g_t) * norm(o_t)]                         heads side by side
 
@@ -28,12 +28,10 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import silu
 
 from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.recurrent import Run, shifted
-from statewise.mixers.parts.rwkv import Place, TimeMixing, awake, between, linear
-from statewise.ops.linear_attention import linear_attention
+from statewise.mixers.parts.rwkv import BonusMixing, Place, awake, between, linear
 
 
 class RWKV6State(NamedTuple):
@@ -43,7 +41,7 @@ class RWKV6State(NamedTuple):
     last: Float[Tensor, "batch dim"]
 
 
-class RWKV6(TimeMixing[RWKV6State]):
+class RWKV6(BonusMixing[RWKV6State]):
     """The time mixing of RWKV-6.
 
     Args:
@@ -81,8 +79,6 @@ class RWKV6(TimeMixing[RWKV6State]):
         self.to_decay = linear(dim, decay_rank, gain=0.0)
         self.from_decay = nn.Parameter(torch.empty(decay_rank, dim).uniform_(-0.01, 0.01))
         self.decay = nn.Parameter(place.slowness(-6.0, -1.0))
-        self.bonus = nn.Parameter(self.split(place.bonus()))
-        self.gate = linear(dim, dim, gain=0.1)
 
     def mix(
         self, x: Float[Tensor, "batch *time dim"], state: RWKV6State, run: Run
@@ -94,17 +90,9 @@ class RWKV6(TimeMixing[RWKV6State]):
         mu = self.mu + torch.einsum("...ij,ijk->...ik", m, self.from_mix)
         r, w, k, v, g = between(x, before, mu)
         w = (self.to_decay(w).tanh() @ self.from_decay).to(state_dtype(x.dtype)) + self.decay
-        read, S = run(
-            linear_attention,
-            self.split(self.receptance(r)),
-            self.split(self.key(k)),
-            self.split(self.value(v)),
-            log_decay=self.split(-w.exp()),
-            bonus=self.bonus,
-            initial=state.S,
-        )
-        y = silu(self.gate(g)) * self.norm(read).flatten(-2)
-        return self.output(y), RWKV6State(S, last)
+        log_decay = self.split(-w.exp())
+        y, S = self.attended(r, k, v, g, log_decay=log_decay, initial=state.S, run=run)
+        return y, RWKV6State(S, last)
 
     @classmethod
     def example(cls) -> "RWKV6":

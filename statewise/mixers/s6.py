@@ -4,11 +4,11 @@ Gu and Dao, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", 
 arXiv:2312.00752, section 3.2; initialization from section 3.6.
 
     d_t, B_t, C_t = W x_t                                           rank, state, state features
-    s_t = softplus(W_step d_t + b_step)                             of each channel
+    s_t = softplus(step_weight d_t + step_bias)                     of each channel
     h_t[c, n] = exp(s_t[c] A[c, n]) h_{t-1}[c, n] + s_t[c] B_t[n] x_t[c]
     y_t[c] = sum_n C_t[n] h_t[c, n] + skip[c] x_t[c]
 
-A = -exp(log_rate) starts at -1, -2, ..., -state in each channel; softplus(b_step) starts between
+A = -exp(log_rate) starts at -1, -2, ..., -state in each channel; softplus(step_bias) starts between
 0.001 and 0.1, uniform in its logarithm; skip starts at one.
 
 Family   linear diagonal
@@ -77,11 +77,11 @@ class S6(Recurrent[S6State]):
         gate: Float[Tensor, "batch *time dim"] | None = None,
     ) -> tuple[Float[Tensor, "batch *time dim"], S6State]:
         """Map inputs; the answer is multiplied by silu(gate) where there is one."""
-        step, B, C = self.select(x).split([self.rank, self.state, self.state], -1)
+        d, B, C = self.select(x).split([self.rank, self.state, self.state], -1)
         y, h = run(
             selective_scan,
             x,
-            linear(step, self.step_weight),
+            linear(d, self.step_weight),
             -self.log_rate.to(state_dtype(x.dtype)).exp(),
             B,
             C,

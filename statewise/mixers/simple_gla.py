@@ -4,11 +4,12 @@ Yang et al., "Gated Linear Attention Transformers with Hardware-Efficient Traini
 arXiv:2312.06635, section 4, with one gate for all key features of a head, which the authors'
 library calls simple GLA.
 
-    u_t = silu(conv(W_u x)_t)                        q_t, k_t and v_t of each head, side by side
-    a_t = sigmoid(w_a . x_t + b_a) ** (1 / 16)       one a head
+    u_t = convolution(W_u x)_t
+    q_t, k_t, v_t = silu(u_t)                                of each head
+    a_t = sigmoid(w_a . x_t + b_a) ** (1 / temperature)      one a head
     S_t = a_t S_{t-1} + k_t v_t^T
     o_t = S_t^T q_t / sqrt(key)
-    y_t = W_out [silu(W_g x_t) * norm(o_t)]          heads side by side
+    y_t = W_out [silu(W_g x_t) * norm(o_t)]                  heads side by side
 
 The norm divides each head by its root mean square.
 
@@ -75,9 +76,9 @@ class SimpleGLA(Recurrent[SimpleGLAState]):
     ) -> tuple[Float[Tensor, "batch *time out"], SimpleGLAState]:
         """Map inputs."""
         past = ShortConvolutionState(state.past)
-        mixed, (past,) = self.convolution.mix(self.query_key_value.map(x), past, run)
-        query, key, value = self.query_key_value.parted(silu(mixed))
-        read, S = run(
+        u, (past,) = self.convolution.mix(self.query_key_value.map(x), past, run)
+        query, key, value = self.query_key_value.parted(silu(u))
+        o, S = run(
             linear_attention,
             query,
             key,
@@ -86,7 +87,7 @@ class SimpleGLA(Recurrent[SimpleGLAState]):
             scale=query.shape[-1] ** -0.5,
             initial=state.S,
         )
-        return self.output(read, x), SimpleGLAState(S, past)
+        return self.output(o, x), SimpleGLAState(S, past)
 
     @classmethod
     def example(cls) -> "SimpleGLA":

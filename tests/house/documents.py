@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 import tempfile
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from tests.house.rules import ROOT
@@ -19,6 +20,16 @@ def documents() -> list[str]:
 def text_of(path: str) -> str:
     """Return what a document says."""
     return (ROOT / path).read_text(encoding="utf-8")
+
+
+def page_of(path: str) -> str:
+    """Return a document as it is built, with the tables that are read from the code."""
+    spec = spec_from_file_location("hooks", ROOT / "docs" / "hooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    hooks = module_from_spec(spec)
+    spec.loader.exec_module(hooks)
+    return hooks.on_page_markdown(text_of(path))
 
 
 def program(text: str) -> str:

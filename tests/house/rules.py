@@ -7,6 +7,7 @@ that says where, what, and what to do.
 import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
 from pathlib import Path
 
 from statewise.mixers import read_head
@@ -194,3 +195,42 @@ def missing_paths(path: str, text: str, root: Path) -> list[str]:
     return [
         f"{path}: {link} does not exist" for start, link in links if not (start / link).exists()
     ]
+
+
+def shared_lines(sources: Mapping[str, str], most: int = 5) -> list[str]:
+    """Complain of files that share more lines in a row than `most`, once for every two of them.
+
+    What says nothing of its own does not count: blank lines, comments, docstrings, imports,
+    decorators, and the lines that a `def` or a `class` takes up to its body.
+    """
+    places: dict[tuple[str, ...], dict[str, int]] = {}
+    for path, text in sources.items():
+        lines = _counted_lines(text)
+        for i in range(len(lines) - most):
+            run = lines[i : i + most + 1]
+            found = places.setdefault(tuple(line for _, line in run), {})
+            found.setdefault(path, run[0][0])
+    complaints: dict[tuple[str, str], str] = {}
+    for found in places.values():
+        for (one, first), (other, second) in combinations(found.items(), 2):
+            complaints.setdefault(
+                (one, other),
+                f"{one}:{first} and {other}:{second} share {most + 1} lines; give them one place",
+            )
+    return list(complaints.values())
+
+
+def _counted_lines(text: str) -> list[tuple[int, str]]:
+    """Return the lines that say something of their own, stripped, with their numbers."""
+    tree = ast.parse(text)
+    silent: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            silent.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+        elif isinstance(node, Definition):
+            first = min(part.lineno for part in [node, *node.decorator_list])
+            silent.update(range(first, max(node.body[0].lineno, node.lineno + 1)))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            silent.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    numbered = ((i, line.strip()) for i, line in enumerate(text.splitlines(), 1))
+    return [(i, line) for i, line in numbered if i not in silent and line and line[0] != "#"]

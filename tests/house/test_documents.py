@@ -1,5 +1,6 @@
 """Every Python block and every command in the documents runs, and every path in them exists."""
 
+import json
 import os
 import re
 import shutil
@@ -11,7 +12,7 @@ import pytest
 
 from statewise.cli import main
 from tests.house import rules
-from tests.house.documents import commands, documents, program, run, text_of
+from tests.house.documents import commands, documents, page_of, program, run, text_of
 
 ROOT = rules.ROOT
 
@@ -64,6 +65,23 @@ def test_its_training_options_exist(path: str, capsys: pytest.CaptureFixture[str
         with pytest.raises(SystemExit) as stopped:
             main([*words, "--print_config"])
         assert stopped.value.code in (0, None), capsys.readouterr().err
+
+
+def test_the_catalogue_is_what_the_command_lists(capsys: pytest.CaptureFixture[str]):
+    main(["list", "--json"])
+    listed = json.loads(capsys.readouterr().out)
+    page = page_of("docs/catalogue.md")
+    table, *sections = page.split("\n## ")
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line[:3] == "| ["]
+    columns = ("sentence", "family", "forms", "state", "cost")
+    assert [[cell.replace("&#124;", "|") for cell in row] for row in rows] == [
+        [f"[`{head['name']}`](#{head['name']})", *(head[column] for column in columns)]
+        for head in listed
+    ]
+    for section, head in zip(sections, listed, strict=True):
+        parts = [head[key] for key in ("name", "sentence", "paper", "equations")]
+        parts += [f"**Differs** {head['differs']}"] if head["differs"] else []
+        assert section.strip() == "\n\n".join(parts)
 
 
 @pytest.mark.long

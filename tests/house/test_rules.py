@@ -1,6 +1,8 @@
 """The rules of the house hold; and each is shown to fail where it is broken."""
 
 import importlib
+import re
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +134,48 @@ def test_names_of_folders_say_what_they_hold():
 def test_an_empty_name_is_found():
     paths = ["statewise/utils/text.py", "statewise/common.py", "statewise/mixers/core/a.py"]
     assert len(rules.forbidden_folders(paths)) == 3
+
+
+def test_mixer_files_are_short():
+    named = [f"statewise/mixers/{name}.py" for name in mixers.catalogue()]
+    lengths = [len(MIXERS[path].splitlines()) for path in named]
+    assert statistics.median(lengths) < 150
+
+
+def test_no_two_mixer_files_share_six_lines():
+    assert rules.shared_lines(MIXERS) == []
+
+
+SIX = "".join(f"    x = {i}\n" for i in range(6))
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        SIX,
+        SIX.replace("    x", "\n  # Why.\n  x"),
+        SIX.replace("    x = 3", '\n\n@cached\ndef f(\n    y,\n):\n    """F."""\n    x = 3'),
+    ],
+)
+def test_six_lines_in_two_files_are_found(again: str):
+    sources = {"a.py": f"class A:\n{SIX}", "b.py": f"import a\n\n\nclass B:\n{again}"}
+    (complaint,) = rules.shared_lines(sources)
+    assert re.match(r"a\.py:2 and b\.py:(5|7) share 6 lines", complaint)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"class A:\n{SIX.replace('    x = 5', '')}",
+        "".join(f"import a{i}\n" for i in range(6)),
+        f'"""{SIX}"""\n\n\nclass A:\n    """{SIX}"""\n',
+        "def f(\n" + "".join(f"    a{i},\n" for i in range(6)) + "):\n    return 0\n",
+        "@cached\n" * 6 + "def f():\n    return 0\n",
+        "x = 1\n\n# Why.\n" * 5,
+    ],
+)
+def test_fewer_lines_and_what_says_nothing_are_not(text: str):
+    assert rules.shared_lines({"a.py": text, "b.py": text}) == []
 
 
 def test_a_file_dropped_into_the_folder_is_a_mixer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

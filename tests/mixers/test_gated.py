@@ -225,6 +225,7 @@ def test_rg_lru_takes_the_first_input_whole():
         (lambda: S6(4, state=0), "s6: state = 0"),
         (lambda: Mamba(4, expansion=0.0), "mamba: expansion = 0"),
         (lambda: Longhorn(4, state=0), "longhorn: state = 0"),
+        (lambda: Longhorn(4, expansion=0.2), "longhorn: expansion = 0.2 leaves nothing of dim = 4"),
         (lambda: RGLRU(6, heads=4), "rg_lru: heads = 4 should divide dim = 6"),
         (lambda: RGLRU(4, least=0.9, most=0.8), "rg_lru: least = 0.9"),
         (lambda: HGRN(4, bound=1.0), "hgrn: bound = 1.0"),

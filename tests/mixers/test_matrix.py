@@ -90,12 +90,10 @@ def read(S, query):
 def gla(m, xs):
     S, ys = 0, []
     for x in xs:
-        q, k = (m.query_key.weight @ x).view(2, m.heads, -1)
-        v, g = (m.value_gate.weight @ x).view(2, m.heads, -1)
+        q, k, v = parts(m.query_key_value, x)
         a = torch.sigmoid(m.decay(x)).view(m.heads, -1) ** (1 / m.temperature)
         S = remembered(S, a, k, v)
-        o = rms(read(S, q) / q.shape[-1] ** 0.5, 1e-5) * m.norm.weight
-        ys.append(m.output.weight @ (swish(g) * o).flatten())
+        ys.append(gated(m.output, read(S, q) / q.shape[-1] ** 0.5, x))
     return ys
 
 

@@ -137,7 +137,10 @@ def test_a_state_that_nothing_can_move_stays_zero():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: BlockDiagonal(4, block=3), "block_diagonal: block = 3"),
+        (
+            lambda: BlockDiagonal(4, block=3),
+            "block_diagonal: hidden = 4 should part into blocks of 3",
+        ),
         (lambda: BlockDiagonal(4, power=0.5), "block_diagonal: power = 0.5"),
         (lambda: Rotation(3), "rotation: hidden = 3"),
         (lambda: Bilinear(4, block=1), "bilinear: block = 1"),

@@ -1,64 +1,74 @@
 """What mixers share whose memory is corrected by the delta rule: no mixer itself."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from statewise.mixers.base import State, state_dtype
+from statewise.mixers.base import state_dtype
+from statewise.mixers.parts.clock import Clock
 from statewise.mixers.parts.norms import HeadNorm, unit
 from statewise.mixers.parts.recurrent import Recurrent, Run, divided
 from statewise.ops.convolution import short_convolution
 from statewise.ops.delta_rule import delta_product, delta_rule
 
 
-class Delta(Recurrent[State]):
+class DeltaState(NamedTuple):
+    """What a memory corrected by the delta rule is, and the inputs of its convolutions."""
+
+    S: Float[Tensor, "batch heads key value"]
+    past: Float[Tensor, "batch past channels"]
+
+
+class Delta(Recurrent[DeltaState]):
     """A matrix for each head that is corrected at one key after another.
 
         [q_t, k_t, v_t] = silu(short_convolution(W x_t))            each feature by itself
         S_t = delta rule of S_{t-1}, unit(k_t), v_t, beta_t = reach sigmoid(W_b x_t), log_decay_t
         y_t = W_out [gate_t * norm(S_t^T unit(q_t) / sqrt(key))]
 
-    A subclass names its state, with two leaves, S and past. With several steps a token, k, v and
-    beta are as many times wider.
+    With several steps a token, k, v and beta are as many times wider.
 
     Args:
         mixer: its name, for what is refused.
         dim: features read and answered.
         heads: parts of the features that remember apart.
-        key: features of all keys of one step together.
-        value: features of all values of one step together.
-        steps: corrections at each token; None for one, without an axis of its own.
+        key: features of all keys of one step together; `dim` if absent.
+        value: features of all values of one step together; `dim` if absent.
         width: inputs that the short convolution reads.
-        reach: what beta stays below: 1, or 2 for eigenvalues down to -1.
+        negative_eigenvalues: whether beta stays below 2, for eigenvalues down to -1, or below 1.
+        steps: corrections at each token; None for one, without an axis of its own.
         log_decay: maps the input to the logarithm of what each head or key keeps; all if absent.
         gate: maps the input to what the answers are multiplied by; one if absent.
     """
+
+    remembers = DeltaState
 
     def __init__(
         self,
         mixer: str,
         dim: int,
-        *,
         heads: int,
-        key: int,
-        value: int,
-        steps: int | None = None,
+        key: int | None,
+        value: int | None,
         width: int,
-        reach: float,
+        negative_eigenvalues: bool,
+        *,
+        steps: int | None = None,
         log_decay: nn.Module | None = None,
         gate: nn.Module | None = None,
     ):
         super().__init__()
         self.dim = self.out = dim
+        key, value = dim if key is None else key, dim if value is None else value
         divided(mixer, heads, key=key, value=value)
         for name, number in (("steps", steps), ("width", width)):
             if number is not None and number < 1:
                 raise ValueError(f"{mixer}: {name} = {number} should be at least 1")
-        self.reach = reach
+        self.reach = 2.0 if negative_eigenvalues else 1.0
         self.matrix = (heads, key // heads, value // heads)
         self.shares = (heads,) if steps is None else (steps, heads)
         many = steps or 1
@@ -77,8 +87,8 @@ class Delta(Recurrent[State]):
         return {"S": self.matrix, "past": (width - 1, channels)}
 
     def mix(
-        self, x: Float[Tensor, "batch *time dim"], state: Any, run: Run
-    ) -> tuple[Float[Tensor, "batch *time out"], State]:
+        self, x: Float[Tensor, "batch *time dim"], state: DeltaState, run: Run
+    ) -> tuple[Float[Tensor, "batch *time out"], DeltaState]:
         """Map inputs."""
         read, past = run(short_convolution, self.query_key_value(x), self.taps, initial=state.past)
         query, key, value = silu(read).split(self.widths, -1)
@@ -94,4 +104,50 @@ class Delta(Recurrent[State]):
             initial=state.S,
         )
         y = self.norm(y).flatten(-2)
-        return self.output(y if self.gate is None else self.gate(x) * y), self.remembers(S, past)
+        return self.output(y if self.gate is None else self.gate(x) * y), DeltaState(S, past)
+
+
+class GatedDelta(Delta):
+    """The same with a decay and a gate for each head, in the sizes of Gated DeltaNet.
+
+        log_decay_t = -rate softplus(W_a x_t + b),  gate_t = silu(W_g x_t)
+
+    Rates start uniform from 0.01 to 16.
+
+    Args:
+        mixer: its name, for what is refused.
+        dim: features read and answered.
+        heads: parts of the features that remember apart.
+        key: features of all keys of one step together; three quarters of `dim` if absent.
+        value: features of all values of one step together; twice `key` if absent.
+        width: inputs that the short convolution reads.
+        negative_eigenvalues: whether beta stays below 2, or below 1.
+        steps: corrections at each token; None for one, without an axis of its own.
+    """
+
+    def __init__(
+        self,
+        mixer: str,
+        dim: int,
+        heads: int,
+        key: int | None,
+        value: int | None,
+        width: int,
+        negative_eigenvalues: bool,
+        *,
+        steps: int | None = None,
+    ):
+        key = 3 * dim // 4 if key is None else key
+        value = 2 * key if value is None else value
+        super().__init__(
+            mixer,
+            dim,
+            heads,
+            key,
+            value,
+            width,
+            negative_eigenvalues,
+            steps=steps,
+            log_decay=Clock(heads, nn.Linear(dim, heads, bias=False), least=0.01, most=16.0),
+            gate=nn.Sequential(nn.Linear(dim, value, bias=False), nn.SiLU()),
+        )

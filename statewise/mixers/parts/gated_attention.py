@@ -67,11 +67,11 @@ class GatedAttention(Recurrent[State]):
         wide = state_dtype(x.dtype)
         m, leaves = self.memory(x, state, run)
         sizes = (self.dim, self.dim, self.key, self.hidden)
-        gate, direct, shared, reset = self.gates(m).split(sizes, -1)
-        both = silu(shared)[..., None, :] * self.scale + self.offset
+        u, direct, z, r = self.gates(m).split(sizes, -1)
+        both = silu(z)[..., None, :] * self.scale + self.offset
         query, key = both.to(wide).unbind(-2)
         before = (state.keys, state.values, state.position)
-        attended, after = run(
+        a, after = run(
             chunk_attention,
             query,
             key,
@@ -79,5 +79,5 @@ class GatedAttention(Recurrent[State]):
             self.nearness.to(wide),
             initial=before,
         )
-        h = silu(direct + self.read(silu(reset) * attended.to(x.dtype)))
-        return gate.sigmoid() * (h - x), self.remembers(*leaves, *after)
+        h = silu(direct + self.read(silu(r) * a.to(x.dtype)))
+        return u.sigmoid() * (h - x), self.remembers(*leaves, *after)

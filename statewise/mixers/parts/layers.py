@@ -4,18 +4,22 @@ What Elman's network, the LSTM and the GRU share: `state_dict`s go to and from t
 and GRU unchanged, and every leaf of the state is (batch, layers, hidden).
 """
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from statewise.mixers.base import Mixer, State, zeros
+from statewise.mixers.base import State
+from statewise.mixers.parts.recurrent import Recurrent, Run
 from statewise.ops import cells
 
 
-class Layers(Mixer[State]):
+class Layers(Recurrent[State]):
     """Layers of one cell, each reading the one below.
+
+    A subclass names its cell and its state.
 
     Args:
         dim: features read.
@@ -25,8 +29,7 @@ class Layers(Mixer[State]):
     """
 
     cell: cells.Cell
-    remembers: ClassVar[type]
-    """The state: a NamedTuple with a leaf for each tensor of the cell's."""
+    """Which; `remembers` has a leaf for each tensor of its state."""
 
     def __init__(self, dim: int, hidden: int | None = None, *, layers: int = 1, bias: bool = True):
         super().__init__()
@@ -63,56 +66,17 @@ class Layers(Mixer[State]):
         names = ("weight_ih", "weight_hh") + (("bias_ih", "bias_hh") if self.bias else ())
         return cells.Weights(*(getattr(self, f"{name}_l{layer}") for name in names))
 
-    def initial_state(
-        self,
-        batch: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        """Return zeros."""
-        leaf = zeros(self, batch, self.layers, self.hidden, device=device, dtype=dtype)
-        return self.remembers(*(leaf.clone() for _ in range(self.cell.leaves)))
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Return that of every layer's tensors."""
+        return dict.fromkeys(self.remembers._fields, (self.layers, self.hidden))
 
-    def forward(
-        self,
-        x: Float[Tensor, "batch time dim"],
-        state: State | None = None,
-        *,
-        reset: Bool[Tensor, "batch time"] | None = None,
-        lengths: Int[Tensor, " batch"] | None = None,
-    ) -> tuple[Float[Tensor, "batch time out"], State]:
-        """Map a whole sequence, layer by layer."""
+    def mix(
+        self, x: Float[Tensor, "batch *time dim"], state: Any, run: Run
+    ) -> tuple[Float[Tensor, "batch *time out"], State]:
+        """Map inputs, layer by layer."""
         y, finals = x, []
         for layer in range(self.layers):
-            initial = None if state is None else _of(layer, state)
-            y, final = cells.recur(
-                self.cell, y, self.weights(layer), initial=initial, reset=reset, lengths=lengths
-            )
+            before = tuple(leaf[:, layer] for leaf in state)
+            y, final = run(cells.recur, self.cell, y, self.weights(layer), initial=before)
             finals.append(final)
-        return y, self._stack(finals)
-
-    def step(
-        self, x: Float[Tensor, "batch dim"], state: State
-    ) -> tuple[Float[Tensor, "batch out"], State]:
-        """Map one input."""
-        y, finals = x, []
-        for layer in range(self.layers):
-            before = _of(layer, state)
-            final = cells.recur_step(self.cell, y, self.weights(layer), before)
-            y = final[0].to(x.dtype)
-            finals.append(final)
-        return y, self._stack(finals)
-
-    def _stack(self, finals: list[cells.State]) -> State:
-        """Return the state of all layers, in fresh tensors."""
-        return self.remembers(*(torch.stack(leaf, 1) for leaf in zip(*finals, strict=True)))
-
-    def state_size(self, time: int) -> int:
-        """Return layers * hidden for each of the cell's tensors, whatever was read."""
-        return self.cell.leaves * self.layers * self.hidden
-
-
-def _of(layer: int, state: Any) -> cells.State:
-    """Return one layer's part of a state."""
-    return tuple(leaf[:, layer] for leaf in state)
+        return y, self.remembers(*(torch.stack(leaf, 1) for leaf in zip(*finals, strict=True)))

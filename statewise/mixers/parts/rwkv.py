@@ -5,10 +5,12 @@ from collections.abc import Mapping
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import silu
 
 from statewise.mixers.base import State
 from statewise.mixers.parts.norms import HeadNorm
-from statewise.mixers.parts.recurrent import Recurrent, divided
+from statewise.mixers.parts.recurrent import Recurrent, Run, divided
+from statewise.ops.linear_attention import linear_attention
 
 
 class Place:
@@ -104,6 +106,42 @@ class TimeMixing(Recurrent[State]):
     def split(self, x: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes heads width"]:
         """Return the features of each head."""
         return x.unflatten(-1, (self.heads, -1))
+
+
+class BonusMixing(TimeMixing[State]):
+    """Versions 5 and 6, who count the present input by a bonus and gate what they read.
+
+    A subclass names its state, and in `mix` makes four mixtures of each input with the one before
+    it and calls `attended`.
+    """
+
+    def __init__(self, mixer: str, dim: int, heads: int | None, place: Place):
+        super().__init__(mixer, dim, heads, place)
+        self.bonus = nn.Parameter(self.split(place.bonus()))
+        self.gate = linear(dim, dim, gain=0.1)
+
+    def attended(
+        self,
+        r: Float[Tensor, "batch *time dim"],
+        k: Float[Tensor, "batch *time dim"],
+        v: Float[Tensor, "batch *time dim"],
+        g: Float[Tensor, "batch *time dim"],
+        *,
+        log_decay: Float[Tensor, "batch *time heads width"],
+        initial: Float[Tensor, "batch heads width width"],
+        run: Run,
+    ) -> tuple[Float[Tensor, "batch *time dim"], Float[Tensor, "batch heads width width"]]:
+        """Return the answers to mixtures for receptance, key, value and gate, and the last S."""
+        read, S = run(
+            linear_attention,
+            self.split(self.receptance(r)),
+            self.split(self.key(k)),
+            self.split(self.value(v)),
+            log_decay=log_decay,
+            bonus=self.bonus,
+            initial=initial,
+        )
+        return self.output(silu(self.gate(g)) * self.norm(read).flatten(-2)), S
 
 
 @torch.no_grad()

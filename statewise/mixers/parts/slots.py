@@ -1,10 +1,42 @@
 """Attention over a few slots that are written as they forget: no mixer itself."""
 
-from jaxtyping import Float
-from torch import Tensor
+from collections.abc import Mapping
 
-from statewise.mixers.parts.recurrent import Run
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from statewise.mixers.base import State
+from statewise.mixers.parts.heads import Projections
+from statewise.mixers.parts.recurrent import Recurrent, Run, divided
 from statewise.ops.linear_attention import linear_attention
+
+
+class Slots(Recurrent[State]):
+    """Heads that each keep a few keys and values: maps to what they are asked and told, and back.
+
+    A subclass names its state, whose first leaves are K and V, and calls `through_slots` in `mix`.
+
+    Args:
+        mixer: its name, for what is refused.
+        dim: features read and answered.
+        heads: parts of the features that remember apart.
+        slots: how many keys and values each head keeps.
+    """
+
+    def __init__(self, mixer: str, dim: int, heads: int, slots: int):
+        super().__init__()
+        divided(mixer, heads, dim=dim)
+        if slots < 1:
+            raise ValueError(f"{mixer}: slots = {slots} should be at least 1")
+        self.dim = self.out = dim
+        self.heads, self.slots = heads, slots
+        self.project = Projections(dim, heads, dim, dim, dim, heads * slots)
+        self.output = nn.Linear(dim, dim, bias=False)
+
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Return those of K and V."""
+        width = self.dim // self.heads
+        return {"K": (self.heads, width, self.slots), "V": (self.heads, self.slots, width)}
 
 
 def through_slots(

@@ -14,11 +14,25 @@ from statewise.ops.matrix_scan import matrix_scan
 class Started(Recurrent[State]):
     """A mixer  h_t = A_t h_{t-1} + drive_t  of small blocks, whose h before any input is learned.
 
-    A subclass names its state, with one leaf `h`, sets `start`, and calls `scanned` in `mix`.
+    A subclass names its state, with one leaf `h`, and calls `scanned` in `mix`.
+
+    Args:
+        mixer: its name, for what is refused.
+        dim: features read.
+        hidden: features remembered and answered; `dim` if absent.
+        block: features of each block, at least 2.
     """
 
-    start: nn.Parameter
-    """h before any input and at a reset: (blocks, block)."""
+    def __init__(self, mixer: str, dim: int, hidden: int | None, block: int):
+        super().__init__()
+        self.dim = dim
+        self.out = hidden = dim if hidden is None else hidden
+        if block < 2:
+            raise ValueError(f"{mixer}: block = {block} should be at least 2")
+        if hidden < 1 or hidden % block:
+            raise ValueError(f"{mixer}: hidden = {hidden} should part into blocks of {block}")
+        # h before any input and at a reset.
+        self.start = nn.Parameter(torch.randn(hidden // block, block))
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return that of h."""

@@ -53,7 +53,7 @@ def diagonal_convolution(
     powers and one of as many slow ones, and sums over l are two small matrix products: the powers
     of all times are never in memory at once.
     """
-    batch, time, dim = x.shape
+    time = x.shape[1]
     if time == 0:
         return x.clone(), initial.clone()
     real = _real(time, lengths)
@@ -75,15 +75,12 @@ def diagonal_convolution(
     if real is not None:
         output = torch.where(real, output, 0)
 
-    # The last state: an input n times before the end counts decay^n, so that the ends of all rows
-    # are brought together.
-    ends = torch.full((batch, 1), time, device=x.device) if lengths is None else lengths[:, None]
-    place = torch.arange(-size * count, 0, device=x.device) + ends
-    late = x.gather(1, place.clamp(min=0)[..., None].expand(-1, -1, dim))
-    late = torch.where((place >= 0)[..., None], late, 0).mT.unflatten(2, (count, size))
+    # The last state: an input n times before the end counts decay^n.
+    late, ends = _late(x, lengths, count, size)
+    late = late.permute(0, 3, 1, 2)  # (batch, dim, count, size)
     each = late.to(initial.dtype) @ fast.flip(-1).mT.to(initial.dtype)  # (batch, dim, count, state)
     final = write * (each * slow.flip(1)).sum(2)
-    return output, final + _power(decay, ends[..., None], time) * initial
+    return output, final + _power(decay, ends[:, None, None], time) * initial
 
 
 def diagonal_recurrence(
@@ -130,7 +127,7 @@ def dense_convolution(
     Like the diagonal one, with powers of a matrix: transition^(2^k) by squaring, and from these
     every Krylov space by doubling, so that all of it is a logarithm of large products.
     """
-    batch, time, dim = x.shape
+    batch, time, _ = x.shape
     if time == 0:
         return x.clone(), initial.clone()
     real = _real(time, lengths)
@@ -156,12 +153,8 @@ def dense_convolution(
     if real is not None:
         output = torch.where(real, output, 0)
 
-    # The last state, of inputs whose ends are brought together: first within pieces of `size`,
-    # then two pieces at a time.
-    ends = torch.full((batch, 1), time, device=x.device) if lengths is None else lengths[:, None]
-    place = torch.arange(-size * count, 0, device=x.device) + ends
-    late = x.gather(1, place.clamp(min=0)[..., None].expand(-1, -1, dim))
-    late = torch.where((place >= 0)[..., None], late, 0).unflatten(1, (count, size))
+    # The last state: first within pieces of `size`, then two pieces at a time.
+    late, ends = _late(x, lengths, count, size)
     pieces = writes.flip(-1) @ late.permute(3, 2, 1, 0).flatten(2)  # (dim, n, count batch)
     for square in slow:
         count //= 2
@@ -169,7 +162,7 @@ def dense_convolution(
         pieces = square @ early.flatten(2) + later.flatten(2)
     kept = initial.permute(1, 2, 0)
     for bit, square in enumerate(squares):
-        kept = torch.where((ends[:, 0] >> bit) & 1 == 1, square @ kept, kept)
+        kept = torch.where((ends >> bit) & 1 == 1, square @ kept, kept)
     return output, (pieces + kept).permute(2, 0, 1).contiguous()
 
 
@@ -204,6 +197,21 @@ def _real(time: int, lengths: Tensor | None) -> Tensor | None:
     if lengths is None:
         return None
     return (torch.arange(time, device=lengths.device) < lengths[:, None])[..., None]
+
+
+def _late(
+    x: Tensor, lengths: Tensor | None, count: int, size: int
+) -> tuple[Inexact[Tensor, "batch count size dim"], Int[Tensor, " batch"]]:
+    """Return the last count * size inputs of all rows, their ends side by side, and their lengths.
+
+    Zeros stand before a row's first input.
+    """
+    batch, time, dim = x.shape
+    ends = torch.full((batch,), time, device=x.device) if lengths is None else lengths
+    place = torch.arange(-size * count, 0, device=x.device) + ends[:, None]
+    late = x.gather(1, place.clamp(min=0)[..., None].expand(-1, -1, dim))
+    late = torch.where((place >= 0)[..., None], late, 0)
+    return late.unflatten(1, (count, size)), ends
 
 
 def _convolve(inputs: Tensor, kernel: Tensor, past: int) -> Tensor:
