@@ -9,6 +9,7 @@ from benchmarks.witness.agreement import Agreement
 from benchmarks.witness.fla import CASTS, LAST, PACKAGE, naive, swapped
 from benchmarks.witness.transplant import transplant
 from statewise.mixers import RWKV5, RWKV6, RWKV7
+from statewise.mixers.parts import rwkv
 
 
 def agreements() -> Iterator[Agreement]:
@@ -33,6 +34,7 @@ def agreements() -> Iterator[Agreement]:
             PACKAGE,
             mixer,
             {"linear_attention": recurrent},
+            at=rwkv,
             defects=f"{CASTS}; {note}",
         )
     for form in (low_rank.dplr_recurrence, low_rank.dplr_chunkwise):
