@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
+from benchmarks.records import Records
 from benchmarks.timing import machine
 from statewise import mixers
 from statewise import state as states
 from statewise.models.language_model import LanguageModel
 from statewise.training.runs import checkpoint
 
-RECORDS = Path(__file__).parent / "records" / "text.json"
+RECORDS = Records("text")
 SECONDS, DIM, DEPTH, CONTEXT, RATE = 180, 128, 4, 256, 0.004
 OPTIONS = [
     *("--max_seconds", str(SECONDS), "--model.dim", str(DIM), "--model.depth", str(DEPTH)),
@@ -148,18 +148,11 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="replace the records there are")
     parser.add_argument("--markdown", action="store_true", help="print the documentation's page")
     chosen = parser.parse_args()
-    records = json.loads(RECORDS.read_text()) if RECORDS.exists() else {}
     if chosen.markdown:
-        print(page(records, chosen.text.name), end="")
+        print(page(RECORDS.read(), chosen.text.name), end="")
         return
     wanted = chosen.mixers or names()
-    for name in tqdm([name for name in wanted if chosen.again or name not in records]):
-        found = measure(name, chosen.text)
-        # Another process may have written meanwhile.
-        records = json.loads(RECORDS.read_text()) if RECORDS.exists() else {}
-        records[name] = found
-        RECORDS.write_text(json.dumps(dict(sorted(records.items())), indent=1) + "\n")
-        tqdm.write(f"{name}: {found.get('failed') or round(found['bits_per_byte'], 3)}")
+    RECORDS.complete(wanted, lambda name: measure(name, chosen.text), again=chosen.again)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,132 @@
+"""The card of every mixer: `python -m benchmarks.cards [MIXER ...]`.
+
+A mixer with a choice of eigenvalues is carded both ways. Records are kept in
+`benchmarks/records/cards.json`, one mixer after another: a run that is stopped goes on where it
+was. `--markdown` prints the documentation's page from the records.
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from inspect import signature
+from typing import Any
+
+import torch
+
+from benchmarks.records import Records
+from statewise import analysis, mixers
+from statewise.analysis.capability import LENGTH, LONGER, SOLVED, TASKS
+from statewise.mixers.base import Mixer
+
+RECORDS = Records("cards")
+SECONDS = 30.0
+NEGATIVE = "negative_eigenvalues"
+
+PAGE = """# Cards, measured
+
+What a stack of two layers of each mixer learned in {seconds:g} seconds of training for each task,
+by one thread: the accuracy at {longer} symbols after training on up to {length}. One seed and one
+learning rate each, so that a number says what was learned, not what could be; `statewise card NAME
+--seconds 300` gives a mixer more. The tasks and the theory are explained on
+[the page before](cards.md). **Bold** is solved ({solved:.0%} right), ~~struck~~ what theory
+excludes for two layers, and an asterisk is on what theory allows and was not solved here.
+
+Excluded by theory and yet solved: {contradictions}.
+
+| mixer | state, bytes | step, us | tokens per second | {titles} |
+| --- | ---: | ---: | ---: | {rules} |
+{rows}
+
+Made by `python -m benchmarks.cards --markdown`. Not carded: {others}.
+"""
+
+
+def names() -> list[str]:
+    """Return every mixer that keeps a state, and the choices of eigenvalues as specifications."""
+    found = []
+    for name, mixer in mixers.catalogue().items():
+        if not issubclass(mixer, Mixer):
+            continue
+        found.append(name)
+        if NEGATIVE in signature(mixer).parameters:
+            chosen = not signature(mixer).parameters[NEGATIVE].default
+            found.append(json.dumps({"name": name, NEGATIVE: chosen}))
+    return found
+
+
+def measure(name: str) -> dict[str, Any]:
+    """Return a card as plain data, or why there is none."""
+    spec = json.loads(name) if name.startswith("{") else name
+    try:
+        return asdict(analysis.card(spec, seconds=SECONDS, quiet=True))
+    except ValueError as error:
+        return {"failed": str(error)}
+
+
+def title(name: str) -> str:
+    """Return a name as a table shows it."""
+    if not name.startswith("{"):
+        return name
+    spec = json.loads(name)
+    return f"{spec['name']}, eigenvalues {'-1 to 1' if spec[NEGATIVE] else '0 to 1'}"
+
+
+def cell(result: dict[str, Any]) -> str:
+    """Return an accuracy, marked by what theory says of it."""
+    text = f"{result['accuracy_longer']:.2f}"
+    allowed, *_ = result["theory"]
+    if result["solved"]:
+        text = f"**{text}**"
+    if allowed is False:
+        return f"~~{text}~~"
+    return f"{text}*" if allowed and not result["solved"] else text
+
+
+def page(records: dict[str, dict[str, Any]]) -> str:
+    """Return the documentation's page."""
+    good = {name: found for name, found in records.items() if "failed" not in found}
+    rows, contradictions = [], []
+    for name, found in sorted(good.items(), key=lambda pair: title(pair[0])):
+        cost, tasks = found["cost"], found["tasks"]
+        rows.append(
+            f"| {title(name)} | {cost['state_bytes']:,}{'+' if cost['state_grows'] else ''} "
+            f"| {cost['step_microseconds']:.0f} | {cost['training_tokens_per_second']:,.0f} | "
+            + " | ".join(cell(tasks[task]) for task in TASKS)
+            + " |"
+        )
+        contradictions += [
+            f"{title(name)} ({task})"
+            for task in TASKS
+            if tasks[task]["solved"] and tasks[task]["theory"][0] is False
+        ]
+    missing = {name: found["failed"] for name, found in records.items() if "failed" in found}
+    missing |= {name: "not yet" for name in names() if name not in records}
+    return PAGE.format(
+        seconds=SECONDS,
+        length=LENGTH,
+        longer=LENGTH * LONGER,
+        solved=SOLVED,
+        contradictions=", ".join(contradictions) or "nothing",
+        titles=" | ".join(TASKS),
+        rules=" | ".join("---:" for _ in TASKS),
+        rows="\n".join(rows),
+        others="; ".join(f"{title(name)} ({why})" for name, why in missing.items()) or "none",
+    )
+
+
+def main() -> None:
+    """Card what has no record yet, or print the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("mixers", nargs="*", metavar="MIXER", help="all of them if absent")
+    parser.add_argument("--again", action="store_true", help="replace the records there are")
+    parser.add_argument("--markdown", action="store_true", help="print the documentation's page")
+    chosen = parser.parse_args()
+    if chosen.markdown:
+        print(page(RECORDS.read()), end="")
+        return
+    torch.set_num_threads(1)
+    RECORDS.complete(chosen.mixers or names(), measure, again=chosen.again)
+
+
+if __name__ == "__main__":
+    main()
