@@ -140,7 +140,7 @@ inline V power_of_two(V p) {
   p = p > bias + 1 ? all<V>(bias + 1) : p;
   const V shifted = p + N::round;
   const auto whole = bits_of(shifted) - bits_of(all<V>(N::round - bias));
-  return near_one(p - (shifted - N::round), T()) * number_of<V>(whole << N::mantissa);
+  return near_one(p - (shifted - N::round), T()) * number_with<V>(whole, 0);
 }
 #endif
 

@@ -36,11 +36,13 @@ template <>
 struct VectorOf<float> {
   typedef float type __attribute__((vector_size(vector_bytes)));
   typedef int32_t bits __attribute__((vector_size(vector_bytes)));
+  typedef uint32_t unsigned_bits __attribute__((vector_size(vector_bytes)));
 };
 template <>
 struct VectorOf<double> {
   typedef double type __attribute__((vector_size(vector_bytes)));
   typedef int64_t bits __attribute__((vector_size(vector_bytes)));
+  typedef uint64_t unsigned_bits __attribute__((vector_size(vector_bytes)));
 };
 #else
 template <>
@@ -104,22 +106,26 @@ template <>
 struct Parts<float> {
   using number = float;
   using bits = int32_t;
+  using unsigned_bits = uint32_t;
 };
 template <>
 struct Parts<double> {
   using number = double;
   using bits = int64_t;
+  using unsigned_bits = uint64_t;
 };
 #if defined(__GNUC__)
 template <>
 struct Parts<Vector<float>> {
   using number = float;
   using bits = VectorOf<float>::bits;
+  using unsigned_bits = VectorOf<float>::unsigned_bits;
 };
 template <>
 struct Parts<Vector<double>> {
   using number = double;
   using bits = VectorOf<double>::bits;
+  using unsigned_bits = VectorOf<double>::unsigned_bits;
 };
 #endif
 
@@ -157,7 +163,8 @@ template <>
 struct Numbers<float> {
   static constexpr float round = 12582912.0f;  // 1.5 * 2^23: adding it leaves an integer in the bits
   static constexpr int mantissa = 23;
-  static constexpr int32_t one = 0x3f800000, mantissa_mask = 0x007fffff;
+  static constexpr int32_t mantissa_mask = 0x007fffff;
+  static constexpr uint32_t one = 0x3f800000;
   static constexpr float ln2_high = 0.693145752f, ln2_low = 1.42860677e-6f;  // 17 bits, the rest
   static constexpr float largest = 89.0f, smallest = -87.3f;  // of exp's argument
   static constexpr float saturated = 10.0f;                   // from where tanh is one
@@ -175,7 +182,8 @@ template <>
 struct Numbers<double> {
   static constexpr double round = 6755399441055744.0;  // 1.5 * 2^52
   static constexpr int mantissa = 52;
-  static constexpr int64_t one = 0x3ff0000000000000, mantissa_mask = 0x000fffffffffffff;
+  static constexpr int64_t mantissa_mask = 0x000fffffffffffff;
+  static constexpr uint64_t one = 0x3ff0000000000000;
   static constexpr double ln2_high = 0.693147180369123816490,  // 32 bits, the rest
       ln2_low = 1.90821492927058770002e-10;
   static constexpr double largest = 710.0, smallest = -708.3;
@@ -215,6 +223,18 @@ struct Numbers<double> {
 template <class V>
 using NumbersOf = Numbers<typename Parts<V>::number>;
 
+// The number whose exponent has the bits `power`, and `to` added to all bits. Negative integers may
+// be shifted as unsigned ones alone, and those that come of NaN would overflow.
+template <class V>
+inline V number_with(typename Parts<V>::bits power, decltype(NumbersOf<V>::one) to) {
+  typename Parts<V>::unsigned_bits bits;
+  memcpy(&bits, &power, sizeof bits);
+  bits = (bits << NumbersOf<V>::mantissa) + to;
+  V x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
 // Horner's rule, the constant term first in the table.
 template <class V, class T, size_t n>
 inline V polynomial(const T (&terms)[n], V x) {
@@ -234,7 +254,7 @@ inline void exp_parts(V x, V& scale, V& rest) {
   rest = r * polynomial(N::expm1, r);
   // Half the power: 2^128 is no float, but 2^127 is, and so are the results beside it.
   const auto power = bits_of(shifted) - bits_of(all<V>(N::round)) - 1;
-  scale = number_of<V>((power << N::mantissa) + N::one);
+  scale = number_with<V>(power, N::one);
 }
 
 template <class V>
