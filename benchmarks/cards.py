@@ -7,13 +7,12 @@ was. `--markdown` prints the documentation's page from the records.
 
 import argparse
 import json
-from dataclasses import asdict
 from inspect import signature
 from typing import Any
 
 import torch
 
-from benchmarks.records import Records
+from benchmarks.records import Records, parted
 from statewise import analysis, mixers
 from statewise.analysis.capability import LENGTH, LONGER, SOLVED, TASKS
 from statewise.mixers.base import Mixer
@@ -58,7 +57,7 @@ def measure(name: str) -> dict[str, Any]:
     """Return a card as plain data, or why there is none."""
     spec = json.loads(name) if name.startswith("{") else name
     try:
-        return asdict(analysis.card(spec, seconds=SECONDS, quiet=True))
+        return analysis.as_data(analysis.card(spec, seconds=SECONDS, quiet=True))
     except ValueError as error:
         return {"failed": str(error)}
 
@@ -74,7 +73,7 @@ def title(name: str) -> str:
 def cell(result: dict[str, Any]) -> str:
     """Return an accuracy, marked by what theory says of it."""
     text = f"{result['accuracy_longer']:.2f}"
-    allowed, *_ = result["theory"]
+    allowed = result["theory"]["allowed"]
     if result["solved"]:
         text = f"**{text}**"
     if allowed is False:
@@ -84,7 +83,7 @@ def cell(result: dict[str, Any]) -> str:
 
 def page(records: dict[str, dict[str, Any]]) -> str:
     """Return the documentation's page."""
-    good = {name: found for name, found in records.items() if "failed" not in found}
+    good, missing = parted(records, names())
     rows, contradictions = [], []
     for name, found in sorted(good.items(), key=lambda pair: title(pair[0])):
         cost, tasks = found["cost"], found["tasks"]
@@ -97,10 +96,8 @@ def page(records: dict[str, dict[str, Any]]) -> str:
         contradictions += [
             f"{title(name)} ({task})"
             for task in TASKS
-            if tasks[task]["solved"] and tasks[task]["theory"][0] is False
+            if tasks[task]["solved"] and tasks[task]["theory"]["allowed"] is False
         ]
-    missing = {name: found["failed"] for name, found in records.items() if "failed" in found}
-    missing |= {name: "not yet" for name in names() if name not in records}
     return PAGE.format(
         seconds=SECONDS,
         length=LENGTH,

@@ -11,6 +11,7 @@ in float32 and in bfloat16 on real text and draws both.
 
 import argparse
 import json
+import math
 import os
 import sys
 import warnings
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from benchmarks import markdown
 from benchmarks.timing import machine, paired
 from statewise.models.language_model import LanguageModel, LanguageModelConfig
 from statewise.training.memory import keep_memory
@@ -167,13 +169,20 @@ def step(model: nn.Module, context: int, *, bfloat16: bool = False, batch: int =
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 
     def run() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            logits = _logits(model, tokens[:, :-1])
-        cross_entropy(logits.flatten(0, 1).float(), tokens[:, 1:].flatten()).backward()
+        there_and_back(model, tokens, bfloat16)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
     return run
+
+
+def there_and_back(model: nn.Module, tokens: Tensor, bfloat16: bool) -> Tensor:
+    """Return the cross-entropy of each token after those before it, with all gradients made."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        logits = _logits(model, tokens[:, :-1])
+    loss = cross_entropy(logits.flatten(0, 1).float(), tokens[:, 1:].flatten())
+    loss.backward()
+    return loss
 
 
 def _logits(model: nn.Module, tokens: Tensor) -> Tensor:
@@ -321,14 +330,11 @@ def draw(picture: str, text: str, steps: int = 150, context: int = 256) -> None:
             for _ in range(steps):
                 starts = torch.randint(len(data) - context - 1, (8,))
                 batch = torch.stack([data[i : i + context + 1] for i in starts.tolist()])
-                with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-                    logits = _logits(model, batch[:, :-1])
-                loss = cross_entropy(logits.flatten(0, 1).float(), batch[:, 1:].flatten())
-                loss.backward()
+                loss = there_and_back(model, batch, bfloat16)
                 nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
-                found.append(loss.item() / 0.6931)
+                found.append(loss.item() / math.log(2))
             label = "bfloat16 products" if bfloat16 else "float32"
             axis.plot(found, label=label, linewidth=1, alpha=0.8)
         axis.set(title=name, xlabel="step of 2,048 bytes", ylim=(1.5, 6))
@@ -381,11 +387,10 @@ def main() -> None:
             )
         )
     elif options.markdown:
-        table = [HEAD, ["---"] * len(HEAD), *map(row, found)]
         print(
             PAGE.format(
-                machine="\n".join(f"- {name}: {value}" for name, value in about.items()),
-                table="\n".join(f"| {' | '.join(cells)} |" for cells in table),
+                machine=markdown.bullets(about),
+                table=markdown.table(HEAD, map(row, found)),
                 plain=plain,
                 beside=beside,
                 narrow=", ".join(f"{name} {gain:.2f}" for name, gain in narrow.items()),

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.records import Records
+from benchmarks.records import Records, parted
 from benchmarks.timing import machine
 from statewise import mixers
 from statewise import state as states
@@ -107,15 +107,13 @@ def _state_bytes(model: LanguageModel, length: int) -> int:
 
 def page(records: dict[str, dict[str, Any]], text: str) -> str:
     """Return the documentation's page."""
-    good = {name: found for name, found in records.items() if "failed" not in found}
+    good, missing = parted(records, names())
     rows = [
         f"| {name} | {found['bits_per_byte']:.3f} | {found['tokens_per_second']:,.0f} "
         f"| {found['state_bytes']:,}{'+' if found['grows'] else ''} |"
         for name, found in sorted(good.items(), key=lambda pair: pair[1]["bits_per_byte"])
     ]
     sizes = [found["parameters"] for found in good.values()]
-    missing = {name: found["failed"] for name, found in records.items() if "failed" in found}
-    missing |= {name: "was not run yet" for name in names() if name not in records}
     left_out = sorted((NOT_ALONE | missing).items())
     others = "; ".join(f"{name}, which {why}" for name, why in left_out)
     days = sorted({found["date"] for found in good.values()})

@@ -79,7 +79,6 @@ int64_t operations(const MatrixShape& shape) {
   return shape.batch * shape.time * shape.blocks * shape.n * shape.n;
 }
 
-// The dense kernels' own memory, for every part.
 // Transitions that times share leave arithmetic alone to be done; others are bound by memory.
 Pieces pieces(const MatrixShape& shape, const Sequence& transition, int64_t together) {
   if (transition.time_stride) return {};
@@ -87,6 +86,7 @@ Pieces pieces(const MatrixShape& shape, const Sequence& transition, int64_t toge
   return {(shape.batch + together - 1) / together * shape.blocks};
 }
 
+// The dense kernels' own memory, for every thread.
 Work work_for(const MatrixShape& shape, int64_t together, bool shares, int64_t done, int threads) {
   const int useful = threads_for(done, threads);
   return {shape.stored,

@@ -302,18 +302,13 @@ def _list(chosen: Namespace) -> None:
 
 
 def _card(chosen: Namespace) -> None:
-    from dataclasses import asdict
-
     from statewise import analysis
 
     options = chosen.as_dict()
     as_json, name = options.pop("json"), options.pop("name")
     card = analysis.card(_mixer(name), **options)
     if as_json:
-        found = asdict(card)
-        for task, result in card.tasks.items():
-            found["tasks"][task]["theory"] = result.theory._asdict()
-        print(json.dumps(found, indent=2))
+        print(json.dumps(analysis.as_data(card), indent=2))
         return
     print(analysis.describe(card))
 

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 
 import benchmarks.ops
+from benchmarks import markdown
 from benchmarks.ops.figures import Figure, matrix_rate, stream_rate
 from benchmarks.timing import machine
 from statewise.training.memory import keep_memory
@@ -60,8 +61,7 @@ def _mark(figure: Figure) -> str:
 
 def table(figures: Iterable[Figure]) -> str:
     """Return figures as a Markdown table."""
-    rows = [HEAD, ["---"] * len(HEAD), *map(line, figures)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return markdown.table(HEAD, map(line, figures))
 
 
 PAGE = """# How fast the ops are
@@ -96,14 +96,15 @@ small passes forward and backward, of which Python and autograd take 0.2 ms on o
 
 def page(about: Mapping[str, object], figures: Sequence[Figure]) -> str:
     """Return the documentation's page: the machine, what is missed, and a table for each op."""
-    machine = "\n".join(f"- {name}: {value}" for name, value in about.items())
     losses = "\n".join(
         f"- {x.op}, {x.what}, {x.shape}: {x.ratio:.2f} of {x.baseline}"
         + ("" if x.wanted is None else f", where the aim is {x.wanted:.2f}")
         for x in figures
         if x.ratio < (1.0 if x.wanted is None else x.wanted)
     )
-    parts = [PAGE.format(machine=machine, losses=losses or "Nowhere in these figures.")]
+    parts = [
+        PAGE.format(machine=markdown.bullets(about), losses=losses or "Nowhere in these figures.")
+    ]
     for op in dict.fromkeys(x.op for x in figures):
         parts.append(f"## {op}\n\n{table(x for x in figures if x.op == op)}\n")
     return "\n".join(parts)

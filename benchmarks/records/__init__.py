@@ -35,3 +35,12 @@ class Records:
             records = self.read() | {name: dict(found)}
             self.path.write_text(json.dumps(dict(sorted(records.items())), indent=1) + "\n")
             tqdm.write(f"{name}: {found.get('failed', 'done')}")
+
+
+def parted(
+    records: Mapping[str, Record], names: Iterable[str]
+) -> tuple[dict[str, Record], dict[str, str]]:
+    """Return what was found, and why the others were not: they failed, or have no record yet."""
+    good = {name: found for name, found in records.items() if "failed" not in found}
+    missing = {name: found["failed"] for name, found in records.items() if "failed" in found}
+    return good, missing | {name: "was not run yet" for name in names if name not in records}

@@ -9,7 +9,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
@@ -273,6 +273,14 @@ def _theory(spec: str | dict[str, Any], title: str, depth: int, size: int) -> Ve
         return theory.verdict(spec, words[title], depth=depth)
     pairs = RECALL.pairs(LENGTH * LONGER)
     return theory.recall(spec, size=size, pairs=pairs, answers=RECALL.answers)
+
+
+def as_data(card: Card) -> dict[str, Any]:
+    """Return a card as plain data, which JSON can hold."""
+    data = asdict(card)
+    for title, result in card.tasks.items():
+        data["tasks"][title]["theory"] = result.theory._asdict()
+    return data
 
 
 def describe(card: Card) -> str:

@@ -55,7 +55,7 @@ def test_the_page_of_the_cards_marks_what_theory_says():
         return {
             "accuracy_longer": accuracy,
             "solved": accuracy >= 0.99,
-            "theory": [allowed, "", ""],
+            "theory": {"allowed": allowed},
         }
 
     cost = {"state_bytes": 64, "state_grows": False, "step_microseconds": 9.6}
