@@ -90,7 +90,7 @@ void pack_scalar(const DeltaRuleInputs& x, int64_t row, int64_t head, int64_t t,
   }
   memcpy(c.beta, beta, sizeof beta);
   for (int64_t k = 0; k < wide; k++) c.end[k] = before;
-  transposed(c.key, wide, chunk, wide, spare, chunk);
+  transpose(chunk, wide, c.key, wide, spare, chunk);
   inner(c.key, wide, spare, wide, c.inner_key);
   inner(c.query, wide, spare, wide, c.inner_query);
   for (int64_t i = 0; i < chunk; i++) {
@@ -348,15 +348,15 @@ struct Adjoint {
       solve_back(c, grad + p * wide * panel<W>, dy, grad_u + block);
       scatter<S, W>(grad_u + block, panel<W>, c.count, width, -1, a.grad_values, row, c.start, head,
                     p * panel<W>);
-      transposed(grad_u + block, panel<W>, chunk, panel<W>, beside + 2 * block, 2 * chunk);
-      transposed(dy, panel<W>, chunk, panel<W>, beside + 2 * block + chunk, 2 * chunk);
-      transposed(u + block, panel<W>, chunk, panel<W>, upright + block, chunk);
+      transpose(chunk, panel<W>, grad_u + block, panel<W>, beside + 2 * block, 2 * chunk);
+      transpose(chunk, panel<W>, dy, panel<W>, beside + 2 * block + chunk, 2 * chunk);
+      transpose(chunk, panel<W>, u + block, panel<W>, upright + block, chunk);
     }
     against<2 * chunk>(state, wide, panels, beside, to_rows);
     against<chunk>(grad, wide, panels, upright, to_writes);
-    transposed(to_rows, 2 * chunk, wide, chunk, grad_read, wide);
-    transposed(to_rows + chunk, 2 * chunk, wide, chunk, grad_query, wide);
-    transposed(to_writes, chunk, wide, chunk, grad_write, wide);
+    transpose(wide, chunk, to_rows, 2 * chunk, grad_read, wide);
+    transpose(wide, chunk, to_rows + chunk, 2 * chunk, grad_query, wide);
+    transpose(wide, chunk, to_writes, chunk, grad_write, wide);
     across(grad_u, upright, panels, grad_A);
     across(grad_output, upright, panels, grad_P);
     if (x.log_decay.data)
@@ -423,7 +423,7 @@ struct Adjoint {
       memcpy(grad_A + i * chunk, A, sizeof A);
       memcpy(grad_P + i * chunk, P, sizeof P);
     }
-    transposed(grad_A, chunk, chunk, chunk, mixed, chunk);
+    transpose(chunk, chunk, grad_A, chunk, mixed, chunk);
     for (int64_t ij = 0; ij < chunk * chunk; ij += width<W>)
       store(mixed + ij, load(mixed + ij) + load(grad_A + ij));
     mix(mixed, chunk, 1, c.key, wide, key_out);

@@ -16,23 +16,24 @@ template <class W>
 void pack(const LargeProduct& p, Share share) {
   constexpr int64_t across = panel_columns<W>;
   const int64_t panels = (p.columns + across - 1) / across;
-  // Row by row of b where it has rows, so that these are read once.
   const int64_t begin = share.begin(panels), end = share.end(panels);
   for (int64_t panel = begin; panel < end; panel++) {
     const int64_t there = smaller(across, p.columns - panel * across);
     W* const to = static_cast<W*>(p.packed) + panel * across * p.inner;
     const W* const from = static_cast<const W*>(p.b) + panel * across * p.b_column;
-    if (p.b_column == 1) {
-      for (int64_t k = 0; k < p.inner; k++) {
-        W* row = to + k * across;
-        if (there == across) memcpy(row, from + k * p.b_row, across * sizeof(W));
-        else
-          for (int64_t j = 0; j < across; j++) row[j] = j < there ? from[k * p.b_row + j] : 0;
-      }
-    } else {
-      for (int64_t k = 0; k < p.inner; k++)
+    if (p.b_row == 1 && there == across) {
+      // What lies by columns is turned, a stretch at a time that stays in the first cache.
+      for (int64_t k = 0; k < p.inner; k += large_product_depth)
+        transpose(across, smaller(large_product_depth, p.inner - k), from + k, p.b_column,
+                  to + k * across, across);
+      continue;
+    }
+    for (int64_t k = 0; k < p.inner; k++) {
+      W* row = to + k * across;
+      if (p.b_column == 1 && there == across) memcpy(row, from + k * p.b_row, across * sizeof(W));
+      else
         for (int64_t j = 0; j < across; j++)
-          to[k * across + j] = j < there ? from[k * p.b_row + j * p.b_column] : 0;
+          row[j] = j < there ? from[k * p.b_row + j * p.b_column] : 0;
     }
   }
 }

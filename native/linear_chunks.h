@@ -124,7 +124,7 @@ void weigh_by_head(const AttentionHead<W>& x, AttentionChunk<W>& c, W* spare) {
   }
   memcpy(c.write_factor, between, sizeof between);
   for (int64_t k = 0; k < x.wide; k++) c.end[k] = whole;
-  transposed(c.key, x.wide, chunk, x.wide, spare, chunk);
+  transpose(chunk, x.wide, c.key, x.wide, spare, chunk);
   inner(c.query, x.wide, spare, x.wide, c.P);
   for (int64_t at = 0; at < chunk * chunk; at += width<W>)
     store(c.P + at, load(c.P + at) * load(c.weights + at));
@@ -358,13 +358,13 @@ struct AttentionGradient {
       to_values(c, grad + p * wide * panel<W>, dy);
       scatter<S, W>(grad_value, panel<W>, c.count, width, 1, heads_of(a.grad_value), x.row, c.start,
                     x.head, from);
-      transposed(dy, panel<W>, chunk, panel<W>, output_upright + place, chunk);
-      transposed(values + place, panel<W>, chunk, panel<W>, values_upright + place, chunk);
+      transpose(chunk, panel<W>, dy, panel<W>, output_upright + place, chunk);
+      transpose(chunk, panel<W>, values + place, panel<W>, values_upright + place, chunk);
     }
     against<chunk>(state, wide, panels, output_upright, rows);
-    transposed(rows, chunk, wide, chunk, grad_query, wide);
+    transpose(wide, chunk, rows, chunk, grad_query, wide);
     against<chunk>(grad, wide, panels, values_upright, rows);
-    transposed(rows, chunk, wide, chunk, grad_key, wide);
+    transpose(wide, chunk, rows, chunk, grad_key, wide);
     across(grad_output, values_upright, panels, grad_P);
     if (x.log_decay.data) through_the_chunk(c, state, grad);
     for (int64_t p = 0; p < panels; p++) {

@@ -89,8 +89,18 @@ void set_level_by_name(const std::string& name) {
       ("there is no level of instructions " + name + "; there are " + levels(level_supported)).c_str());
 }
 
+const char* vendor() {
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+  __builtin_cpu_init();
+  if (__builtin_cpu_is("intel")) return "intel";
+  if (__builtin_cpu_is("amd")) return "amd";
+#endif
+  return "unknown";
+}
+
 nb::dict about() {
   nb::dict facts;
+  facts["vendor"] = vendor();
   facts["level"] = level_names[level()];
   facts["levels"] = levels(level_supported);
   facts["openmp"] = has_openmp();
@@ -115,7 +125,8 @@ NB_MODULE(_native, module) {
   using namespace nb::literals;
   module.doc() = "The C++ core: kernels that write into the arrays they are given.";
   module.def("about", &about,
-             "Return the level in use, those there are, OpenMP or not, the cache, the compiler.");
+             "Return who made the processor, the level in use, those there are, OpenMP or not, the "
+             "cache, the compiler.");
   module.def("set_level", &set_level_by_name, "name"_a,
              "Use the kernels of one level of instructions.");
   module.def(

@@ -103,41 +103,5 @@ void product(int64_t rows, int64_t columns, int64_t inner, Left<W> a, const W* b
   }
 }
 
-// to (columns x rows) = the transpose of from (rows x columns), both padded.
-template <class W>
-inline void transpose(int64_t rows, int64_t columns, const W* from, int64_t from_row, W* to,
-                      int64_t to_row) {
-#if defined(__GNUC__) && !defined(__clang__)
-  constexpr int n = width<W>;
-  typename VectorOf<W>::bits low, high;
-  for (int i = 0; i < n; i++) {
-    low[i] = i / 2 + i % 2 * n;
-    high[i] = low[i] + n / 2;
-  }
-  for (int64_t i = 0; i < rows; i += n)
-    for (int64_t j = 0; j < columns; j += n) {
-      Vector<W> x[n], y[n];
-#pragma GCC unroll 16
-      for (int k = 0; k < n; k++) x[k] = load(from + (i + k) * from_row + j);
-      // Each pass zips the two halves; after log2(n) of them rows have become columns.
-#pragma GCC unroll 4
-      for (int reach = 1; reach < n; reach *= 2) {
-#pragma GCC unroll 8
-        for (int k = 0; k < n / 2; k++) {
-          y[2 * k] = __builtin_shuffle(x[k], x[k + n / 2], low);
-          y[2 * k + 1] = __builtin_shuffle(x[k], x[k + n / 2], high);
-        }
-#pragma GCC unroll 16
-        for (int k = 0; k < n; k++) x[k] = y[k];
-      }
-#pragma GCC unroll 16
-      for (int k = 0; k < n; k++) store(to + (j + k) * to_row + i, x[k]);
-    }
-#else
-  for (int64_t i = 0; i < rows; i++)
-    for (int64_t j = 0; j < columns; j++) to[j * to_row + i] = from[i * from_row + j];
-#endif
-}
-
 }  // namespace STATEWISE_LEVEL
 }  // namespace statewise

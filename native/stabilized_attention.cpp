@@ -1,5 +1,6 @@
 #include "stabilized_attention.h"
 
+#include "matrix.h"
 #include "products.h"
 
 namespace statewise {

@@ -27,8 +27,8 @@ class Row(NamedTuple):
     """One line of an op's table."""
 
     backend: str
-    objection: Callable[[Tensor], str | None]
-    """Why this backend cannot serve such an input, or None where it can."""
+    objection: Callable[..., str | None]
+    """Why this backend cannot or should not serve such inputs, or None where it does."""
 
 
 class Choice(NamedTuple):
@@ -101,9 +101,9 @@ def noted() -> Iterator[dict[str, set[Choice]]]:
         _notes = before
 
 
-def choose(op: str, table: Sequence[Row], x: Tensor) -> Choice:
-    """Return the backend that computes `op` on inputs like `x`."""
-    choice = _choose(op, table, x)
+def choose(op: str, table: Sequence[Row], *inputs: Tensor) -> Choice:
+    """Return the backend that computes `op` on such inputs: as many as its table asks for."""
+    choice = _choose(op, table, inputs)
     if _notes is not None and not torch.compiler.is_compiling():
         _notes.setdefault(op, set()).add(choice)
     return choice
@@ -112,20 +112,21 @@ def choose(op: str, table: Sequence[Row], x: Tensor) -> Choice:
 _FASTEST = {name: Choice(name, "the fastest there is for such inputs") for name in BACKENDS}
 
 
-def _choose(op: str, table: Sequence[Row], x: Tensor) -> Choice:
+def _choose(op: str, table: Sequence[Row], inputs: tuple[Tensor, ...]) -> Choice:
     if _forced is not None:
-        rows = [row for row in table if row.backend == _forced]
-        why_not = rows[0].objection(x) if rows else "there is none"
-        if why_not is not None:
-            raise ValueError(f"{op} cannot use the backend {_forced}: {why_not}")
+        # A table may name a backend twice: where it is fastest, and where it merely works.
+        why_not = [row.objection(*inputs) for row in table if row.backend == _forced]
+        if None not in why_not:
+            reason = why_not[-1] if why_not else "there is none"
+            raise ValueError(f"{op} cannot use the backend {_forced}: {reason}")
         return Choice(_forced, "forced by statewise.backends.use")
     passed: list[str] = []
     for row in table:
-        why_not = row.objection(x)
+        why_not = row.objection(*inputs)
         if why_not is None:
             if not passed:
                 return _FASTEST[row.backend]
-            if core is None and x.device.type == "cpu" and table[0].backend == "native":
+            if core is None and inputs[0].device.type == "cpu" and table[0].backend == "native":
                 _tell_once(op, row.backend)
             return Choice(row.backend, "; ".join(passed))
         passed.append(f"not {row.backend}: {why_not}")
@@ -142,7 +143,7 @@ def _tell_once(op: str, backend: str) -> None:
         )
 
 
-def always(x: Tensor) -> str | None:
+def always(*inputs: Tensor) -> str | None:
     """Object to nothing."""
     return None
 
@@ -150,7 +151,7 @@ def always(x: Tensor) -> str | None:
 _STORED = frozenset((torch.float32, torch.float64, torch.bfloat16))
 
 
-def without_native(x: Tensor) -> str | None:
+def without_native(x: Tensor, *others: Tensor) -> str | None:
     """Object to what the C++ core cannot compute, or not correctly."""
     if core is None:
         return "the native core is missing"

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.heads import Projections
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.recurrent import Recurrent, Run, divided
 from statewise.ops.semiring import SoftmaxState, softmax_scan
 
@@ -61,7 +62,7 @@ class Aaren(Recurrent[AarenState]):
         divided("aaren", heads, dim=dim)
         self.key_value = Projections(dim, heads, dim, dim)
         self.query = nn.Parameter(torch.randn(heads, dim // heads))
-        self.output = nn.Linear(dim, dim, bias=False)
+        self.output = Linear(dim, dim, bias=False)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return those of m, u and w."""

@@ -27,11 +27,12 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from statewise import backends
 from statewise.mixers.base import Mixer, state_dtype, within, zeros
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.positions import rotary_rates, turned
 from statewise.ops.derivatives import differentiable_again
 
@@ -65,8 +66,8 @@ class Attention(Mixer[AttentionState]):
             raise ValueError(f"attention: window = {window} should be at least 1")
         self.dim = self.out = dim
         self.heads, self.window, self.rotary = heads, window, rotary
-        self.query_key_value = nn.Linear(dim, 3 * dim, bias=False)
-        self.output = nn.Linear(dim, dim, bias=False)
+        self.query_key_value = Linear(dim, 3 * dim, bias=False)
+        self.output = Linear(dim, dim, bias=False)
 
     def initial_state(
         self,

@@ -26,6 +26,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from statewise.mixers.base import state_dtype
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.recurrent import Run
 from statewise.mixers.parts.started import Started
 
@@ -54,10 +55,8 @@ class BlockDiagonal(Started[BlockDiagonalState]):
             raise ValueError(f"block_diagonal: power = {power} should be at least 1")
         self.power = power
         hidden, entries = self.out, self.out * block
-        self.transition = nn.Sequential(
-            nn.Linear(dim, entries), nn.ReLU(), nn.Linear(entries, entries)
-        )
-        self.drive = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, hidden))
+        self.transition = nn.Sequential(Linear(dim, entries), nn.ReLU(), Linear(entries, entries))
+        self.drive = nn.Sequential(Linear(dim, hidden), nn.ReLU(), Linear(hidden, hidden))
 
     def mix(
         self, x: Float[Tensor, "batch *time dim"], state: BlockDiagonalState, run: Run

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.positionwise import Positionwise
 
 
@@ -42,7 +43,7 @@ class Boom(Positionwise[BoomState]):
         if expansion < 1:
             raise ValueError(f"boom: expansion = {expansion} should be at least 1")
         self.dim = self.out = dim
-        self.widen = nn.Linear(dim, expansion * dim)
+        self.widen = Linear(dim, expansion * dim)
         nn.init.normal_(self.widen.weight, std=0.1 * dim**-0.5)
         nn.init.zeros_(self.widen.bias)
 

@@ -30,6 +30,7 @@ from jaxtyping import Complex
 from torch import Tensor, nn
 
 from statewise.mixers.parts.hippo import diagonal_legs
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.rates import log_uniform
 from statewise.mixers.parts.state_space import StateSpace, as_complex
 
@@ -70,7 +71,7 @@ class DSS(StateSpace[DSSState]):
         self.log_rate = nn.Parameter((-a.real).log())
         self.frequency = nn.Parameter(a.imag.clone())
         self.W = nn.Parameter(torch.randn(dim, state, 2))
-        self.output = nn.Sequential(nn.GELU(), nn.Linear(dim, dim))
+        self.output = nn.Sequential(nn.GELU(), Linear(dim, dim))
 
     def system(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         """Return decay, write and read."""

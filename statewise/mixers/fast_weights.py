@@ -27,11 +27,12 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.features import DPFP
 from statewise.mixers.parts.heads import Projections
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.recurrent import Recurrent, Run, divided
 from statewise.ops.delta_rule import delta_rule
 
@@ -65,7 +66,7 @@ class FastWeights(Recurrent[FastWeightsState]):
             )
         self.features = DPFP(dim // heads, reach)
         self.project = Projections(dim, heads, dim, dim, dim, heads)
-        self.output = nn.Linear(dim, dim, bias=False)
+        self.output = Linear(dim, dim, bias=False)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return that of S."""

@@ -16,9 +16,10 @@ See also gated_feed_forward.py, mixture.py
 from typing import NamedTuple
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import gelu
 
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.positionwise import Positionwise
 
 
@@ -42,8 +43,8 @@ class FeedForward(Positionwise[FeedForwardState]):
         if hidden < 1:
             raise ValueError(f"feed_forward: expansion = {expansion} leaves no inner features")
         self.dim = self.out = dim
-        self.widen = nn.Linear(dim, hidden)
-        self.narrow = nn.Linear(hidden, dim)
+        self.widen = Linear(dim, hidden)
+        self.narrow = Linear(hidden, dim)
 
     def at(self, x: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes dim"]:
         """Map positions."""

@@ -39,6 +39,7 @@ from torch.nn.functional import silu
 
 from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.fixed_point import Solver
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.recurrent import Recurrent, Run, shifted
 from statewise.ops.scan import scan
 
@@ -84,12 +85,12 @@ class FixedPoint(Recurrent[FixedPointState]):
         self.inner = inner = int(expansion * dim)
         self.rank = rank
         self.solver = Solver(contraction, tolerance, iterations, recorded)
-        self.input = nn.Linear(dim, 2 * inner, bias=False)
-        self.gates = nn.Linear(inner, 2 * inner)
-        self.mixing = nn.Linear(inner, rank * (inner + 1))
-        self.read = nn.Linear(2 * inner, inner)
+        self.input = Linear(dim, 2 * inner, bias=False)
+        self.gates = Linear(inner, 2 * inner)
+        self.mixing = Linear(inner, rank * (inner + 1))
+        self.read = Linear(2 * inner, inner)
         self.norm = nn.RMSNorm(inner, eps=1e-5)
-        self.output = nn.Linear(inner, dim, bias=False)
+        self.output = Linear(inner, dim, bias=False)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return that of h."""

@@ -17,9 +17,10 @@ See also feed_forward.py, mixture.py
 from typing import NamedTuple
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import gelu, silu
 
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.positionwise import Positionwise
 
 _FUNCTIONS = {"silu": silu, "gelu": gelu}
@@ -55,8 +56,8 @@ class GatedFeedForward(Positionwise[GatedFeedForwardState]):
             )
         self.dim = self.out = dim
         self.activation = activation
-        self.widen = nn.Linear(dim, 2 * hidden, bias=False)
-        self.narrow = nn.Linear(hidden, dim, bias=False)
+        self.widen = Linear(dim, 2 * hidden, bias=False)
+        self.narrow = Linear(hidden, dim, bias=False)
 
     def at(self, x: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes dim"]:
         """Map positions."""

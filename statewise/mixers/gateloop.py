@@ -23,11 +23,13 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Complex, Float
-from torch import Tensor, nn
-from torch.nn.functional import linear, silu
+from torch import Tensor
+from torch.nn.functional import silu
 
 from statewise.mixers.base import state_dtype
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.recurrent import Recurrent, Run, divided
+from statewise.ops.linear import linear
 from statewise.ops.scan import scan
 
 
@@ -53,9 +55,9 @@ class GateLoop(Recurrent[GateLoopState]):
         self.dim = self.out = dim
         self.heads = dim if heads is None else heads
         divided("gateloop", self.heads, dim=dim)
-        self.project = nn.Linear(dim, 4 * dim, bias=False)
-        self.transition = nn.Linear(dim, 2 * dim)
-        self.output = nn.Linear(dim, dim, bias=False)
+        self.project = Linear(dim, 4 * dim, bias=False)
+        self.transition = Linear(dim, 2 * dim)
+        self.output = Linear(dim, dim, bias=False)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return that of S."""

@@ -27,6 +27,7 @@ from torch.nn.functional import logsigmoid
 
 from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.heads import GatedOutput, Projections
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.norms import HeadNorm
 from statewise.mixers.parts.recurrent import Recurrent, Run, divided
 from statewise.ops.linear_attention import linear_attention
@@ -66,9 +67,9 @@ class GLA(Recurrent[GLAState]):
         self.key = dim // 2 if key is None else key
         divided("gla", heads, dim=dim, key=self.key)
         self.query_key_value = Projections(dim, heads, self.key, self.key, dim)
-        to_decay = nn.Linear(rank, self.key)
+        to_decay = Linear(rank, self.key)
         nn.init.zeros_(to_decay.bias)
-        self.decay = nn.Sequential(nn.Linear(dim, rank, bias=False), to_decay)
+        self.decay = nn.Sequential(Linear(dim, rank, bias=False), to_decay)
         self.output = GatedOutput(dim, HeadNorm(heads, dim // heads, shared=True), dim)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:

@@ -24,6 +24,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.recurrent import Recurrent, Run
 from statewise.mixers.rg_lru import RGLRU, RGLRUState
 from statewise.mixers.short_convolution import ShortConvolution, ShortConvolutionState
@@ -53,10 +54,10 @@ class Hawk(Recurrent[HawkState]):
         super().__init__()
         self.dim = self.out = dim
         inner = dim if inner is None else inner
-        self.gate, self.input = nn.Linear(dim, inner), nn.Linear(dim, inner)
+        self.gate, self.input = Linear(dim, inner), Linear(dim, inner)
         self.convolution = ShortConvolution(inner, width=width)
         self.recurrence = RGLRU(inner, heads=heads)
-        self.output = nn.Linear(inner, dim)
+        self.output = Linear(inner, dim)
         for layer in (self.gate, self.input, self.output):
             nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
             nn.init.zeros_(layer.bias)

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from statewise.mixers.base import state_dtype
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.lower_bounds import LowerBounds
 from statewise.mixers.parts.recurrent import Recurrent, Run
 from statewise.ops.scan import scan
@@ -72,11 +73,11 @@ class HGRN(Recurrent[HGRNState]):
         self.dim = self.out = dim
         self.bound, self.layer = bound, layer
         parts = 2 if complex else 1
-        self.forget = nn.Linear(dim, dim)
-        self.candidate = nn.Linear(dim, parts * dim)
-        self.gate = nn.Linear(dim, parts * dim)
+        self.forget = Linear(dim, dim)
+        self.candidate = Linear(dim, parts * dim)
+        self.gate = Linear(dim, parts * dim)
         self.norm = nn.LayerNorm(parts * dim)
-        self.output = nn.Linear(parts * dim, dim)
+        self.output = Linear(parts * dim, dim)
         theta = 10000 ** (-2 * torch.arange(dim) / dim)
         self.theta = nn.Parameter(theta) if complex else None
 

@@ -31,6 +31,7 @@ from torch.nn.functional import logsigmoid, silu
 
 from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.heads import Projections
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.recurrent import Recurrent, Run
 from statewise.ops.linear_attention import linear_attention
 
@@ -63,7 +64,7 @@ class HGRN2(Recurrent[HGRN2State]):
         self.heads = dim // self.key
         self.query_forget_value = Projections(dim, self.heads, dim, dim, dim)
         self.norm = nn.RMSNorm(dim, eps=1e-5)
-        self.output = nn.Linear(dim, dim, bias=False)
+        self.output = Linear(dim, dim, bias=False)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return that of S."""

@@ -26,10 +26,11 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from statewise.mixers.base import Cell, zeros
 from statewise.mixers.parts.hippo import MEASURES, zero_order_hold
+from statewise.mixers.parts.linear import Linear
 
 
 class HiPPORNNState(NamedTuple):
@@ -80,8 +81,8 @@ class HiPPORNN(Cell[HiPPORNNState]):
         self.system = MEASURES[measure](order)
         if measure != "legs":
             self.system = zero_order_hold(self.system, 2 / window)
-        self.write = nn.Linear(dim + self.hidden, signals)
-        self.read = nn.Linear(dim + signals * order, 2 * self.hidden)
+        self.write = Linear(dim + self.hidden, signals)
+        self.read = Linear(dim + signals * order, 2 * self.hidden)
 
     def initial_state(
         self,

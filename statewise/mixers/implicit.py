@@ -33,12 +33,13 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch import Tensor
 
 from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.fixed_point import Solver
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.recurrent import Recurrent, Run, shifted
+from statewise.ops.linear import linear
 from statewise.ops.scan import scan
 
 
@@ -78,8 +79,8 @@ class Implicit(Recurrent[ImplicitState]):
         self.dim = dim
         self.out = self.hidden = dim if hidden is None else hidden
         self.solver = Solver(contraction, tolerance, iterations, recorded)
-        self.injection = nn.Linear(dim, 2 * self.hidden)
-        self.feedback = nn.Linear(2 * self.hidden, 2 * self.hidden, bias=False)
+        self.injection = Linear(dim, 2 * self.hidden)
+        self.feedback = Linear(2 * self.hidden, 2 * self.hidden, bias=False)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return that of h."""

@@ -29,6 +29,7 @@ from torch import nn
 
 from statewise.mixers.parts.clock import Clock
 from statewise.mixers.parts.delta import Delta
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.recurrent import divided
 
 
@@ -58,7 +59,7 @@ class KDA(Delta):
         if rank < 1:
             raise ValueError(f"kda: rank = {rank} should be at least 1")
         decay, gate = (
-            nn.Sequential(nn.Linear(dim, rank, bias=False), nn.Linear(rank, dim, bias=bias))
+            nn.Sequential(Linear(dim, rank, bias=False), Linear(rank, dim, bias=bias))
             for bias in (False, True)
         )
         super().__init__(

@@ -33,6 +33,7 @@ from torch.nn.functional import silu
 from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.averages import averaging
 from statewise.mixers.parts.heads import Projections
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.recurrent import Recurrent, Run
 from statewise.ops.linear_attention import linear_attention
 
@@ -64,10 +65,10 @@ class LightNet(Recurrent[LightNetState]):
         self.heads = dim // self.key
         self.query_key_value = Projections(dim, self.heads, dim, dim, dim)
         self.gate = nn.Sequential(
-            nn.Linear(dim, self.key, bias=False), nn.Linear(self.key, dim, bias=False)
+            Linear(dim, self.key, bias=False), Linear(self.key, dim, bias=False)
         )
         self.norm = nn.RMSNorm(dim, eps=1e-5)
-        self.output = nn.Linear(dim, dim, bias=False)
+        self.output = Linear(dim, dim, bias=False)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return those of S and z."""

@@ -33,6 +33,7 @@ from statewise.mixers.base import WholeSequence, blank, state_dtype
 from statewise.mixers.parts.both_ways import attend_both_ways
 from statewise.mixers.parts.features import Elu, UnitSilu
 from statewise.mixers.parts.heads import Projections
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.recurrent import divided
 
 DECAYS = ("none", "constant", "selected")
@@ -57,8 +58,8 @@ class LION(WholeSequence):
         self.query_key_value = Projections(dim, heads, dim, dim, dim)
         self.features = (Elu if decay == "none" else UnitSilu)(dim // heads)
         self.rate = nn.Parameter(torch.randn(heads)) if decay == "constant" else None
-        self.forget = nn.Linear(dim, heads) if decay == "selected" else None
-        self.output = nn.Linear(dim, dim, bias=False)
+        self.forget = Linear(dim, heads) if decay == "selected" else None
+        self.output = Linear(dim, dim, bias=False)
 
     def forward(
         self,

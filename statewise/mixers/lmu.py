@@ -29,6 +29,7 @@ from torch.nn.functional import gelu
 
 from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.hippo import delay, zero_order_hold
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.recurrent import Recurrent, Run
 from statewise.ops.matrix_scan import matrix_scan
 
@@ -60,9 +61,9 @@ class LMU(Recurrent[LMUState]):
         self.order, self.window = order, window
         # No buffers: `module.to(bfloat16)` would round a transition near one to one that grows.
         self.transition, self.write = zero_order_hold(delay(order), 1 / window)
-        self.enter = nn.Linear(dim, self.signals)
-        self.read = nn.Linear(self.signals * order, dim)
-        self.skip = nn.Linear(dim, dim, bias=False)
+        self.enter = Linear(dim, self.signals)
+        self.read = Linear(self.signals * order, dim)
+        self.skip = Linear(dim, dim, bias=False)
         for layer in (self.enter, self.read, self.skip):
             nn.init.xavier_normal_(layer.weight)
 

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from statewise.mixers.base import Cell, zeros
 from statewise.mixers.parts.hippo import delay, zero_order_hold
+from statewise.mixers.parts.linear import Linear
 
 
 class LMUCellState(NamedTuple):
@@ -57,12 +58,12 @@ class LMUCell(Cell[LMUCellState]):
         self.order = order
         # No buffers: `module.to(bfloat16)` would round a transition near one to one that grows.
         self.system = zero_order_hold(delay(order), 1 / window)
-        self.write_input = nn.Linear(dim, 1, bias=False)
-        self.write_hidden = nn.Linear(self.hidden, 1, bias=False)
-        self.write_memory = nn.Linear(order, 1, bias=False)
-        self.from_input = nn.Linear(dim, self.hidden, bias=False)
-        self.from_hidden = nn.Linear(self.hidden, self.hidden, bias=False)
-        self.from_memory = nn.Linear(order, self.hidden, bias=False)
+        self.write_input = Linear(dim, 1, bias=False)
+        self.write_hidden = Linear(self.hidden, 1, bias=False)
+        self.write_memory = Linear(order, 1, bias=False)
+        self.from_input = Linear(dim, self.hidden, bias=False)
+        self.from_hidden = Linear(self.hidden, self.hidden, bias=False)
+        self.from_memory = Linear(order, self.hidden, bias=False)
         for layer in (self.write_input, self.write_hidden):
             # LeCun's uniform start.
             bound = (3 / layer.in_features) ** 0.5

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from statewise.mixers.base import state_dtype
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.mamba_block import MambaBlock
 from statewise.mixers.parts.recurrent import Run
 from statewise.ops.scan import scan
@@ -69,8 +70,8 @@ class Longhorn(MambaBlock[LonghornState]):
         if state < 1:
             raise ValueError(f"longhorn: state = {state} should be at least 1")
         self.state, self.rank = state, -(-dim // 16) if rank is None else rank
-        self.select = nn.Linear(self.inner, self.rank + 2 * state, bias=False)
-        self.learning = nn.Linear(self.rank, self.inner)
+        self.select = Linear(self.inner, self.rank + 2 * state, bias=False)
+        self.learning = Linear(self.rank, self.inner)
         self.skip = nn.Parameter(torch.ones(self.inner))
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:

@@ -26,6 +26,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
 from statewise.mixers.base import state_dtype
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.recurrent import Recurrent, Run
 from statewise.mixers.parts.state_space import gated
 from statewise.ops.scan import scan
@@ -71,8 +72,8 @@ class LRU(Recurrent[LRUState]):
         self.log_rate = nn.Parameter((-log_modulus).log().float())
         self.log_phase = nn.Parameter((phase * uniform[1]).log().float())
         self.log_scale = nn.Parameter((-torch.expm1(2 * log_modulus)).log().float() / 2)
-        self.enter = nn.Linear(dim, 2 * self.state, bias=False)
-        self.read = nn.Linear(2 * self.state, dim, bias=False)
+        self.enter = Linear(dim, 2 * self.state, bias=False)
+        self.read = Linear(2 * self.state, dim, bias=False)
         nn.init.normal_(self.enter.weight, std=(2 * dim) ** -0.5)
         nn.init.normal_(self.read.weight, std=self.state**-0.5)
         self.skip = nn.Parameter(torch.randn(dim))

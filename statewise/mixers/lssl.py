@@ -28,6 +28,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from statewise.mixers.parts.hippo import generalized_bilinear, legs
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.state_space import StateSpace
 from statewise.ops.convolution import dense_convolution
 
@@ -81,7 +82,7 @@ class LSSL(StateSpace[LSSLState]):
         learned = (self.left, self.right, self.middle, self.main, self.below, self.above)
         for parameter in (*learned, self.B, self.log_step):
             parameter.requires_grad_(not fixed)
-        self.output = nn.Sequential(nn.GELU(), nn.Linear(dim, dim))
+        self.output = nn.Sequential(nn.GELU(), Linear(dim, dim))
 
     def transition(self, dtype: torch.dtype) -> Float[Tensor, "state state"]:
         """Return A."""

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu, softplus
 
 from statewise.mixers.base import state_dtype
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.norms import HeadNorm
 from statewise.mixers.parts.rates import inverse_softplus, log_uniform
 from statewise.mixers.parts.recurrent import Recurrent, Run
@@ -82,13 +83,13 @@ class Mamba2(Recurrent[Mamba2State]):
             raise ValueError(f"mamba2: groups = {groups} should divide the {self.heads} heads")
         shared = groups * state
         self.sizes = (self.inner, self.inner + 2 * shared, self.heads)
-        self.input = nn.Linear(dim, sum(self.sizes), bias=False)
+        self.input = Linear(dim, sum(self.sizes), bias=False)
         self.convolution = ShortConvolution(self.inner + 2 * shared, width=width)
         self.A_log = nn.Parameter(torch.empty(self.heads).uniform_(1, 16).log())
         self.dt_bias = nn.Parameter(inverse_softplus(log_uniform(1e-3, 0.1, self.heads)))
         self.D = nn.Parameter(torch.ones(self.heads))
         self.norm = HeadNorm(groups, self.inner // groups)
-        self.output = nn.Linear(self.inner, dim, bias=False)
+        self.output = Linear(self.inner, dim, bias=False)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return those of S and of the convolution's past."""

@@ -19,9 +19,10 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from statewise.mixers.base import state_dtype
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.scanned import Scanned
 
 
@@ -43,8 +44,8 @@ class MinGRU(Scanned[MinGRUState]):
     def __init__(self, dim: int):
         super().__init__()
         self.dim = self.out = dim
-        self.gate = nn.Linear(dim, dim)
-        self.candidate = nn.Linear(dim, dim)
+        self.gate = Linear(dim, dim)
+        self.candidate = Linear(dim, dim)
 
     def gates(
         self, x: Float[Tensor, "*axes dim"]

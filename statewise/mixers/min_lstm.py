@@ -23,10 +23,11 @@ See also min_gru.py, lstm.py
 from typing import NamedTuple
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from statewise.mixers.base import state_dtype
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.scanned import Scanned
 
 
@@ -48,9 +49,9 @@ class MinLSTM(Scanned[MinLSTMState]):
     def __init__(self, dim: int):
         super().__init__()
         self.dim = self.out = dim
-        self.forget_gate = nn.Linear(dim, dim)
-        self.input_gate = nn.Linear(dim, dim)
-        self.candidate = nn.Linear(dim, dim)
+        self.forget_gate = Linear(dim, dim)
+        self.input_gate = Linear(dim, dim)
+        self.candidate = Linear(dim, dim)
 
     def gates(
         self, x: Float[Tensor, "*axes dim"]

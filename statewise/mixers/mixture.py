@@ -28,11 +28,12 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import linear, one_hot, silu
+from torch.nn.functional import one_hot, silu
 
 from statewise import backends
 from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.positionwise import Positionwise
+from statewise.ops.linear import linear
 
 
 class MixtureState(NamedTuple):

@@ -34,6 +34,7 @@ from torch.nn.functional import logsigmoid
 
 from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.heads import GatedOutput, Projections
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.norms import HeadNorm
 from statewise.mixers.parts.recurrent import Recurrent, Run, divided
 from statewise.ops.stabilized_attention import stabilized_linear_attention
@@ -64,7 +65,7 @@ class MLSTM(Recurrent[MLSTMState]):
         self.heads, self.key = heads, dim if key is None else key
         divided("mlstm", heads, dim=dim, key=self.key)
         self.query_key_value = Projections(dim, heads, self.key, self.key, dim)
-        self.gates = nn.Linear(dim, 2 * heads)
+        self.gates = Linear(dim, 2 * heads)
         nn.init.zeros_(self.gates.weight)
         with torch.no_grad():
             self.gates.bias[:heads].normal_(0, 0.1)

@@ -36,6 +36,7 @@ from torch.nn.functional import logsigmoid, silu
 
 from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.block_linear import BlockLinear
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.norms import HeadNorm
 from statewise.mixers.parts.recurrent import Recurrent, Run, divided
 from statewise.mixers.short_convolution import ShortConvolution, ShortConvolutionState
@@ -82,20 +83,20 @@ class MLSTMBlock(Recurrent[MLSTMBlockState]):
         if size < 1 or inner % size:
             raise ValueError(f"mlstm_block: size = {size} should divide the {inner} inner features")
         self.inner, spread = inner, (2 / (5 * dim)) ** 0.5
-        self.up = nn.Linear(dim, 2 * inner, bias=False)
+        self.up = Linear(dim, 2 * inner, bias=False)
         nn.init.normal_(self.up.weight, std=spread)
         self.convolution = ShortConvolution(inner, width=width)
         self.query = BlockLinear(inner, size, deviation=spread)
         self.key = BlockLinear(inner, size, deviation=spread)
         self.value = BlockLinear(inner, size, deviation=spread)
-        self.gates = nn.Linear(3 * inner, 2 * heads)
+        self.gates = Linear(3 * inner, 2 * heads)
         nn.init.zeros_(self.gates.weight)
         with torch.no_grad():
             bias = [0.1 * torch.randn(heads), torch.linspace(3, 6, heads)]
             self.gates.bias.copy_(torch.cat(bias))
         self.norm = HeadNorm(heads, inner // heads, center=True)
         self.skip = nn.Parameter(torch.ones(inner))
-        self.down = nn.Linear(inner, dim, bias=False)
+        self.down = Linear(inner, dim, bias=False)
         nn.init.normal_(self.down.weight, std=2 / (depth * dim**0.5))
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:

@@ -24,10 +24,11 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import dropout
 
 from statewise.mixers.base import state_dtype
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.recurrent import Recurrent, Run
 from statewise.ops.convolution import short_convolution
 from statewise.ops.scan import scan
@@ -72,7 +73,7 @@ class QRNN(Recurrent[QRNNState]):
         self.dim = dim
         self.out = self.hidden = dim if hidden is None else hidden
         self.width, self.pooling, self.zoneout = width, pooling, zoneout
-        self.gates = nn.Linear(width * dim, (1 + len(pooling)) * self.hidden)
+        self.gates = Linear(width * dim, (1 + len(pooling)) * self.hidden)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return those of the inputs before the present one and of c."""

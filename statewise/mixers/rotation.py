@@ -23,11 +23,12 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from statewise.mixers.base import state_dtype
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.recurrent import Run
 from statewise.mixers.parts.started import Started
+from statewise.ops.linear import linear
 
 
 class RotationState(NamedTuple):
@@ -49,7 +50,7 @@ class Rotation(Started[RotationState]):
     def __init__(self, dim: int, *, hidden: int | None = None):
         super().__init__("rotation", dim, hidden, 2)
         self.start = nn.Parameter(torch.tensor([1.0, 0.0]).repeat(self.out // 2, 1))
-        self.angle = nn.Linear(dim, self.out // 2, bias=False)
+        self.angle = Linear(dim, self.out // 2, bias=False)
 
     def mix(
         self, x: Float[Tensor, "batch *time dim"], state: RotationState, run: Run

@@ -30,6 +30,7 @@ from torch.nn.functional import gelu
 
 from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.hippo import hold_diagonal, normal_form
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.rates import log_uniform
 from statewise.mixers.parts.recurrent import Recurrent, Run
 from statewise.ops.scan import scan
@@ -73,8 +74,8 @@ class S5(Recurrent[S5State]):
         a = form.eigenvalues.repeat(blocks).to(torch.complex64)
         self.rate, self.frequency = nn.Parameter(a.real.clone()), nn.Parameter(a.imag.clone())
         self.log_step = nn.Parameter(log_uniform(*steps, self.state // 2).log())
-        self.enter = nn.Linear(dim, self.state, bias=False)
-        self.read = nn.Linear(self.state, dim, bias=False)
+        self.enter = Linear(dim, self.state, bias=False)
+        self.read = Linear(self.state, dim, bias=False)
         V = torch.block_diag(*[form.V] * blocks).to(torch.complex64)
         # Real matrices of variance 1 / state, seen in the oscillators' basis. The layers hold real
         # above imaginary parts; Re(C h) = Re(C) Re(h) - Im(C) Im(h).
@@ -83,7 +84,7 @@ class S5(Recurrent[S5State]):
         self.enter.weight = nn.Parameter(torch.cat([B.real, B.imag]))
         self.read.weight = nn.Parameter(torch.cat([C.real, -C.imag], 1))
         self.skip = nn.Parameter(torch.randn(dim))
-        self.gate = nn.Linear(dim, dim)
+        self.gate = Linear(dim, dim)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return that of h."""

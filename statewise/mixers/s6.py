@@ -26,11 +26,12 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from statewise.mixers.base import state_dtype
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.rates import inverse_softplus, log_uniform
 from statewise.mixers.parts.recurrent import Recurrent, Run
+from statewise.ops.linear import linear
 from statewise.ops.selective_scan import selective_scan
 
 
@@ -58,7 +59,7 @@ class S6(Recurrent[S6State]):
         self.dim = self.out = dim
         self.state = state
         self.rank = -(-dim // 16) if rank is None else rank
-        self.select = nn.Linear(dim, self.rank + 2 * state, bias=False)
+        self.select = Linear(dim, self.rank + 2 * state, bias=False)
         bound = self.rank**-0.5
         self.step_weight = nn.Parameter(torch.empty(dim, self.rank).uniform_(-bound, bound))
         self.step_bias = nn.Parameter(inverse_softplus(log_uniform(1e-3, 0.1, dim)))

@@ -30,6 +30,7 @@ from torch.nn.functional import logsigmoid, silu
 
 from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.heads import GatedOutput, Projections
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.norms import HeadNorm
 from statewise.mixers.parts.recurrent import Recurrent, Run, divided
 from statewise.mixers.short_convolution import ShortConvolution, ShortConvolutionState
@@ -62,7 +63,7 @@ class SimpleGLA(Recurrent[SimpleGLAState]):
         divided("simple_gla", heads, dim=dim)
         self.query_key_value = Projections(dim, heads, dim, dim, dim)
         self.convolution = ShortConvolution(3 * dim, width=width, bias=False)
-        self.decay = nn.Linear(dim, heads)
+        self.decay = Linear(dim, heads)
         nn.init.zeros_(self.decay.bias)
         self.output = GatedOutput(dim, HeadNorm(heads, dim // heads, shared=True), dim)
 

@@ -28,6 +28,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from statewise.mixers.attention import Attention
+from statewise.mixers.parts.linear import Linear
 
 
 class SingleHeadAttention(Attention):
@@ -57,7 +58,7 @@ class _Scaled(nn.Module):
     def __init__(self, dim: int):
         super().__init__()
         self.memory_norm, self.query_norm = (nn.LayerNorm(dim, eps=1e-12) for _ in range(2))
-        self.query, self.factor = nn.Linear(dim, dim), nn.Linear(dim, 2 * dim)
+        self.query, self.factor = Linear(dim, dim), Linear(dim, 2 * dim)
         for layer in (self.query, self.factor):
             nn.init.normal_(layer.weight, std=0.1 * dim**-0.5)
             nn.init.zeros_(layer.bias)

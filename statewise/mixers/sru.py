@@ -27,11 +27,12 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from statewise.mixers.base import state_dtype
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.recurrent import Recurrent, Run, shifted
 from statewise.ops.cells import Cell, Weights, recur
+from statewise.ops.linear import linear
 from statewise.ops.scan import scan
 
 
@@ -80,7 +81,7 @@ class SRU(Recurrent[SRUState]):
                 torch.empty(2, self.hidden).uniform_(-(1.5**0.5), 1.5**0.5)
             )
         if self.hidden != dim:
-            self.around = nn.Linear(dim, self.hidden, bias=False)
+            self.around = Linear(dim, self.hidden, bias=False)
             nn.init.uniform_(self.around.weight, -bound * self.scale, bound * self.scale)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:

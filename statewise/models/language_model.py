@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from statewise import mixers as catalogue
 from statewise.mixers.base import Mixer, state_dtype, within
+from statewise.mixers.parts.linear import Linear
 from statewise.models import layers, pretrained
 from statewise.models.generation import (
     BatchGeneration,
@@ -21,6 +21,7 @@ from statewise.models.generation import (
 )
 from statewise.models.stack import Stack, States
 from statewise.models.tokenizers import ByteTokenizer, FileTokenizer, Tokenizer
+from statewise.ops.linear import linear
 
 MixerSpec = str | dict[str, Any]
 """A mixer by name, or `{"name": ..., option: value}`."""
@@ -141,7 +142,7 @@ class LanguageModel(nn.Module):
                 mixers=mixers,
             )
         )
-        self.head = None if config.tie else nn.Linear(config.dim, config.vocab, bias=False)
+        self.head = None if config.tie else Linear(config.dim, config.vocab, bias=False)
 
     def initial_state(
         self,
@@ -199,7 +200,7 @@ class LanguageModel(nn.Module):
     def logits(self, features: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes vocab"]:
         """Return the head's answer to `features`, in float32 or wider."""
         weight = self.embedding.weight if self.head is None else self.head.weight
-        logits = F.linear(features, weight)
+        logits = linear(features, weight)
         return logits.to(state_dtype(logits.dtype))
 
     def generate(

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
 from statewise.mixers.base import Mixer, WholeSequence, within
+from statewise.mixers.parts.linear import Linear
 
 States = tuple[Any, ...]
 """The states of the parts, in their order."""
@@ -172,7 +173,7 @@ class Block(_Parts):
         # padding stays zero.
         self.norms = nn.ModuleList(nn.LayerNorm(self.dim, bias=False) for _ in branches)
         self.maps = nn.ModuleList(
-            nn.Identity() if branch.out == self.dim else nn.Linear(branch.out, self.dim, bias=False)
+            nn.Identity() if branch.out == self.dim else Linear(branch.out, self.dim, bias=False)
             for branch in branches
         )
 

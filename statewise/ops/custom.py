@@ -36,6 +36,7 @@ def native_op(
     forward: Callable[..., None],
     backward: Callable[..., None],
     definition: Callable[..., Results],
+    skips: bool = False,
 ) -> "NativeOp":
     """Return an operator that computes by kernels of the core; it takes its inputs by position.
 
@@ -55,13 +56,15 @@ def native_op(
             expanded from one number.
         definition: `definition(*inputs)` returns the results in torch operations. Derivatives
             beyond the first, and those under transforms, are its own.
+        skips: whether `backward` may also be given None for a gradient that nobody wants, such as
+            that of a frozen weight, and spares itself the work.
     """
     name, arguments = schema.rstrip(")").split("(", 1)
     words = [argument.split() for argument in arguments.split(",")]
     tensors = [place for place, (kind, *_) in enumerate(words) if kind.startswith("Tensor")]
     by = [place for place in tensors if words[place][1] not in MARKS]
     lengths = next((place for place in tensors if words[place][1] == "lengths"), None)
-    many = results + kept
+    many, everyone = results + kept, [True] * len(words)
 
     def compute(*inputs: Any) -> Results:
         outputs = allocate(inputs, True)
@@ -69,11 +72,14 @@ def native_op(
         return outputs
 
     def differentiate(*everything: Any) -> Results:
+        return fill(everything, everyone)
+
+    def fill(everything: Sequence[Any], needed: Sequence[bool]) -> Results:
         outputs, grads = everything[:many], everything[many : many + results]
         inputs = everything[many + results :]
         gradients = new_gradients(*everything)
         wanted = [
-            None if inputs[place] is None else gradient
+            gradient if needed[place] and inputs[place] is not None else None
             for place, gradient in zip(by, gradients, strict=True)
         ]
         backward(inputs, outputs, grads, wanted)
@@ -96,25 +102,25 @@ def native_op(
 
     operator = library.custom_op(
         f"statewise::{name}",
-        compute,
+        lambda *inputs: _alone(compute(*inputs)),
         mutates_args=(),
         device_types="cpu",
         schema=f"({arguments}) -> {returns(many)}",
     )
     derivative = library.custom_op(
         f"statewise::{name}_backward",
-        differentiate,
+        lambda *everything: _alone(differentiate(*everything)),
         mutates_args=(),
         device_types="cpu",
         schema=f"({several('output', many)}, {several('grad', results)}, {arguments}) -> "
         f"{returns(len(by))}",
     )
-    operator.register_fake(lambda *inputs: allocate(inputs, True))
-    derivative.register_fake(new_gradients)
+    operator.register_fake(lambda *inputs: _alone(allocate(inputs, True)))
+    derivative.register_fake(lambda *everything: _alone(new_gradients(*everything)))
 
-    def save(ctx: Any, inputs: Sequence[Any], output: Results) -> None:
+    def save(ctx: Any, inputs: Sequence[Any], output: Tensor | Results) -> None:
         ctx.others = [None if place in tensors else x for place, x in enumerate(inputs)]
-        ctx.save_for_backward(*(inputs[place] for place in tensors), *output)
+        ctx.save_for_backward(*(inputs[place] for place in tensors), *_several(output))
         ctx.set_materialize_grads(False)
 
     def propagate(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -128,18 +134,31 @@ def native_op(
             for y, grad in zip(outputs[:results], grads, strict=False)
         )
         everything = (*outputs, *came, *inputs)
+        needed = ctx.needs_input_grad if skips else everyone
         if is_grad_enabled() or backends.transformed():
             found = _differentiable(definition, inputs, by, came)
         elif backends.plain(x for x in everything if isinstance(x, Tensor)):
-            found = differentiate(*everything)
+            found = fill(everything, needed)
         else:
-            found = derivative(*everything)
+            found = _several(derivative(*everything))
         answer: list[Tensor | None] = [None] * len(inputs)
         for place, gradient in zip(by, found, strict=True):
-            answer[place] = None if inputs[place] is None else gradient
+            answer[place] = gradient if needed[place] and inputs[place] is not None else None
         return tuple(answer)
 
     operator.register_autograd(propagate, setup_context=save)
+
+    class recorded(autograd.Function):
+        """The same without the operator, where nobody asks for one."""
+
+        @staticmethod
+        def forward(ctx: Any, *inputs: Any) -> Results:
+            outputs = compute(*inputs)
+            ctx.mark_non_differentiable(*outputs[results:])
+            save(ctx, inputs, outputs)
+            return outputs
+
+        backward = staticmethod(propagate)
 
     def call(*inputs: Any) -> Results:
         if lengths is not None and inputs[lengths] is not None:
@@ -147,12 +166,14 @@ def native_op(
             inputs = (*inputs[:lengths], whole, *inputs[lengths + 1 :])
         given = [inputs[place] for place in tensors]
         differentiated = is_grad_enabled() and any(x is not None and x.requires_grad for x in given)
-        # A custom op costs twenty times what the call itself does.
-        if not differentiated and backends.plain(given):
+        # A custom op costs twenty times what the call itself does, a function of autograd's three.
+        if not backends.plain(given):
+            outputs = _several(operator(*inputs))
+        elif differentiated:
+            outputs = recorded.apply(*inputs)
+        else:
             outputs = allocate(inputs, False)
             forward(inputs, outputs)
-        else:
-            outputs = operator(*inputs)
         return outputs[:results]
 
     return NativeOp(call, operator, derivative)
@@ -168,6 +189,15 @@ class NativeOp(NamedTuple):
     def __call__(self, *inputs: Any) -> Results:
         """Return the results; inputs are positional, as in the schema."""
         return self.call(*inputs)
+
+
+def _alone(outputs: Results) -> Tensor | Results:
+    """Return outputs as an operator does: one of them is no tuple."""
+    return outputs[0] if len(outputs) == 1 else outputs
+
+
+def _several(outputs: Tensor | Results) -> Results:
+    return (outputs,) if isinstance(outputs, Tensor) else outputs
 
 
 def fresh(shape: Sequence[Any], like: Tensor) -> Tensor:

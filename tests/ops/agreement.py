@@ -336,6 +336,7 @@ def assert_registered_rightly(op, inputs, results):
     torch.library.opcheck(op.operator, tuple(inputs))
     plain = tuple(x.detach() if isinstance(x, torch.Tensor) else x for x in inputs)
     outputs = op.operator(*plain)
+    outputs = (outputs,) if isinstance(outputs, torch.Tensor) else outputs
     torch.library.opcheck(op.derivative, (*outputs, *outputs[:results], *plain))
 
 

@@ -24,6 +24,7 @@ OPS = (
     "cells",
     "convolution",
     "delta_rule",
+    "linear",
     "linear_attention",
     "matrix_scan",
     "scan",

@@ -10,6 +10,7 @@ from torch.nn.functional import silu
 
 from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.clock import Clock
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.norms import HeadNorm, unit
 from statewise.mixers.parts.recurrent import Recurrent, Run, divided
 from statewise.ops.convolution import short_convolution
@@ -73,13 +74,13 @@ class Delta(Recurrent[DeltaState]):
         self.shares = (heads,) if steps is None else (steps, heads)
         many = steps or 1
         self.widths = [key, many * key, many * value]
-        self.query_key_value = nn.Linear(dim, sum(self.widths), bias=False)
+        self.query_key_value = Linear(dim, sum(self.widths), bias=False)
         bound = width**-0.5
         self.taps = nn.Parameter(torch.empty(sum(self.widths), width).uniform_(-bound, bound))
-        self.beta = nn.Linear(dim, many * heads, bias=False)
+        self.beta = Linear(dim, many * heads, bias=False)
         self.log_decay, self.gate = log_decay, gate
         self.norm = HeadNorm(heads, value // heads, shared=True)
-        self.output = nn.Linear(value, dim, bias=False)
+        self.output = Linear(value, dim, bias=False)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return those of S, and of the inputs of the convolutions."""
@@ -148,6 +149,6 @@ class GatedDelta(Delta):
             width,
             negative_eigenvalues,
             steps=steps,
-            log_decay=Clock(heads, nn.Linear(dim, heads, bias=False), least=0.01, most=16.0),
-            gate=nn.Sequential(nn.Linear(dim, value, bias=False), nn.SiLU()),
+            log_decay=Clock(heads, Linear(dim, heads, bias=False), least=0.01, most=16.0),
+            gate=nn.Sequential(Linear(dim, value, bias=False), nn.SiLU()),
         )

@@ -8,6 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import elu, relu, silu
 
+from statewise.mixers.parts.linear import Linear
+
 Features = Float[Tensor, "*axes width"]
 
 
@@ -33,7 +35,7 @@ class Hedgehog(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.out = 2 * width
-        self.map = nn.Linear(width, width)
+        self.map = Linear(width, width)
         nn.init.eye_(self.map.weight)
         nn.init.zeros_(self.map.bias)
 

@@ -14,6 +14,7 @@ from torch.nn.functional import silu
 
 from statewise.mixers.base import State, state_dtype
 from statewise.mixers.parts.chunk_attention import chunk_attention
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.recurrent import Recurrent, Run
 
 
@@ -34,9 +35,9 @@ class GatedAttention(Recurrent[State]):
         self.chunk = chunk
         self.hidden = 2 * dim if hidden is None else hidden
         self.key = max(dim // 4, 1) if key is None else key
-        self.gates = nn.Linear(dim, 2 * dim + self.key + self.hidden)
-        self.value = nn.Linear(dim, self.hidden)
-        self.read = nn.Linear(self.hidden, dim, bias=False)
+        self.gates = Linear(dim, 2 * dim + self.key + self.hidden)
+        self.value = Linear(dim, self.hidden)
+        self.read = Linear(self.hidden, dim, bias=False)
         for layer in (self.gates, self.value, self.read):
             nn.init.normal_(layer.weight, std=0.02)
         for layer in (self.gates, self.value):

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.norms import HeadNorm
 
 
@@ -22,7 +23,7 @@ class Projections(nn.Module):
     def __init__(self, dim: int, heads: int, *sizes: int, bias: bool = False):
         super().__init__()
         self.heads, self.sizes = heads, sizes
-        self.map = nn.Linear(dim, sum(sizes), bias=bias)
+        self.map = Linear(dim, sum(sizes), bias=bias)
 
     def forward(self, x: Float[Tensor, "batch *time dim"]) -> list[Tensor]:
         """Return the answers, (batch, *time, heads, size / heads) each."""
@@ -53,8 +54,8 @@ class GatedOutput(nn.Module):
     ):
         super().__init__()
         self.norm, self.activation = norm, gate
-        self.gate = nn.Linear(dim, width, bias=False)
-        self.output = nn.Linear(width, dim, bias=False)
+        self.gate = Linear(dim, width, bias=False)
+        self.output = Linear(width, dim, bias=False)
 
     def forward(
         self,

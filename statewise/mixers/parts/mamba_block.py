@@ -8,10 +8,11 @@ import abc
 from typing import Any
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import silu
 
 from statewise.mixers.base import State
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.recurrent import Recurrent, Run
 from statewise.mixers.short_convolution import ShortConvolution, ShortConvolutionState
 
@@ -38,9 +39,9 @@ class MambaBlock(Recurrent[State]):
         self.inner = int(expansion * dim)
         if self.inner < 1:
             raise ValueError(f"{mixer}: expansion = {expansion} leaves nothing of dim = {dim}")
-        self.input = nn.Linear(dim, 2 * self.inner, bias=False)
+        self.input = Linear(dim, 2 * self.inner, bias=False)
         self.convolution = ShortConvolution(self.inner, width=width)
-        self.output = nn.Linear(self.inner, dim, bias=False)
+        self.output = Linear(self.inner, dim, bias=False)
 
     @abc.abstractmethod
     def memory(

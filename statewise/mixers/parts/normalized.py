@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from statewise.mixers.parts.heads import Projections
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.recurrent import Recurrent, Run, divided
 from statewise.ops.linear_attention import normalized_linear_attention
 
@@ -40,7 +41,7 @@ class Normalized(Recurrent[Sums]):
         self.query_key_value = Projections(dim, heads, key, key, dim)
         self.query_features = features(key // heads)
         self.key_features = features(key // heads)
-        self.output = nn.Linear(dim, dim, bias=False)
+        self.output = Linear(dim, dim, bias=False)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return those of S and n."""

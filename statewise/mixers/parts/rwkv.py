@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from statewise.mixers.base import State
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.norms import HeadNorm
 from statewise.mixers.parts.recurrent import Recurrent, Run, divided
 from statewise.ops.linear_attention import linear_attention
@@ -65,7 +66,7 @@ def between(
 
 def linear(dim: int, out: int, *, gain: float) -> nn.Linear:
     """Return a map without a bias, orthogonal but for its gain, or zero with none."""
-    layer = nn.Linear(dim, out, bias=False)
+    layer = Linear(dim, out, bias=False)
     if gain == 0:
         nn.init.zeros_(layer.weight)
     else:

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from statewise.mixers.base import State
 from statewise.mixers.parts.heads import Projections
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.recurrent import Recurrent, Run, divided
 from statewise.ops.linear_attention import linear_attention
 
@@ -31,7 +32,7 @@ class Slots(Recurrent[State]):
         self.dim = self.out = dim
         self.heads, self.slots = heads, slots
         self.project = Projections(dim, heads, dim, dim, dim, heads * slots)
-        self.output = nn.Linear(dim, dim, bias=False)
+        self.output = Linear(dim, dim, bias=False)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return those of K and V."""

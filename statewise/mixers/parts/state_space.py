@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from statewise.mixers.base import State, state_dtype
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.rates import log_uniform
 from statewise.mixers.parts.recurrent import Recurrent, Run
 from statewise.ops.convolution import diagonal_convolution
@@ -69,7 +70,7 @@ def as_complex(pairs: Float[Tensor, "*axes 2"], dtype: torch.dtype) -> Tensor:
 
 def gated(dim: int) -> nn.Sequential:
     """Return the output map of S4's layers: GELU, then a gated linear unit."""
-    return nn.Sequential(nn.GELU(), nn.Linear(dim, 2 * dim), nn.GLU())
+    return nn.Sequential(nn.GELU(), Linear(dim, 2 * dim), nn.GLU())
 
 
 def positive_even(mixer: str, state: int) -> None:

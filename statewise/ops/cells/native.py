@@ -17,6 +17,7 @@ from statewise import backends
 from statewise.ops.cells import reference
 from statewise.ops.cells.reference import Cell, State, Weights
 from statewise.ops.custom import core, fresh, fresh_like, in_large_pages, native_op
+from statewise.ops.products import Products
 
 ROWS = 2048
 """Inputs of a stretch, through the batch: enough for fast products, few enough for the cache."""
@@ -176,7 +177,7 @@ def _forward(inputs, outputs):
         return
     recurrent, vectors, recurrent_bias = map(_contiguous, (recurrent, vectors, recurrent_bias))
     workspace = plan.workspace(x)
-    products = _Products(x)
+    products = Products(x)
     keep, room = gates.numel() > 0, plan.inputs(x)
     scratch = None if keep else fresh((plan.stretch, plan.batch, plan.rows), x)
     for begin, end in plan.stretches():
@@ -231,7 +232,7 @@ def _backward(inputs, outputs, grads, gradients):
             (not plan.additive and grad_recurrent_bias is not None, plan.rows),
         )
     ]
-    products, room, by_time = _Products(x), plan.inputs(x), plan.inputs(x)
+    products, room, by_time = Products(x), plan.inputs(x), plan.inputs(x)
     in_large_pages(dx, read, du, second)
     for begin, end in reversed(plan.stretches()):
         size = end - begin
@@ -284,26 +285,8 @@ def _backward(inputs, outputs, grads, gradients):
             gradient.copy_(found)
 
 
-class _Products:
-    """Matrix products by the core, with the memory that they need for themselves."""
-
-    def __init__(self, like: Tensor):
-        self.bytes, self.workspace = like.element_size(), empty(0, dtype=uint8)
-
-    def multiply(
-        self, a: Tensor, b: Tensor, to: Tensor, *, bias: Tensor | None = None, add: bool = False
-    ) -> Tensor:
-        """Write a b and the bias, or add a b, to a matrix; return that."""
-        size = core().multiply_workspace(b.shape[1], b.shape[0], self.bytes)
-        if len(self.workspace) < size:
-            self.workspace = empty(size, dtype=uint8)
-        bias = None if bias is None else bias.contiguous()
-        backends.run(partial(core().multiply, add), a, b, bias, to, self.workspace)
-        return to
-
-
 def _add_products(
-    grad_u: Tensor, left: Tensor, read: Tensor, gate: int, plan: _Plan, products: _Products
+    grad_u: Tensor, left: Tensor, read: Tensor, gate: int, plan: _Plan, products: Products
 ) -> None:
     """Add to the recurrent matrix's gradient, head by head, from one gate on."""
     right = read.view(len(left), -1)
