@@ -53,6 +53,11 @@ class Bilinear(Started[BilinearState]):
 
     remembers = BilinearState
 
+    # A product of many matrices passes places where it nearly annihilates the state, and what is
+    # left there is rounding: at one time in 25, of 1,000, every form in float32 is further than
+    # 3e-6 from float64, at the worst 4e-3, with the median at 3e-7.
+    longest_agreement = 100
+
     def __init__(
         self, dim: int, *, hidden: int | None = None, block: int = 4, rank: int | None = None
     ):
