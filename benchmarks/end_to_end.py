@@ -277,8 +277,8 @@ models of about 16 million parameters on 2,048 tokens a step. *floor* is what th
 our model's weights reach alone in `torch.mm`, forward and backward. Where our own products are
 faster than those, on processors of other makers than Intel, a model may pass it: *of floor* is ours
 over it. *hub* is the same architecture in transformers (Mamba with mambapy), *ratio* ours over the
-hub's, *aim* what was set before. *llama* is one of 16.3 million parameters
-in transformers. All sides of a line take steps in turn.
+hub's, *aim* what was set before. *llama* is one of 16.3 million parameters in transformers, which
+multiplies with torch, as the hub's models do. All sides of a line take steps in turn.
 
 {machine}
 
