@@ -203,14 +203,15 @@ def plain(tensors: Iterable[Tensor | None]) -> bool:
 
 
 _batched = functorch.is_legacy_batchedtensor
-_ORDINARY = frozenset((Tensor, torch.nn.Parameter))
+ORDINARY = frozenset((Tensor, torch.nn.Parameter))
+"""Types that kernels read; others, as of weights spread over machines, know torch alone."""
 
 
 def _unwatched(tensors: Iterable[Tensor | None]) -> bool:
     """Return the same, transforms aside."""
     for x in tensors:
         # `is_grads_batched` has a vmap of its own, which only the tensors show.
-        if x is not None and (type(x) not in _ORDINARY or _batched(x)):
+        if x is not None and (type(x) not in ORDINARY or _batched(x)):
             return False
     return dispatch_modes() == 0 and tracing_state() is None
 

@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor, float32, float64, is_autocast_enabled
 from torch.backends import mkl
 from torch.compiler import is_compiling
-from torch.nn import Parameter
 
 from statewise import backends
 from statewise.ops.linear import native, reference
@@ -28,13 +27,9 @@ def without_gain(x: Tensor, weight: Tensor | None = None) -> str | None:
         return None
     if x.numel() < LEAST_ROWS * x.shape[-1] or x.dtype not in (float32, float64) or not x.is_cpu:
         return None
-    if type(x) not in _ORDINARY or type(weight) not in _ORDINARY or is_autocast_enabled("cpu"):
+    if not {type(x), type(weight)} <= backends.ORDINARY or is_autocast_enabled("cpu"):
         return None
     return "the core multiplies large matrices faster here" if outpaced() else None
-
-
-_ORDINARY = frozenset((Tensor, Parameter))
-"""Subclasses, such as those that spread a weight over machines, know torch's operations alone."""
 
 
 def outpaced() -> bool:
