@@ -309,6 +309,19 @@ inline V log_sigmoid(V x) {
 }
 
 template <class V>
+inline V square_root(V x) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(V) == 64 && sizeof(x[0]) == 4) return (V)_mm512_sqrt_ps((__m512)x);
+  else if constexpr (sizeof(V) == 64) return (V)_mm512_sqrt_pd((__m512d)x);
+#endif
+  typename Parts<V>::number each[sizeof(V) / sizeof(typename Parts<V>::number)];
+  memcpy(each, &x, sizeof x);
+  for (auto& number : each) number = sizeof number == 4 ? sqrtf(number) : ::sqrt(number);
+  memcpy(&x, each, sizeof x);
+  return x;
+}
+
+template <class V>
 inline V log(V x) {
   using N = NumbersOf<V>;
   using T = typename Parts<V>::number;

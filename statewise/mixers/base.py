@@ -1,12 +1,19 @@
 """The interface every mixer fulfils. `statewise.testing` turns it into executable laws."""
 
 import abc
-from typing import Generic, TypeVar, cast
+import math
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.func import functional_call
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+
+from statewise import backends
+from statewise.ops import programs
 
 State = TypeVar("State")
 
@@ -70,6 +77,47 @@ class Mixer(nn.Module, abc.ABC, Generic[State]):
         """Return a small instance for the laws and the documentation."""
 
 
+class Shaped(Mixer[State]):
+    """A mixer whose state has leaves of fixed shapes: it names them, and the rest follows."""
+
+    remembers: ClassVar[type]
+    """The state: a NamedTuple with a leaf for each of `shapes`."""
+
+    starts: ClassVar[Mapping[str, float]] = {}
+    """What the leaves hold at the start that do not hold zeros, such as {"maximum": -inf}."""
+
+    complex_leaves: ClassVar[tuple[str, ...]] = ()
+    """The leaves that are complex, with parts of the precision of the others."""
+
+    counters: ClassVar[tuple[str, ...]] = ()
+    """The leaves that count, in int64."""
+
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Return the shape of each leaf of one row's state, in the order of the state."""
+        raise NotImplementedError(f"{type(self).__name__} should have `shapes`, or `initial_state`")
+
+    def initial_state(
+        self,
+        batch: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> State:
+        """Return the state before any input."""
+        leaves = []
+        for name, shape in self.shapes().items():
+            leaf = zeros(self, batch, *shape, device=device, dtype=dtype)
+            if name in self.complex_leaves:
+                leaf = leaf.to(leaf.dtype.to_complex())
+            leaf = leaf + self.starts.get(name, 0.0)
+            leaves.append(leaf.long() if name in self.counters else leaf)
+        return self.remembers(*leaves)
+
+    def state_size(self, time: int) -> int:
+        """Return the numbers of all leaves, complex ones counted once, whatever was read."""
+        return sum(math.prod(shape) for shape in self.shapes().values())
+
+
 class WholeSequence(nn.Module, abc.ABC):
     """A map that reads the whole sequence before it answers: bidirectional, non-causal, prefix.
 
@@ -98,10 +146,16 @@ class WholeSequence(nn.Module, abc.ABC):
         """Return a small instance for the laws and the documentation."""
 
 
-class Cell(Mixer[State]):
+class Cell(Shaped[State]):
     """A mixer that is written as one step: give `cell`, and the rest follows.
 
-    The whole-sequence form is a loop over `cell`, with resets, lengths and gradients.
+    `cell` is read: it runs once, and what it computed becomes a program of the native core, with
+    resets, lengths and gradients; what reads inputs alone is computed for all times at once. A cell
+    that cannot be read, because it draws random numbers or looks at the numbers that it computes,
+    is a loop.
+
+    `cell` has to be a function of its arguments, of parameters and buffers, and of plain
+    attributes. It sees all of them in the precision of the state.
     """
 
     @abc.abstractmethod
@@ -118,16 +172,77 @@ class Cell(Mixer[State]):
         reset: Bool[Tensor, "batch time"] | None = None,
         lengths: Int[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "batch time out"], State]:
-        """Map a whole sequence, one input after another."""
+        """Map a whole sequence."""
         start = self.initial_state(len(x), device=x.device, dtype=state_dtype(x.dtype))
         state = start if state is None else state
+        leaves, structure = tree_flatten(state)
+        work = _precision(x, leaves)
+        reading = None if backends.transformed() else self.reading(x, leaves)
+        if reading is None or torch.compiler.is_compiling():
+            return self._loop(x, state, start, reset, lengths)
+        y, after = programs.recur(
+            reading,
+            {name: _in(work, p) for name, p in _tensors(self)},
+            x.to(work),
+            initial=[_in(work, leaf) for leaf in leaves],
+            start=[_in(work, leaf) for leaf in tree_flatten(start)[0]],
+            reset=reset,
+            lengths=lengths,
+        )
+        return y.to(x.dtype), tree_unflatten(after, structure)
+
+    def step(
+        self, x: Float[Tensor, "batch dim"], state: State
+    ) -> tuple[Float[Tensor, "batch out"], State]:
+        """Map one input."""
+        y, state = self._cell(x, state)
+        # A cell may answer with its state, or hand on a leaf as it was: both become fresh here.
+        return y.clone(), tree_map(torch.clone, state)
+
+    def reading(
+        self, x: Float[Tensor, "batch *time dim"], leaves: Sequence[Tensor]
+    ) -> programs.Reading | None:
+        """Return what `cell` computes on such inputs and states, or None where it is a loop."""
+        work = _precision(x, leaves)
+        key = (work, x.shape[-1], *(leaf.shape[1:] for leaf in leaves), *_settings(self))
+        known = _READINGS.setdefault(self, {})
+        if key not in known:
+            structure = tree_flatten(self.initial_state(1))[1]
+
+            def cell(parameters: Mapping[str, Tensor], x: Tensor, state: Any) -> Any:
+                return _called(self, parameters, x, tree_unflatten(list(state), structure))
+
+            try:
+                known[key] = programs.read(cell, dict(_tensors(self)), x.shape[-1], leaves, work)
+            except programs.Unreadable as why:
+                known[key] = why
+        found = known[key]
+        return None if isinstance(found, programs.Unreadable) else found
+
+    def _cell(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Call `cell` in the precision of the state."""
+        work = _precision(x, tree_flatten(state)[0])
+        if all(p.dtype == work for p in (x, *self.parameters())):
+            return self.cell(x, state)
+        parameters = {name: _in(work, p) for name, p in _tensors(self)}
+        y, state = _called(self, parameters, x.to(work), state)
+        return y.to(x.dtype), state
+
+    def _loop(
+        self,
+        x: Tensor,
+        state: State,
+        start: State,
+        reset: Tensor | None,
+        lengths: Tensor | None,
+    ) -> tuple[Tensor, State]:
         real = None if lengths is None else within(lengths, x.shape[1])
         if real is not None:
             x = torch.where(real[..., None], x, 0)
         ys = []
         for t in range(x.shape[1]):
             before = state if reset is None else where_rows(reset[:, t], start, state)
-            y, after = self.cell(x[:, t], before)
+            y, after = self._cell(x[:, t], before)
             if real is not None:
                 y = torch.where(real[:, t, None], y, 0)
                 after = where_rows(real[:, t], after, state)
@@ -136,13 +251,52 @@ class Cell(Mixer[State]):
         y = torch.stack(ys, 1) if ys else x.new_zeros(len(x), 0, self.out)
         return y, tree_map(torch.clone, state)
 
-    def step(
-        self, x: Float[Tensor, "batch dim"], state: State
-    ) -> tuple[Float[Tensor, "batch out"], State]:
-        """Map one input."""
-        y, state = self.cell(x, state)
-        # A cell may answer with its state, or hand on a leaf as it was: both become fresh here.
-        return y.clone(), tree_map(torch.clone, state)
+
+_READINGS: weakref.WeakKeyDictionary[nn.Module, dict[Any, Any]] = weakref.WeakKeyDictionary()
+"""What was read, by cell: not kept on modules, which are copied and saved."""
+
+
+class _Called(nn.Module):
+    """`cell` as the forward of a module, which is what torch can call with other parameters."""
+
+    def __init__(self, mixer: Cell[Any]):
+        super().__init__()
+        self.mixer = mixer
+
+    def forward(self, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        return self.mixer.cell(x, state)
+
+
+def _called(mixer: Cell[Any], parameters: Mapping[str, Tensor], x: Tensor, state: Any) -> Any:
+    named = {f"mixer.{name}": p for name, p in parameters.items()}
+    return functional_call(_Called(mixer), named, (x, state))
+
+
+def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()
+
+
+def _in(work: torch.dtype, leaf: Tensor) -> Tensor:
+    return leaf.to(work) if leaf.is_floating_point() else leaf
+
+
+def _precision(x: Tensor, leaves: Sequence[Tensor]) -> torch.dtype:
+    """Return the dtype in which a cell computes."""
+    work = state_dtype(x.dtype)
+    for leaf in leaves:
+        if leaf.is_floating_point():
+            work = torch.promote_types(work, leaf.dtype)
+    return work
+
+
+def _settings(module: nn.Module) -> Iterator[Any]:
+    """Give what a cell may depend on besides tensors: what differs is read anew."""
+    for name, part in module.named_modules():
+        for key, value in vars(part).items():
+            if isinstance(value, bool | int | float | str):
+                yield name, key, value
+    yield from (p.shape for _, p in _tensors(module))
 
 
 def state_dtype(dtype: torch.dtype | None) -> torch.dtype:
@@ -157,7 +311,7 @@ def zeros(
     dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Return a leaf of a module's initial state: where and as wide as `initial_state` promises."""
-    parameter = next(module.parameters())
+    parameter = next(module.parameters(), torch.empty(0))
     dtype = state_dtype(dtype or parameter.dtype)
     # Not `new_zeros`: of a parameter that is sharded over processes it would be sharded as well.
     return torch.zeros(shape, device=device or parameter.device, dtype=dtype)

@@ -12,15 +12,14 @@ is but one of them.
 """
 
 import abc
-import math
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from statewise.mixers.base import Mixer, State, blank, state_dtype, zeros
+from statewise.mixers.base import Shaped, State, blank, state_dtype
 from statewise.mixers.parts.chunk_attention import chunk_attention, chunk_attention_step
 from statewise.mixers.parts.positions import positions, positions_step
 from statewise.ops.cells import Cell, Weights, recur, recur_step
@@ -64,27 +63,11 @@ It returns what the op does, (output, final).
 """
 
 
-class Recurrent(Mixer[State]):
+class Recurrent(Shaped[State]):
     """A mixer that is written once, as `mix`; forward, step, masks and state sizes follow.
 
     A subclass sets `dim` and `out`, names its state, and writes `shapes` and `mix`.
     """
-
-    remembers: ClassVar[type]
-    """The state: a NamedTuple with a leaf for each of `shapes`."""
-
-    starts: ClassVar[Mapping[str, float]] = {}
-    """What the leaves hold at the start that do not hold zeros, such as {"maximum": -inf}."""
-
-    complex_leaves: ClassVar[tuple[str, ...]] = ()
-    """The leaves that are complex, with parts of the precision of the others."""
-
-    counters: ClassVar[tuple[str, ...]] = ()
-    """The leaves that count, in int64."""
-
-    @abc.abstractmethod
-    def shapes(self) -> Mapping[str, tuple[int, ...]]:
-        """Return the shape of each leaf of one row's state, in the order of the state."""
 
     @abc.abstractmethod
     def mix(
@@ -95,23 +78,6 @@ class Recurrent(Mixer[State]):
         Padding comes as zeros, and what is answered there is not read. The state comes as it was
         given: ops widen what they compute in to its precision.
         """
-
-    def initial_state(
-        self,
-        batch: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
-        """Return the state before any input."""
-        leaves = []
-        for name, shape in self.shapes().items():
-            leaf = zeros(self, batch, *shape, device=device, dtype=dtype)
-            if name in self.complex_leaves:
-                leaf = leaf.to(leaf.dtype.to_complex())
-            leaf = leaf + self.starts.get(name, 0.0)
-            leaves.append(leaf.long() if name in self.counters else leaf)
-        return self.remembers(*leaves)
 
     def forward(
         self,
@@ -136,10 +102,6 @@ class Recurrent(Mixer[State]):
     ) -> tuple[Float[Tensor, "batch out"], State]:
         """Map one input."""
         return self.mix(x, state, _once)
-
-    def state_size(self, time: int) -> int:
-        """Return the numbers of all leaves, complex ones counted once, whatever was read."""
-        return sum(math.prod(shape) for shape in self.shapes().values())
 
 
 def divided(mixer: str, heads: int, **sizes: int) -> None:
