@@ -4,13 +4,14 @@ import abc
 import math
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_map, tree_unflatten
 
 from statewise import backends
 from statewise.ops import programs
@@ -174,18 +175,16 @@ class Cell(Shaped[State]):
     ) -> tuple[Float[Tensor, "batch time out"], State]:
         """Map a whole sequence."""
         start = self.initial_state(len(x), device=x.device, dtype=state_dtype(x.dtype))
-        state = start if state is None else state
-        leaves, structure = tree_flatten(state)
+        first, structure = tree_flatten(start)
+        leaves = first if state is None else tree_flatten(state)[0]
         work = _precision(x, leaves)
-        reading = None if backends.transformed() else self.reading(x, leaves)
-        if reading is None or torch.compiler.is_compiling():
-            return self._loop(x, state, start, reset, lengths)
         y, after = programs.recur(
-            reading,
+            partial(_called, self, structure),
+            self.reading(x, leaves),
             {name: _in(work, p) for name, p in _tensors(self)},
             x.to(work),
             initial=[_in(work, leaf) for leaf in leaves],
-            start=[_in(work, leaf) for leaf in tree_flatten(start)[0]],
+            start=[_in(work, leaf) for leaf in first],
             reset=reset,
             lengths=lengths,
         )
@@ -195,61 +194,33 @@ class Cell(Shaped[State]):
         self, x: Float[Tensor, "batch dim"], state: State
     ) -> tuple[Float[Tensor, "batch out"], State]:
         """Map one input."""
-        y, state = self._cell(x, state)
+        leaves, structure = tree_flatten(state)
+        work = _precision(x, leaves)
+        parameters = {name: _in(work, p) for name, p in _tensors(self)}
+        if all(p is q for p, (_, q) in zip(parameters.values(), _tensors(self), strict=True)):
+            y, state = self.cell(x.to(work), state)
+        else:
+            y, leaves = _called(self, structure, parameters, x.to(work), leaves)
+            state = tree_unflatten(leaves, structure)
         # A cell may answer with its state, or hand on a leaf as it was: both become fresh here.
-        return y.clone(), tree_map(torch.clone, state)
+        return y.to(x.dtype, copy=True), tree_map(torch.clone, state)
 
     def reading(
         self, x: Float[Tensor, "batch *time dim"], leaves: Sequence[Tensor]
-    ) -> programs.Reading | None:
-        """Return what `cell` computes on such inputs and states, or None where it is a loop."""
+    ) -> programs.Reading | programs.Unreadable:
+        """Return what `cell` computes on such inputs and states, or why it remains a loop."""
+        if torch.compiler.is_compiling() or backends.transformed():
+            return programs.Unreadable("nothing is read within torch.compile and transforms")
         work = _precision(x, leaves)
         key = (work, x.shape[-1], *(leaf.shape[1:] for leaf in leaves), *_settings(self))
         known = _READINGS.setdefault(self, {})
         if key not in known:
-            structure = tree_flatten(self.initial_state(1))[1]
-
-            def cell(parameters: Mapping[str, Tensor], x: Tensor, state: Any) -> Any:
-                return _called(self, parameters, x, tree_unflatten(list(state), structure))
-
+            cell = partial(_called, self, tree_flatten(self.initial_state(1))[1])
             try:
                 known[key] = programs.read(cell, dict(_tensors(self)), x.shape[-1], leaves, work)
             except programs.Unreadable as why:
                 known[key] = why
-        found = known[key]
-        return None if isinstance(found, programs.Unreadable) else found
-
-    def _cell(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """Call `cell` in the precision of the state."""
-        work = _precision(x, tree_flatten(state)[0])
-        if all(p.dtype == work for p in (x, *self.parameters())):
-            return self.cell(x, state)
-        parameters = {name: _in(work, p) for name, p in _tensors(self)}
-        y, state = _called(self, parameters, x.to(work), state)
-        return y.to(x.dtype), state
-
-    def _loop(
-        self,
-        x: Tensor,
-        state: State,
-        start: State,
-        reset: Tensor | None,
-        lengths: Tensor | None,
-    ) -> tuple[Tensor, State]:
-        real = None if lengths is None else within(lengths, x.shape[1])
-        if real is not None:
-            x = torch.where(real[..., None], x, 0)
-        ys = []
-        for t in range(x.shape[1]):
-            before = state if reset is None else where_rows(reset[:, t], start, state)
-            y, after = self._cell(x[:, t], before)
-            if real is not None:
-                y = torch.where(real[:, t, None], y, 0)
-                after = where_rows(real[:, t], after, state)
-            state = after
-            ys.append(y)
-        y = torch.stack(ys, 1) if ys else x.new_zeros(len(x), 0, self.out)
-        return y, tree_map(torch.clone, state)
+        return known[key]
 
 
 _READINGS: weakref.WeakKeyDictionary[nn.Module, dict[Any, Any]] = weakref.WeakKeyDictionary()
@@ -267,9 +238,18 @@ class _Called(nn.Module):
         return self.mixer.cell(x, state)
 
 
-def _called(mixer: Cell[Any], parameters: Mapping[str, Tensor], x: Tensor, state: Any) -> Any:
+def _called(
+    mixer: Cell[Any],
+    structure: TreeSpec,
+    parameters: Mapping[str, Tensor],
+    x: Tensor,
+    leaves: Sequence[Tensor],
+) -> tuple[Tensor, list[Tensor]]:
+    """Return what a cell answers with other parameters, and the leaves of its next state."""
     named = {f"mixer.{name}": p for name, p in parameters.items()}
-    return functional_call(_Called(mixer), named, (x, state))
+    state = tree_unflatten(list(leaves), structure)
+    y, after = functional_call(_Called(mixer), named, (x, state))
+    return y, tree_flatten(after)[0]
 
 
 def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

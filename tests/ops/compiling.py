@@ -27,6 +27,7 @@ OPS = (
     "linear",
     "linear_attention",
     "matrix_scan",
+    "programs",
     "scan",
     "selective_scan",
     "semiring",

@@ -4,12 +4,13 @@ The function is run once, on a few rows of zeros, and taken apart: what reads in
 computed for all times at once, and so is what no later state needs; the loop between is a program.
 """
 
+# Inside this package `torch` is the file torch.py, so the library is imported by its parts.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from jaxtyping import Bool, Float, Int, Num
+from torch import Tensor, arange, cat, compiler, full_like, where, zeros_like
+from torch import bool as boolean
 from torch.utils._pytree import tree_map
 
 from statewise import backends
@@ -20,31 +21,57 @@ from statewise.ops.programs.graph import Program as Program
 from statewise.ops.programs.reading import Call, Reading, Value
 from statewise.ops.programs.reading import Unreadable as Unreadable
 from statewise.ops.programs.reading import read as read
+from statewise.ops.programs.reference import Function, Leaves
+from statewise.ops.programs.torch import recur as by_torch
 
-__all__ = ["TABLE", "Program", "Reading", "Unreadable", "read", "recur"]
+__all__ = ["TABLE", "Program", "Reading", "Unreadable", "read", "recur", "table"]
+
+
+def without_program(x: Tensor) -> str | None:
+    """Object where the function itself has to be seen."""
+    return "torch.compile follows the function itself" if compiler.is_compiling() else None
+
+
+def without_native(x: Tensor) -> str | None:
+    """Object to what the core cannot compute."""
+    return without_program(x) or backends.without_native(x)
+
 
 TABLE = (
-    backends.Row("native", backends.without_native),
+    backends.Row("native", without_native),
+    backends.Row("torch", without_program),
     backends.Row("reference", backends.always),
 )
 
-_FORMS = {"native": native.recur, "reference": reference.recur}
+
+def table(reading: Reading | Unreadable) -> tuple[backends.Row, ...]:
+    """Return the rows of the table that can serve a cell."""
+    if isinstance(reading, Reading):
+        return TABLE
+    why = f"this cell is no program: {reading}"
+    return (*(row._replace(objection=lambda _: why) for row in TABLE[:-1]), TABLE[-1])
+
+
+_FORMS = {"native": native.recur, "torch": by_torch}
 
 
 def recur(
-    reading: Reading,
+    cell: Function,
+    reading: Reading | Unreadable,
     parameters: Mapping[str, Tensor],
     x: Float[Tensor, "batch time dim"],
     *,
-    initial: Sequence[Float[Tensor, "batch ..."]],
-    start: Sequence[Float[Tensor, "batch ..."]],
+    initial: Leaves,
+    start: Leaves,
     reset: Bool[Tensor, "batch time"] | None = None,
     lengths: Int[Tensor, " batch"] | None = None,
-) -> tuple[Float[Tensor, "batch time ..."], list[Float[Tensor, "batch ..."]]]:
+) -> tuple[Float[Tensor, "batch time ..."], list[Num[Tensor, "batch ..."]]]:
     """Return a cell's output at every time, and its last state, fresh tensors.
 
     Args:
-        reading: of the cell.
+        cell: answers the output and the leaves of the next state, from parameters by name, an input
+            (batch, dim) and the leaves of a state.
+        reading: what `read` found of it, or why it found nothing.
         parameters: by name, as they were read, in the dtype of all the rest.
         x: the inputs.
         initial: the leaves of the state before the first input.
@@ -56,12 +83,33 @@ def recur(
     Raises:
         ValueError: if shapes do not fit together.
     """
+    check_marks("cell", len(x), x.shape[1], reset, lengths)
+    choice = backends.choose("programs", table(reading), x)
+    marks = {"reset": reset, "lengths": lengths}
+    if isinstance(reading, Unreadable) or choice.backend == "reference":
+        return reference.recur(cell, parameters, x, initial=initial, start=start, **marks)
+    form = _FORMS[choice.backend]
+    return _by_program(form, reading, parameters, x, initial, start, **marks)
+
+
+def _by_program(
+    form: Any,
+    reading: Reading,
+    parameters: Mapping[str, Tensor],
+    x: Tensor,
+    initial: Leaves,
+    start: Leaves,
+    *,
+    reset: Tensor | None,
+    lengths: Tensor | None,
+) -> tuple[Tensor, list[Tensor]]:
+    """Return the same, by one form of the program within."""
     batch, time, _ = x.shape
-    check_marks("cell", batch, time, reset, lengths)
     rows, values = batch * time, dict[int, Tensor]()
+    real = None
     if lengths is not None:
-        real = torch.arange(time, device=x.device) < lengths[:, None]
-        x = torch.where(real[..., None], x, 0)
+        real = arange(time, device=x.device) < lengths[:, None]
+        x = where(real[..., None], x, 0)
     for value, name in zip(reading.parameters, parameters, strict=True):
         values[value.place] = parameters[name]
     _evaluate(reading, reading.once, values, rows, x)
@@ -79,7 +127,6 @@ def recur(
     drive = _beside([values[v.place].reshape(batch, time, v.width) for v in reading.drive], x)
     matrices = _flat([values[v.place].t() for v in reading.matrices], x)
     vectors = _flat([values[v.place] for v in reading.vectors], x)
-    form = _FORMS[backends.choose("programs", TABLE, drive).backend]
     output, final = form(
         program,
         drive.expand(batch, time, -1),
@@ -98,8 +145,8 @@ def recur(
     _evaluate(reading, reading.afterwards, values, rows, x)
     answer = values[reading.answer.place]
     y = answer.reshape(batch, time, *reading.answer.shape[1:])
-    if lengths is not None:
-        y = torch.where(real.reshape(batch, time, *[1] * (y.ndim - 2)), y, 0)
+    if real is not None:
+        y = where(real.reshape(batch, time, *[1] * (y.ndim - 2)), y, 0)
     begin, finals = 0, []
     for leaf, count in zip(initial, counted, strict=True):
         if count is not None:
@@ -120,19 +167,19 @@ def _counted(
     lengths: Tensor | None,
 ) -> tuple[Int[Tensor, "batch time ..."], Int[Tensor, "batch ..."]]:
     """Return what a leaf holds that counts, before every input and after the last."""
-    place = torch.arange(time + 1, device=initial.device).expand(len(initial), -1)
+    place = arange(time + 1, device=initial.device).expand(len(initial), -1)
     ones = [1] * (initial.ndim - 1)
-    anew = torch.zeros_like(place, dtype=torch.bool)
+    anew = zeros_like(place, dtype=boolean)
     if reset is not None:
         anew[:, :time] = reset
     if lengths is not None:
         anew &= place < lengths[:, None]
-    since = torch.where(anew, place, -1).cummax(1).values
+    since = where(anew, place, -1).cummax(1).values
     begun = (since >= 0).reshape(*since.shape, *ones)
     steps = (place - since.clamp(min=0)).reshape(*since.shape, *ones)
-    count = torch.where(begun, start[:, None], initial[:, None]) + by * steps
-    last = torch.full_like(place[:, 0], time) if lengths is None else lengths
-    return count[:, :time], count[torch.arange(len(count), device=count.device), last]
+    count = where(begun, start[:, None], initial[:, None]) + by * steps
+    last = full_like(place[:, 0], time) if lengths is None else lengths
+    return count[:, :time], count[arange(len(count), device=count.device), last]
 
 
 def _evaluate(
@@ -166,14 +213,14 @@ def _evaluate(
 def _beside(parts: Sequence[Tensor], like: Tensor) -> Tensor:
     if len(parts) == 1:
         return parts[0]
-    return torch.cat(list(parts), -1) if parts else like.new_zeros(*like.shape[:2], 0)
+    return cat(list(parts), -1) if parts else like.new_zeros(*like.shape[:2], 0)
 
 
 def _flat(parts: Sequence[Tensor], like: Tensor) -> Tensor:
     flat = [part.reshape(-1) for part in parts]
-    return torch.cat(flat) if flat else like.new_zeros(0)
+    return cat(flat) if flat else like.new_zeros(0)
 
 
 def _packed(leaves: Sequence[Tensor], like: Tensor) -> Tensor:
     flat = [leaf.flatten(1) for leaf in leaves]
-    return torch.cat(flat, 1) if flat else like.new_zeros(len(like), 0)
+    return cat(flat, 1) if flat else like.new_zeros(len(like), 0)

@@ -13,10 +13,11 @@ from torch import Tensor, empty, get_num_threads, uint8
 from statewise import backends
 from statewise.ops.custom import core, fresh, in_large_pages, native_op
 from statewise.ops.products import Products
-from statewise.ops.programs import reference
 from statewise.ops.programs.assembly import Assembly, backward_of, forward_of
 from statewise.ops.programs.derivative import products
 from statewise.ops.programs.graph import Program, program
+from statewise.ops.programs.torch import recur as by_torch
+from statewise.ops.programs.torch import unpacked
 
 ROWS = 2048
 """Rows of a stretch, through the batch: enough for fast products, few enough for the cache."""
@@ -175,7 +176,7 @@ def _add_products(
     given: Program, grad_matrices: Tensor, operand: Tensor, of_tape: Tensor, multiply: Products
 ) -> None:
     """Add the gradients of the matrices: of every product, what it read by what it gave."""
-    each = reference.unpacked(given, grad_matrices)
+    each = unpacked(given, grad_matrices)
     read, gave = operand.flatten(0, 1), of_tape.flatten(0, 1)
     for place in products(given):
         node = given.nodes[place]
@@ -190,7 +191,7 @@ def _rows(x: Tensor) -> Tensor:
 
 
 def _definition(drive, matrices, vectors, initial, start, reset, lengths, text):
-    return reference.recur(
+    return by_torch(
         program(text),
         drive,
         matrices,

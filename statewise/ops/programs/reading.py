@@ -345,9 +345,10 @@ def _pointwise(op: str, swap: bool = False) -> Word:
 
 
 def _plain_softplus(lower: _Lowering, call: Call) -> int:
-    if len(call.arguments) > 1:
+    x, *factors = call.arguments
+    if factors:
         raise Unreadable("a softplus with factors")
-    return lower.build.pointwise("softplus", lower.row(call.arguments[0]))
+    return lower.build.pointwise("softplus", lower.row(x))
 
 
 _PAIRS = ("add", "sub", "mul", "div", "maximum", "minimum", "less", "less_equal", "equal")
@@ -355,7 +356,7 @@ _PAIRS = ("add", "sub", "mul", "div", "maximum", "minimum", "less", "less_equal"
 
 def _trailing(lower: _Lowering, x: Any, call: Call) -> Any:
     """Return an argument, if its numbers meet those of the result one by one."""
-    result = cast(Value, call.results[0])
+    result = cast(Value, next(iter(call.results)))
     if isinstance(x, Value) and math.prod(x.shape) > 1:
         rows = x.shape[:1] == (lower.rows,)
         rest = x.shape[1:] if rows else x.shape
@@ -407,6 +408,14 @@ def _same(lower: _Lowering, call: Call) -> int:
     return lower.row(call.arguments[0])
 
 
+def _detached(lower: _Lowering, call: Call) -> int:
+    # torch puts one behind its own `full_like` and the like; elsewhere it cuts a gradient.
+    place = lower.row(call.arguments[0])
+    if lower.build.value(place) is None:
+        raise Unreadable("it cuts a gradient, by detach")
+    return place
+
+
 def _filled(value: int | None) -> Word:
     def word(lower: _Lowering, call: Call) -> int:
         filled = call.arguments[1] if value is None else value
@@ -437,14 +446,18 @@ def _first_axis(x: Value, axis: int) -> None:
 
 
 def _slice(lower: _Lowering, call: Call) -> int:
-    x, axis, begin, _, step = (*call.arguments, *(0, None, None, 1)[len(call.arguments) - 1 :])
-    if step != 1:
-        raise Unreadable("a slice with a step")
-    _first_axis(x, axis)
-    size = x.shape[axis]
-    begin = 0 if begin is None else begin + size if begin < 0 else min(begin, size)
-    inner = x.width // size
-    return lower.build.slice(lower.row(x), begin * inner, cast(Value, call.results[0]).width)
+    def part(
+        x: Value, axis: int = 0, begin: int | None = None, end: int | None = None, step: int = 1
+    ) -> int:
+        if step != 1:
+            raise Unreadable("a slice with a step")
+        _first_axis(x, axis)
+        size = x.shape[axis]
+        begin = 0 if begin is None else begin + size if begin < 0 else min(begin, size)
+        width = cast(Value, call.results[0]).width
+        return lower.build.slice(lower.row(x), begin * (x.width // size), width)
+
+    return part(*call.arguments, **call.options)
 
 
 def _select(lower: _Lowering, call: Call) -> int:
@@ -499,8 +512,11 @@ def _lerp(lower: _Lowering, call: Call) -> int:
     return build.pointwise("add", a, build.pointwise("mul", weight, build.pointwise("sub", b, a)))
 
 
+_OTHER_NAMES = ("where", "less", "less_equal", "equal", "log_sigmoid", "softplus")
+"""Operations that torch's dispatcher knows by other names, or with more arguments."""
+
 _WORDS: dict[str, Word] = {
-    **{op: _pointwise(op) for op in POINTWISE if op not in ("where", "less", "less_equal")},
+    **{op: _pointwise(op) for op in POINTWISE if op not in _OTHER_NAMES},
     "softplus": _plain_softplus,
     "lt": _pointwise("less"),
     "le": _pointwise("less_equal"),
@@ -541,6 +557,7 @@ _WORDS: dict[str, Word] = {
     "sum": _sum(False),
     "mean": _sum(True),
     "native_layer_norm": _layer_norm,
+    "detach": _detached,
     "zeros_like": _filled(0),
     "ones_like": _filled(1),
     "full_like": _filled(None),

@@ -1,108 +1,54 @@
-"""Programs written as their definition: one loop. Every other backend must agree."""
+"""Cells written as their definition: one loop. Every other backend must agree."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
-from torch.nn.functional import linear
 
-from statewise.ops.programs.graph import POINTWISE, SOURCES, Node, Number, Program
+Leaves = Sequence[Num[Tensor, "batch ..."]]
+Function = Callable[[Mapping[str, Tensor], Tensor, Leaves], tuple[Tensor, Any]]
+"""A cell: the output and the leaves of the next state, from parameters, an input and leaves."""
 
 
 def recur(
-    program: Program,
-    drive: Float[Tensor, "batch time drive"],
-    matrices: Float[Tensor, " numbers"],
-    vectors: Float[Tensor, " vectors"],
+    cell: Function,
+    parameters: Mapping[str, Tensor],
+    x: Float[Tensor, "batch time dim"],
     *,
-    initial: Float[Tensor, "batch state"],
-    start: Float[Tensor, "batch state"],
+    initial: Leaves,
+    start: Leaves,
     reset: Bool[Tensor, "batch time"] | None = None,
     lengths: Int[Tensor, " batch"] | None = None,
-) -> tuple[Float[Tensor, "batch time output"], Float[Tensor, "batch state"]]:
-    """Return what is handed out at every time, and the last state."""
-    batch, time, _ = drive.shape
-    listed = unpacked(program, matrices)
-    state, outputs, real = initial, [], None
+) -> tuple[Float[Tensor, "batch time ..."], list[Num[Tensor, "batch ..."]]]:
+    """Return the output at every time, and the last state."""
+    state, outputs = list(initial), []
+    real = None
     if lengths is not None:
-        real = torch.arange(time, device=drive.device) < lengths[:, None]
-        drive = torch.where(real[..., None], drive, 0)
-    for t in range(time):
-        before = state
-        if reset is not None:
-            before = torch.where(reset[:, t, None], start, before)
+        real = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+        x = torch.where(real[..., None], x, 0)
+    for t in range(x.shape[1]):
+        before = state if reset is None else _where(reset[:, t], start, state)
         if real is not None:
             # A row that has ended computes on its start: its state may be NaN, and 0 * NaN would
             # reach the gradients of the parameters.
-            now = real[:, t, None]
-            before = torch.where(now, before, start)
-        sources = {"drive": drive[:, t], "state": before, "vector": vectors.expand(batch, -1)}
-        values = compute(program.nodes, sources, listed)
-        after = _beside(values, program.state, batch, drive)
-        output = _beside(values, program.output, batch, drive)
+            before = _where(real[:, t], before, start)
+        y, after = cell(parameters, x[:, t], before)
         if real is not None:
-            after = torch.where(now, after, state)
-            output = torch.where(now, output, 0)
-        state = after
-        outputs.append(output)
-    if outputs:
-        return torch.stack(outputs, 1), state.clone()
-    return drive.new_zeros(batch, 0, program.output_width), state.clone()
+            y = torch.where(real[:, t].reshape(-1, *[1] * (y.ndim - 1)), y, 0)
+            after = _where(real[:, t], after, state)
+        state = list(after)
+        outputs.append(y)
+    if not outputs:
+        # What a cell answers is known when it has answered.
+        y, _ = cell(parameters, x.new_zeros(len(x), x.shape[2]), state)
+        return y[:, None][:, :0], [leaf.clone() for leaf in state]
+    return torch.stack(outputs, 1), [leaf.clone() for leaf in state]
 
 
-def compute(
-    nodes: Sequence[Node], sources: Mapping[str, Tensor], matrices: Sequence[Tensor]
-) -> list[Tensor]:
-    """Return the value of every operation."""
-    values: list[Tensor] = []
-    for op, of, width, at, by in nodes:
-        given = [values[place] for place in of]
-        if op in SOURCES:
-            found = sources[op][:, int(at) : int(at) + width]
-        elif op in POINTWISE:
-            found = POINTWISE[op](*given)
-        else:
-            found = _others(op, given, width, at, by, sources["state"], matrices)
-        values.append(found)
-    return values
-
-
-def _others(
-    op: str,
-    given: Sequence[Tensor],
-    width: int,
-    at: Number,
-    by: Number,
-    like: Tensor,
-    matrices: Sequence[Tensor],
-) -> Tensor:
-    match op:
-        case "literal":
-            return like.new_full((len(like), width), at)
-        case "affine":
-            return given[0] * at + by
-        case "expand":
-            return given[0].expand(-1, width)
-        case "slice":
-            return given[0][:, int(at) : int(at) + width]
-        case "concat":
-            return torch.cat(list(given), 1)
-        case "sum":
-            return given[0].sum(1, keepdim=True)
-        case "product":
-            return linear(given[0], matrices[int(at)])
-        case _:
-            raise ValueError(f"there is no operation {op}")
-
-
-def unpacked(program: Program, matrices: Tensor) -> list[Tensor]:
-    """Return the matrices, (rows, columns) each."""
-    sizes = [rows * columns for rows, columns in program.matrices]
-    parts = matrices.split(sizes) if sizes else ()
-    return [part.view(shape) for part, shape in zip(parts, program.matrices, strict=True)]
-
-
-def _beside(values: Sequence[Tensor], places: Sequence[int], batch: int, like: Tensor) -> Tensor:
-    parts = [values[place] for place in places]
-    return torch.cat(parts, 1) if parts else like.new_zeros(batch, 0)
+def _where(rows: Tensor, yes: Leaves, no: Leaves) -> list[Tensor]:
+    return [
+        torch.where(rows.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+        for a, b in zip(yes, no, strict=True)
+    ]
