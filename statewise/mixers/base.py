@@ -3,7 +3,7 @@
 import abc
 import math
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
@@ -14,7 +14,7 @@ from torch.func import functional_call
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_map, tree_unflatten
 
 from statewise import backends
-from statewise.ops import programs
+from statewise.ops import newton, programs
 
 State = TypeVar("State")
 
@@ -174,11 +174,71 @@ class Cell(Shaped[State]):
         lengths: Int[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "batch time out"], State]:
         """Map a whole sequence."""
+        return self._carried(programs.recur, x, state, reset, lengths)
+
+    def solve(
+        self,
+        x: Float[Tensor, "batch time dim"],
+        state: State | None = None,
+        *,
+        reset: Bool[Tensor, "batch time"] | None = None,
+        lengths: Int[Tensor, " batch"] | None = None,
+        structure: newton.Structure | None = None,
+        tolerance: float | None = None,
+        iterations: int = 100,
+        damping: float = 1.0,
+    ) -> tuple[Float[Tensor, "batch time out"], State, newton.Report]:
+        """Map a whole sequence with all its states at once, by Newton's method; say how it went.
+
+        What it answers is what `forward` does, gradients included. Where it does not converge a
+        warning says so, and the states are computed one after another. It pays where many small
+        operations side by side are cheaper than few after another: not on a processor.
+
+        Args:
+            x: the inputs.
+            state: before the first; the initial state if absent.
+            reset: where the state returns to its start.
+            lengths: of the rows.
+            structure: of the Jacobian, as `statewise.ops.newton` has it; found if absent.
+            tolerance: the relative change at which states are taken as solved.
+            iterations: at most.
+            damping: the part of each step that is taken.
+
+        Raises:
+            ValueError: if the cell cannot be read, or the structure does not fit it.
+        """
+        reports = list[newton.Report]()
+        form = partial(
+            newton.recur,
+            structure=structure,
+            tolerance=tolerance,
+            iterations=iterations,
+            damping=damping,
+            reports=reports,
+        )
+
+        def solved(_: Any, reading: Any, *given: Any, **options: Any) -> Any:
+            if isinstance(reading, programs.Unreadable):
+                raise ValueError(f"{type(self).__name__} is not solved for all times: {reading}")
+            return programs.by_form(form, reading, *given, **options)
+
+        y, after = self._carried(solved, x, state, reset, lengths)
+        return y, after, reports[0]
+
+    def _carried(
+        self,
+        recur: Callable[..., Any],
+        x: Tensor,
+        state: State | None,
+        reset: Tensor | None,
+        lengths: Tensor | None,
+    ) -> tuple[Tensor, State]:
+        """Return what one way of computing a cell answers, from the state or the initial one."""
         start = self.initial_state(len(x), device=x.device, dtype=state_dtype(x.dtype))
         first, structure = tree_flatten(start)
         leaves = first if state is None else tree_flatten(state)[0]
         work = _precision(x, leaves)
-        y, after = programs.recur(
+        y, after = recur(
             partial(_called, self, structure),
             self.reading(x, leaves),
             {name: _in(work, p) for name, p in _tensors(self)},

@@ -24,7 +24,7 @@ from statewise.ops.programs.reading import read as read
 from statewise.ops.programs.reference import Function, Leaves
 from statewise.ops.programs.torch import recur as by_torch
 
-__all__ = ["TABLE", "Program", "Reading", "Unreadable", "read", "recur", "table"]
+__all__ = ["TABLE", "Program", "Reading", "Unreadable", "by_form", "read", "recur", "table"]
 
 
 def without_program(x: Tensor) -> str | None:
@@ -89,21 +89,21 @@ def recur(
     if isinstance(reading, Unreadable) or choice.backend == "reference":
         return reference.recur(cell, parameters, x, initial=initial, start=start, **marks)
     form = _FORMS[choice.backend]
-    return _by_program(form, reading, parameters, x, initial, start, **marks)
+    return by_form(form, reading, parameters, x, initial=initial, start=start, **marks)
 
 
-def _by_program(
+def by_form(
     form: Any,
     reading: Reading,
     parameters: Mapping[str, Tensor],
     x: Tensor,
+    *,
     initial: Leaves,
     start: Leaves,
-    *,
     reset: Tensor | None,
     lengths: Tensor | None,
 ) -> tuple[Tensor, list[Tensor]]:
-    """Return the same, by one form of the program within."""
+    """Return what `recur` does, by one form of the program within."""
     batch, time, _ = x.shape
     rows, values = batch * time, dict[int, Tensor]()
     real = None
