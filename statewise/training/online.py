@@ -219,8 +219,7 @@ class RealTimeLearner:
         leaves = [leaf.clone() for leaf in after(*given).split(self.units, 1)]
         return Trace(
             tree_unflatten(leaves, self.structure),
-            torch.einsum("bijs,bjksd->biksd", jacobian, trace.weights)
-            + of_drive[..., None] * fresh,
+            torch.einsum("bijs,bjksd->biksd", jacobian, trace.weights) + by_weight,
             torch.einsum("bijs,bjks->biks", jacobian, trace.bias) + of_drive,
             torch.einsum("bijs,bjks->biks", jacobian, trace.vectors) + of_vectors,
         )
