@@ -257,11 +257,8 @@ class Cell(Shaped[State]):
         leaves, structure = tree_flatten(state)
         work = _precision(x, leaves)
         parameters = {name: _in(work, p) for name, p in _tensors(self)}
-        if all(p is q for p, (_, q) in zip(parameters.values(), _tensors(self), strict=True)):
-            y, state = self.cell(x.to(work), state)
-        else:
-            y, leaves = _called(self, structure, parameters, x.to(work), leaves)
-            state = tree_unflatten(leaves, structure)
+        y, after = _called(self, structure, parameters, x.to(work), leaves)
+        state = tree_unflatten(after, structure)
         # A cell may answer with its state, or hand on a leaf as it was: both become fresh here.
         return y.to(x.dtype, copy=True), tree_map(torch.clone, state)
 
@@ -270,7 +267,7 @@ class Cell(Shaped[State]):
     ) -> programs.Reading | programs.Unreadable:
         """Return what `cell` computes on such inputs and states, or why it remains a loop."""
         if torch.compiler.is_compiling() or backends.transformed():
-            return programs.Unreadable("nothing is read within torch.compile and transforms")
+            return _NOT_NOW
         work = _precision(x, leaves)
         key = (work, x.shape[-1], *(leaf.shape[1:] for leaf in leaves), *_settings(self))
         known = _READINGS.setdefault(self, {})
@@ -283,6 +280,7 @@ class Cell(Shaped[State]):
         return known[key]
 
 
+_NOT_NOW = programs.Unreadable("nothing is read within torch.compile and transforms")
 _READINGS: weakref.WeakKeyDictionary[nn.Module, dict[Any, Any]] = weakref.WeakKeyDictionary()
 """What was read, by cell: not kept on modules, which are copied and saved."""
 
@@ -306,9 +304,12 @@ def _called(
     leaves: Sequence[Tensor],
 ) -> tuple[Tensor, list[Tensor]]:
     """Return what a cell answers with other parameters, and the leaves of its next state."""
-    named = {f"mixer.{name}": p for name, p in parameters.items()}
     state = tree_unflatten(list(leaves), structure)
-    y, after = functional_call(_Called(mixer), named, (x, state))
+    if all(parameters[name] is p for name, p in _tensors(mixer)):
+        y, after = mixer.cell(x, state)
+    else:
+        named = {f"mixer.{name}": p for name, p in parameters.items()}
+        y, after = functional_call(_Called(mixer), named, (x, state))
     return y, tree_flatten(after)[0]
 
 

@@ -46,7 +46,7 @@ TABLE = (
 
 def table(reading: Reading | Unreadable) -> tuple[backends.Row, ...]:
     """Return the rows of the table that can serve a cell."""
-    if isinstance(reading, Reading):
+    if isinstance(reading, Reading) or compiler.is_compiling():
         return TABLE
     why = f"this cell is no program: {reading}"
     return (*(row._replace(objection=lambda _: why) for row in TABLE[:-1]), TABLE[-1])
