@@ -80,6 +80,7 @@ from statewise.mixers.slstm_block import SLSTMBlock as SLSTMBlock
 from statewise.mixers.sru import SRU as SRU
 from statewise.mixers.swax import SWAX as SWAX
 from statewise.mixers.tcnca import TCNCA as TCNCA
+from statewise.mixers.ugrnn import UGRNN as UGRNN
 
 __all__ = [
     "ABC",
@@ -112,6 +113,7 @@ __all__ = [
     "SRU",
     "SWAX",
     "TCNCA",
+    "UGRNN",
     "Aaren",
     "Attention",
     "Based",
