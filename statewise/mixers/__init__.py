@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from statewise.mixers.aaren import Aaren as Aaren
 from statewise.mixers.abc import ABC as ABC
+from statewise.mixers.antisymmetric_rnn import AntisymmetricRNN as AntisymmetricRNN
+from statewise.mixers.atr import ATR as ATR
 from statewise.mixers.attention import Attention as Attention
 from statewise.mixers.base import Cell as Cell
 from statewise.mixers.base import Mixer as Mixer
@@ -19,14 +21,20 @@ from statewise.mixers.bidirectional import Bidirectional as Bidirectional
 from statewise.mixers.bilinear import Bilinear as Bilinear
 from statewise.mixers.block_diagonal import BlockDiagonal as BlockDiagonal
 from statewise.mixers.boom import Boom as Boom
+from statewise.mixers.brc import BRC as BRC
+from statewise.mixers.cfn import CFN as CFN
+from statewise.mixers.cornn import CoRNN as CoRNN
 from statewise.mixers.damped_ema import DampedEMA as DampedEMA
 from statewise.mixers.delta_net import DeltaNet as DeltaNet
 from statewise.mixers.delta_product import DeltaProduct as DeltaProduct
 from statewise.mixers.dss import DSS as DSS
 from statewise.mixers.elman import Elman as Elman
+from statewise.mixers.fast_grnn import FastGRNN as FastGRNN
+from statewise.mixers.fast_rnn import FastRNN as FastRNN
 from statewise.mixers.fast_weights import FastWeights as FastWeights
 from statewise.mixers.feed_forward import FeedForward as FeedForward
 from statewise.mixers.fixed_point import FixedPoint as FixedPoint
+from statewise.mixers.gated_antisymmetric_rnn import GatedAntisymmetricRNN as GatedAntisymmetricRNN
 from statewise.mixers.gated_delta_net import GatedDeltaNet as GatedDeltaNet
 from statewise.mixers.gated_delta_product import GatedDeltaProduct as GatedDeltaProduct
 from statewise.mixers.gated_feed_forward import GatedFeedForward as GatedFeedForward
@@ -39,9 +47,13 @@ from statewise.mixers.hgrn import HGRN as HGRN
 from statewise.mixers.hgrn2 import HGRN2 as HGRN2
 from statewise.mixers.hippo_rnn import HiPPORNN as HiPPORNN
 from statewise.mixers.implicit import Implicit as Implicit
+from statewise.mixers.janet import JANET as JANET
 from statewise.mixers.jrt import JRT as JRT
 from statewise.mixers.kda import KDA as KDA
+from statewise.mixers.leaky_rnn import LeakyRNN as LeakyRNN
+from statewise.mixers.lem import LEM as LEM
 from statewise.mixers.lightnet import LightNet as LightNet
+from statewise.mixers.ligru import LiGRU as LiGRU
 from statewise.mixers.linear_attention import LinearAttention as LinearAttention
 from statewise.mixers.lion import LION as LION
 from statewise.mixers.liquid_s4 import LiquidS4 as LiquidS4
@@ -54,12 +66,17 @@ from statewise.mixers.lstm import LSTM as LSTM
 from statewise.mixers.mamba import Mamba as Mamba
 from statewise.mixers.mamba2 import Mamba2 as Mamba2
 from statewise.mixers.mega import Mega as Mega
+from statewise.mixers.mgu import MGU as MGU
 from statewise.mixers.min_gru import MinGRU as MinGRU
 from statewise.mixers.min_lstm import MinLSTM as MinLSTM
+from statewise.mixers.minimal_rnn import MinimalRNN as MinimalRNN
 from statewise.mixers.mixture import Mixture as Mixture
 from statewise.mixers.mlstm import MLSTM as MLSTM
 from statewise.mixers.mlstm_block import MLSTMBlock as MLSTMBlock
+from statewise.mixers.mut import MUT as MUT
+from statewise.mixers.nbrc import NBRC as NBRC
 from statewise.mixers.qrnn import QRNN as QRNN
+from statewise.mixers.ran import RAN as RAN
 from statewise.mixers.retention import Retention as Retention
 from statewise.mixers.rg_lru import RGLRU as RGLRU
 from statewise.mixers.rotation import Rotation as Rotation
@@ -72,18 +89,24 @@ from statewise.mixers.s4 import S4 as S4
 from statewise.mixers.s4d import S4D as S4D
 from statewise.mixers.s5 import S5 as S5
 from statewise.mixers.s6 import S6 as S6
+from statewise.mixers.scrn import SCRN as SCRN
 from statewise.mixers.short_convolution import ShortConvolution as ShortConvolution
 from statewise.mixers.simple_gla import SimpleGLA as SimpleGLA
 from statewise.mixers.single_head_attention import SingleHeadAttention as SingleHeadAttention
 from statewise.mixers.slstm import SLSTM as SLSTM
 from statewise.mixers.slstm_block import SLSTMBlock as SLSTMBlock
 from statewise.mixers.sru import SRU as SRU
+from statewise.mixers.star import STAR as STAR
 from statewise.mixers.swax import SWAX as SWAX
 from statewise.mixers.tcnca import TCNCA as TCNCA
 from statewise.mixers.ugrnn import UGRNN as UGRNN
+from statewise.mixers.unicornn import UnICORNN as UnICORNN
 
 __all__ = [
     "ABC",
+    "ATR",
+    "BRC",
+    "CFN",
     "DSS",
     "FAMILIES",
     "GLA",
@@ -91,15 +114,21 @@ __all__ = [
     "GSA",
     "HGRN",
     "HGRN2",
+    "JANET",
     "JRT",
     "KDA",
+    "LEM",
     "LION",
     "LMU",
     "LRU",
     "LSSL",
     "LSTM",
+    "MGU",
     "MLSTM",
+    "MUT",
+    "NBRC",
     "QRNN",
+    "RAN",
     "RGLRU",
     "RWKV4",
     "RWKV5",
@@ -109,12 +138,15 @@ __all__ = [
     "S4D",
     "S5",
     "S6",
+    "SCRN",
     "SLSTM",
     "SRU",
+    "STAR",
     "SWAX",
     "TCNCA",
     "UGRNN",
     "Aaren",
+    "AntisymmetricRNN",
     "Attention",
     "Based",
     "Bidirectional",
@@ -122,14 +154,18 @@ __all__ = [
     "BlockDiagonal",
     "Boom",
     "Cell",
+    "CoRNN",
     "DampedEMA",
     "DeltaNet",
     "DeltaProduct",
     "Elman",
+    "FastGRNN",
+    "FastRNN",
     "FastWeights",
     "FeedForward",
     "FixedPoint",
     "GateLoop",
+    "GatedAntisymmetricRNN",
     "GatedDeltaNet",
     "GatedDeltaProduct",
     "GatedFeedForward",
@@ -137,6 +173,8 @@ __all__ = [
     "HiPPORNN",
     "Implicit",
     "LMUCell",
+    "LeakyRNN",
+    "LiGRU",
     "LightNet",
     "LinearAttention",
     "LiquidS4",
@@ -147,6 +185,7 @@ __all__ = [
     "Mega",
     "MinGRU",
     "MinLSTM",
+    "MinimalRNN",
     "Mixer",
     "Mixture",
     "RWKVChannelMixing",
@@ -156,6 +195,7 @@ __all__ = [
     "ShortConvolution",
     "SimpleGLA",
     "SingleHeadAttention",
+    "UnICORNN",
     "WholeSequence",
     "build",
     "catalogue",
@@ -213,7 +253,15 @@ def heads() -> list[Head]:
     ]
 
 
-FAMILIES = ("linear diagonal", "matrix state", "delta rule", "gated cell", "attention", "part")
+FAMILIES = (
+    "linear diagonal",
+    "matrix state",
+    "delta rule",
+    "gated cell",
+    "attention",
+    "oscillator",
+    "part",
+)
 """What a mixer's head may call its family. A part stands beside mixers and mixes little itself."""
 
 _FIELD = re.compile(

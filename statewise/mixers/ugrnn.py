@@ -1,7 +1,7 @@
 r"""UGRNN: one gate decides how much of the old state is kept and how much of a candidate enters.
 
 Collins, Sohl-Dickstein and Sussillo, "Capacity and Trainability in Recurrent Neural Networks",
-2016, arXiv:1611.09913, section 1.1.
+2016, arXiv:1611.09913.
 
     c_t = tanh(W_c x_t + U_c h_{t-1} + b_c)                candidate
     g_t = sigmoid(W_g x_t + U_g h_{t-1} + b_g)             gate
@@ -15,6 +15,8 @@ Forms    program; step
 State    h, (batch, hidden)
 Cost     O(time hidden (dim + hidden)) work, time steps one after another; O(hidden (dim + hidden))
          in `step`
+Differs  b_g starts as in TensorFlow's cell of this name, and the weights as is usual: the paper
+         searches for their scale.
 See also gru.py, mgu.py, janet.py
 """
 
@@ -38,14 +40,14 @@ class UGRNN(GatedCell[UGRNNState]):
     Args:
         dim: features read.
         hidden: features remembered and answered; `dim` if absent.
-        gate_bias: where the biases of the gate start.
+        forget_bias: where the biases of the gate start.
     """
 
     remembers, gates = UGRNNState, 2
 
-    def __init__(self, dim: int, hidden: int | None = None, *, gate_bias: float = 1.0):
+    def __init__(self, dim: int, hidden: int | None = None, *, forget_bias: float = 1.0):
         super().__init__(dim, hidden)
-        self.hold(1, gate_bias, None)
+        self.hold(1, forget_bias, None)
 
     def cell(
         self, x: Float[Tensor, "batch dim"], state: UGRNNState

@@ -1,11 +1,13 @@
 """Cells of one layer with stacked matrices, a block of rows for each gate: no mixer itself.
 
-class Mine(GatedCell[MineState]):
-    remembers, gates = MineState, 2
+    class Mine(GatedCell[MineState]):
+        remembers, gates = MineState, 2
 
-    def cell(self, x, state):
-        c, g = (self.input(x) + self.recurrent(state.h)).chunk(2, -1)
-        ...
+        def cell(self, x, state):
+            c, g = (self.input(x) + self.recurrent(state.h)).chunk(2, -1)
+            ...
+
+A gate is a chunk of the last axis, `hidden` numbers wide.
 """
 
 from collections.abc import Mapping

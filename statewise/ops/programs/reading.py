@@ -424,6 +424,14 @@ def _filled(value: int | None) -> Word:
     return word
 
 
+def _detached(lower: _Lowering, call: Call) -> int:
+    # torch detaches what zeros_like and its kin make, since the recorder keeps it too.
+    place = lower.row(call.arguments[0])
+    if lower.build.value(place) is None:
+        raise Unreadable("it stops the gradient of something that it computes")
+    return place
+
+
 def _split(lower: _Lowering, call: Call) -> tuple[int, ...]:
     x, _, axis = (*call.arguments, call.options.get("dim", 0))[:3]
     return _pieces(lower, x, axis, [cast(Value, result) for result in call.results])
@@ -563,6 +571,7 @@ _WORDS: dict[str, Word] = {
     "full_like": _filled(None),
     **dict.fromkeys(("new_zeros",), _filled(0)),
     **dict.fromkeys(("new_ones",), _filled(1)),
+    "detach": _detached,
     **dict.fromkeys(("clone", "alias", "_to_copy"), _same),
     # Rows keep their numbers in order: the shape of the result is looked at where it is noted.
     **dict.fromkeys(("view", "unsqueeze", "squeeze", "_unsafe_view"), _same),
