@@ -61,4 +61,4 @@ class AntisymmetricRNN(Antisymmetric[AntisymmetricRNNState]):
     @classmethod
     def example(cls) -> "AntisymmetricRNN":
         """Return a small instance."""
-        return cls(dim=4, epsilon=0.5, gamma=0.1)
+        return cls(dim=4, epsilon=0.1, gamma=0.1)

@@ -65,4 +65,4 @@ class GatedAntisymmetricRNN(Antisymmetric[GatedAntisymmetricRNNState]):
     @classmethod
     def example(cls) -> "GatedAntisymmetricRNN":
         """Return a small instance."""
-        return cls(dim=4, epsilon=0.5, gamma=0.1)
+        return cls(dim=4, epsilon=0.1, gamma=0.1)

@@ -55,6 +55,26 @@ def test_a_cell_is_its_loop():
     torch.testing.assert_close(state.h, h)
 
 
+def test_a_constant_made_in_a_cell_is_read_and_a_stopped_gradient_is_not():
+    cell, x = Leaky(), torch.zeros(2, 3)
+    leaves = list(cell.initial_state(2))
+
+    class Padded(Leaky):
+        def cell(self, x, state):
+            y, state = super().cell(x, state)
+            return y + torch.zeros_like(state.h), state._replace(h=state.h + torch.ones_like(y))
+
+    class Stopped(Leaky):
+        def cell(self, x, state):
+            return super().cell(x, state._replace(h=state.h.detach()))
+
+    assert cell.reading(x, leaves) is not None
+    padded = Padded()
+    assert padded.reading(x, leaves) is not None
+    torch.testing.assert_close(padded(x[:, None])[1], padded.step(x, padded.initial_state(2))[1])
+    assert Stopped().reading(x, leaves) is None
+
+
 def test_a_state_is_float32_or_wider():
     assert state_dtype(torch.bfloat16) == state_dtype(torch.float16) == torch.float32
     assert state_dtype(torch.float32) == state_dtype(None) == torch.float32
