@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from statewise import testing
 from statewise.mixers.base import Cell, state_dtype, where_rows, within
+from statewise.ops import programs
 
 
 class LeakyState(NamedTuple):
@@ -68,11 +69,11 @@ def test_a_constant_made_in_a_cell_is_read_and_a_stopped_gradient_is_not():
         def cell(self, x, state):
             return super().cell(x, state._replace(h=state.h.detach()))
 
-    assert cell.reading(x, leaves) is not None
+    assert isinstance(cell.reading(x, leaves), programs.Reading)
     padded = Padded()
-    assert padded.reading(x, leaves) is not None
+    assert isinstance(padded.reading(x, leaves), programs.Reading)
     torch.testing.assert_close(padded(x[:, None])[1], padded.step(x, padded.initial_state(2))[1])
-    assert Stopped().reading(x, leaves) is None
+    assert "stops the gradient" in str(Stopped().reading(x, leaves))
 
 
 def test_a_state_is_float32_or_wider():

@@ -276,7 +276,7 @@ def test_equals_the_loop_of_its_paper_and_is_a_program(mixer, step, options, flo
     x = torch.randn(2, 9, 4, generator=draw)
     start = m.initial_state(2)
     start = type(start)(*(torch.randn(leaf.shape, generator=draw) for leaf in start))
-    assert m.reading(x, list(start)) is not None
+    assert isinstance(m.reading(x, list(start)), programs.Reading)
     y, state = m(x, start)
     for row in range(2):
         leaves = tuple(leaf[row] for leaf in start)

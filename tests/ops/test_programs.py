@@ -305,7 +305,7 @@ def test_what_cannot_be_read_is_said():
     assert "random" in unreadable(answer(lambda x, h: h + torch.rand_like(h)))
     assert "depends on the numbers" in unreadable(answer(lambda x, h: h if h.sum() > 0 else -h))
     assert "no word for aten.cumsum" in unreadable(answer(lambda x, h: h.cumsum(1)))
-    assert "cuts a gradient" in unreadable(answer(lambda x, h: h.detach() + x))
+    assert "stops the gradient" in unreadable(answer(lambda x, h: h.detach() + x))
     assert "other shapes" in unreadable(lambda x, h: (h, (h[:, :2],)))
     constant = torch.ones(3)
     assert "neither a parameter" in unreadable(answer(lambda x, h: h + constant))

@@ -408,14 +408,6 @@ def _same(lower: _Lowering, call: Call) -> int:
     return lower.row(call.arguments[0])
 
 
-def _detached(lower: _Lowering, call: Call) -> int:
-    # torch puts one behind its own `full_like` and the like; elsewhere it cuts a gradient.
-    place = lower.row(call.arguments[0])
-    if lower.build.value(place) is None:
-        raise Unreadable("it cuts a gradient, by detach")
-    return place
-
-
 def _filled(value: int | None) -> Word:
     def word(lower: _Lowering, call: Call) -> int:
         filled = call.arguments[1] if value is None else value
@@ -565,7 +557,6 @@ _WORDS: dict[str, Word] = {
     "sum": _sum(False),
     "mean": _sum(True),
     "native_layer_norm": _layer_norm,
-    "detach": _detached,
     "zeros_like": _filled(0),
     "ones_like": _filled(1),
     "full_like": _filled(None),
