@@ -15,8 +15,8 @@ Forms    program; step
 State    h, (batch, hidden)
 Cost     O(time hidden (dim + hidden)) work, time steps one after another; O(hidden (dim + hidden))
          in `step`
-Differs  b_g starts as in TensorFlow's cell of this name, and the weights as is usual: the paper
-         searches for their scale.
+Differs  b_g starts as in TensorFlow's cell of this name; how the paper starts the weights is not
+         known to us.
 See also gru.py, mgu.py, janet.py
 """
 
