@@ -24,6 +24,7 @@ from statewise.mixers.boom import Boom as Boom
 from statewise.mixers.brc import BRC as BRC
 from statewise.mixers.cfn import CFN as CFN
 from statewise.mixers.cornn import CoRNN as CoRNN
+from statewise.mixers.cho_gru import ChoGRU as ChoGRU
 from statewise.mixers.damped_ema import DampedEMA as DampedEMA
 from statewise.mixers.delta_net import DeltaNet as DeltaNet
 from statewise.mixers.delta_product import DeltaProduct as DeltaProduct
@@ -52,6 +53,13 @@ from statewise.mixers.jrt import JRT as JRT
 from statewise.mixers.kda import KDA as KDA
 from statewise.mixers.leaky_rnn import LeakyRNN as LeakyRNN
 from statewise.mixers.lem import LEM as LEM
+from statewise.mixers.indrnn import IndRNN as IndRNN
+from statewise.mixers.irnn import IRNN as IRNN
+from statewise.mixers.jordan import Jordan as Jordan
+from statewise.mixers.jrt import JRT as JRT
+from statewise.mixers.kda import KDA as KDA
+from statewise.mixers.layer_norm_gru import LayerNormGRU as LayerNormGRU
+from statewise.mixers.layer_norm_lstm import LayerNormLSTM as LayerNormLSTM
 from statewise.mixers.lightnet import LightNet as LightNet
 from statewise.mixers.ligru import LiGRU as LiGRU
 from statewise.mixers.linear_attention import LinearAttention as LinearAttention
@@ -77,8 +85,15 @@ from statewise.mixers.mut import MUT as MUT
 from statewise.mixers.nbrc import NBRC as NBRC
 from statewise.mixers.qrnn import QRNN as QRNN
 from statewise.mixers.ran import RAN as RAN
+from statewise.mixers.multiplicative_lstm import MultiplicativeLSTM as MultiplicativeLSTM
+from statewise.mixers.nas_cell import NASCell as NASCell
+from statewise.mixers.peephole_lstm import PeepholeLSTM as PeepholeLSTM
+from statewise.mixers.projected_lstm import ProjectedLSTM as ProjectedLSTM
+from statewise.mixers.qrnn import QRNN as QRNN
+from statewise.mixers.quasi_lstm import QuasiLSTM as QuasiLSTM
 from statewise.mixers.retention import Retention as Retention
 from statewise.mixers.rg_lru import RGLRU as RGLRU
+from statewise.mixers.rhn import RHN as RHN
 from statewise.mixers.rotation import Rotation as Rotation
 from statewise.mixers.rwkv4 import RWKV4 as RWKV4
 from statewise.mixers.rwkv5 import RWKV5 as RWKV5
@@ -98,9 +113,11 @@ from statewise.mixers.slstm_block import SLSTMBlock as SLSTMBlock
 from statewise.mixers.sru import SRU as SRU
 from statewise.mixers.star import STAR as STAR
 from statewise.mixers.swax import SWAX as SWAX
+from statewise.mixers.tau_gru import TauGRU as TauGRU
 from statewise.mixers.tcnca import TCNCA as TCNCA
 from statewise.mixers.ugrnn import UGRNN as UGRNN
 from statewise.mixers.unicornn import UnICORNN as UnICORNN
+from statewise.mixers.tkan import TKAN as TKAN
 
 __all__ = [
     "ABC",
@@ -115,6 +132,7 @@ __all__ = [
     "HGRN",
     "HGRN2",
     "JANET",
+    "IRNN",
     "JRT",
     "KDA",
     "LEM",
@@ -130,6 +148,7 @@ __all__ = [
     "QRNN",
     "RAN",
     "RGLRU",
+    "RHN",
     "RWKV4",
     "RWKV5",
     "RWKV6",
@@ -145,6 +164,7 @@ __all__ = [
     "SWAX",
     "TCNCA",
     "UGRNN",
+    "TKAN",
     "Aaren",
     "AntisymmetricRNN",
     "Attention",
@@ -155,6 +175,7 @@ __all__ = [
     "Boom",
     "Cell",
     "CoRNN",
+    "ChoGRU",
     "DampedEMA",
     "DeltaNet",
     "DeltaProduct",
@@ -172,9 +193,13 @@ __all__ = [
     "Hawk",
     "HiPPORNN",
     "Implicit",
+    "IndRNN",
+    "Jordan",
     "LMUCell",
     "LeakyRNN",
     "LiGRU",
+    "LayerNormGRU",
+    "LayerNormLSTM",
     "LightNet",
     "LinearAttention",
     "LiquidS4",
@@ -188,6 +213,11 @@ __all__ = [
     "MinimalRNN",
     "Mixer",
     "Mixture",
+    "MultiplicativeLSTM",
+    "NASCell",
+    "PeepholeLSTM",
+    "ProjectedLSTM",
+    "QuasiLSTM",
     "RWKVChannelMixing",
     "Retention",
     "Rotation",
@@ -196,6 +226,7 @@ __all__ = [
     "SimpleGLA",
     "SingleHeadAttention",
     "UnICORNN",
+    "TauGRU",
     "WholeSequence",
     "build",
     "catalogue",
