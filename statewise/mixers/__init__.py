@@ -118,6 +118,9 @@ from statewise.mixers.tcnca import TCNCA as TCNCA
 from statewise.mixers.ugrnn import UGRNN as UGRNN
 from statewise.mixers.unicornn import UnICORNN as UnICORNN
 from statewise.mixers.tkan import TKAN as TKAN
+from statewise.mixers.variational_dropout import VariationalDropout as VariationalDropout
+from statewise.mixers.weight_dropped_lstm import WeightDroppedLSTM as WeightDroppedLSTM
+from statewise.mixers.zoneout import Zoneout as Zoneout
 
 __all__ = [
     "ABC",
@@ -227,7 +230,10 @@ __all__ = [
     "SingleHeadAttention",
     "UnICORNN",
     "TauGRU",
+    "VariationalDropout",
+    "WeightDroppedLSTM",
     "WholeSequence",
+    "Zoneout",
     "build",
     "catalogue",
     "heads",

@@ -18,11 +18,11 @@ Forms    loop; step
 State    h, (batch, hidden)
 Cost     O(time hidden dim) work, time steps one after another; O(hidden dim) in `step`
 Differs  One layer: batch norms, residual and dense wiring are the stack's.
-See also elman.py, irnn.py, newton's diagonal cells in fixed_point.py
+See also elman.py, irnn.py
 """
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -56,13 +56,13 @@ class IndRNN(Recurrent[IndRNNState]):
         dim: int,
         hidden: int | None = None,
         *,
-        nonlinearity: Literal["relu", "tanh"] = "relu",
+        nonlinearity: str = "relu",
         bound: float = 1.0,
         least: float = 0.0,
     ):
         super().__init__()
         if nonlinearity not in ("relu", "tanh"):
-            raise ValueError(f"indrnn: nonlinearity {nonlinearity!r} should be 'relu' or 'tanh'")
+            raise ValueError(f"indrnn: nonlinearity = {nonlinearity!r} should be 'relu' or 'tanh'")
         if not 0 <= least <= bound:
             raise ValueError(f"indrnn: least = {least} should be from 0 to bound = {bound}")
         self.dim, self.nonlinearity, self.bound = dim, nonlinearity, bound

@@ -40,8 +40,9 @@ class KAN(nn.Module):
         if grid < 1 or order < 0 or low >= high:
             raise ValueError(f"kan: {grid} intervals of [{low}, {high}] at degree {order} are none")
         self.splines, self.order = grid + order, order
-        self.scale = grid / (high - low)
-        begins = low * self.scale + torch.arange(self.splines) - order
+        self.low, self.scale = low, grid / (high - low)
+        # Whole numbers, which every precision has.
+        begins = torch.arange(-order, grid, dtype=torch.get_default_dtype())
         self.register_buffer("shifts", begins.repeat_interleave(inputs), persistent=False)
         self.base = nn.Linear(inputs, outputs, bias=False)
         nn.init.xavier_uniform_(self.base.weight)
@@ -50,8 +51,12 @@ class KAN(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch outputs"]:
         """Return the sums of the functions."""
-        u = torch.cat([x * self.scale] * self.splines, -1) - self.shifts
-        return self.base(silu(x)) + linear(spline(u, self.order), self.coefficients)
+        return self.base(silu(x)) + linear(self.values(x), self.coefficients)
+
+    def values(self, x: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch splines_inputs"]:
+        """Return every B_m of every input, those of one spline side by side."""
+        u = torch.cat([(x - self.low) * self.scale] * self.splines, -1)
+        return spline(u - self.shifts, self.order)
 
 
 def spline(u: Float[Tensor, "*axes"], order: int) -> Float[Tensor, "*axes"]:

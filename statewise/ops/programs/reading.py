@@ -474,6 +474,12 @@ def _concat(lower: _Lowering, call: Call) -> int:
     return lower.build.concat(lower.row(part) for part in parts)
 
 
+def _stack(lower: _Lowering, call: Call) -> int:
+    parts, axis = (*call.arguments, call.options.get("dim", 0))[:2]
+    _first_axis(cast(Value, call.results[0]), axis)
+    return lower.build.concat(lower.row(part) for part in parts)
+
+
 def _sum(mean: bool) -> Word:
     def word(lower: _Lowering, call: Call) -> int:
         x, axes = call.arguments[:2]
@@ -554,6 +560,7 @@ _WORDS: dict[str, Word] = {
     "slice": _slice,
     "select": _select,
     "cat": _concat,
+    "stack": _stack,
     "sum": _sum(False),
     "mean": _sum(True),
     "native_layer_norm": _layer_norm,
