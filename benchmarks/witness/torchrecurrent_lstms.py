@@ -14,7 +14,7 @@ DIM, HIDDEN = 12, 16
 
 def agreements() -> Iterator[Agreement]:
     """Yield one for each cell."""
-    import torchrecurrent as peers
+    import torchrecurrent as peers  # pyright: ignore[reportMissingImports]
 
     def compare(
         peer: Any,

@@ -1,7 +1,7 @@
 r"""Layer-norm LSTM: what gates read is standardized at every step, and so is what is shown.
 
-Ba, Kiros and Hinton, "Layer Normalization", 2016, arXiv:1607.06450, supplementary material,
-equations 20 to 22.
+Ba, Kiros and Hinton, "Layer Normalization", 2016, arXiv:1607.06450, supplementary material, the
+LSTM of the reading and handwriting experiments.
 
     [i, f, g, o]_t = LN(W x_t) + LN(U h_{t-1}) + b         each LN over all four blocks together
     c_t = sigmoid(f_t) * c_{t-1} + sigmoid(i_t) * tanh(g_t)

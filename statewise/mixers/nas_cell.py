@@ -1,7 +1,7 @@
 r"""NAS cell: a memory cell that a search put together, with eight gates in a tree.
 
 Zoph and Le, "Neural Architecture Search with Reinforcement Learning", 2017, arXiv:1611.01578,
-section 4.2 and appendix A.
+section 4.2.
 
     p_t = W x_t,  q_t = U h_{t-1}                          eight blocks each
     a_0, a_2, a_5, a_7 = sigmoid(p + q)                    each of its own blocks

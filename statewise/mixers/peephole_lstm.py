@@ -27,8 +27,7 @@ State    h and c, (batch, hidden) each; gates, (batch, 3 hidden) in FGR: the las
          numbers in the others
 Cost     O(time hidden (dim + hidden)) work, time steps one after another; O(hidden (dim + hidden))
          in `step`; in FGR every gate reads 4 hidden
-Differs  The paper's networks have a squashing in [-2, 2] before the cells; here it is tanh, as in
-         the study.
+Differs  Activations are the study's, tanh before and after the cells; the first paper has others.
 See also lstm.py, multiplicative_lstm.py
 """
 

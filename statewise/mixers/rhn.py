@@ -1,7 +1,7 @@
 r"""RHN: a recurrent highway network, which thinks several steps about each input.
 
 Zilly, Srivastava, Koutnik and Schmidhuber, "Recurrent Highway Networks", 2017, arXiv:1607.03474,
-section 4, equations 6 to 9, with carry gates that are one minus the transform gates.
+section 4, with carry gates that are one minus the transform gates.
 
     s_0 = h_{t-1}
     a_l = tanh([W_a x_t if l = 1] + R_al s_{l-1} + b_al)              for l = 1 ... depth

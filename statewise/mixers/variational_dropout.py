@@ -51,10 +51,11 @@ class VariationalDropout(Mixer[VariationalDropoutState]):
         super().__init__()
         if not 0 <= rate < 1:
             raise ValueError(f"variational_dropout: rate = {rate} should be from 0 and below 1")
-        self.mixer = mixers.build(mixer, dim)
-        if not isinstance(self.mixer, Mixer):
+        inner = mixers.build(mixer, dim)
+        if not isinstance(inner, Mixer):
             raise ValueError(f"variational_dropout: mixer {mixer!r} has no state")
-        self.dim, self.out, self.rate = dim, self.mixer.out, rate
+        self.mixer: Mixer[Any] = inner
+        self.dim, self.out, self.rate = dim, inner.out, rate
         self.draws = Draws()
 
     def initial_state(

@@ -52,14 +52,15 @@ class Zoneout(Cell[Any]):
         rate: float | Mapping[str, float] = 0.1,
     ):
         super().__init__()
-        self.mixer = mixers.build(mixer, dim)
-        if not isinstance(self.mixer, Mixer):
+        inner = mixers.build(mixer, dim)
+        if not isinstance(inner, Mixer):
             raise ValueError(f"zoneout: mixer {mixer!r} has no state")
-        self.dim, self.out = dim, self.mixer.out
-        state = self.mixer.initial_state(1)
+        self.mixer: Mixer[Any] = inner
+        self.dim, self.out = dim, inner.out
+        state: Any = inner.initial_state(1)
         held = {name: leaf for name, leaf in state._asdict().items() if leaf.numel()}
         leaves = [name for name, leaf in held.items() if leaf.is_floating_point()]
-        self.rates = dict.fromkeys(leaves, rate) if isinstance(rate, float) else dict(rate)
+        self.rates = dict(rate) if isinstance(rate, Mapping) else dict.fromkeys(leaves, rate)
         for name, share in self.rates.items():
             if name not in leaves:
                 raise ValueError(f"zoneout: no leaf {name!r}{mixers.nearest(name, leaves)}")
@@ -67,7 +68,7 @@ class Zoneout(Cell[Any]):
                 raise ValueError(f"zoneout: rate = {share} of {name} should be from 0 to 1")
         self.widths = [math.prod(getattr(state, name).shape[1:]) for name in self.rates]
         with torch.no_grad():
-            y, state = self.mixer.step(state[0].new_ones(1, dim), state)
+            y, state = inner.step(state[0].new_ones(1, dim), state)
             last = state.h.flatten(1)[:, -self.out :] if "h" in state._fields else None
         self.answers_h = last is not None and torch.equal(y, last)
         self.draws = Draws()

@@ -25,6 +25,9 @@ VARIANTS: dict[str, Callable[[], AnyMixer]] = {
         ("hgrn that does not turn", {"name": "hgrn", "bound": 0.5, "complex": False}, 4),
         ("qrnn of three taps", {"name": "qrnn", "width": 3, "pooling": "ifo"}, 3),
         ("sru without peepholes", {"name": "sru", "hidden": 3, "peepholes": False}, 4),
+        ("peephole_lstm FGR", {"name": "peephole_lstm", "hidden": 3, "variant": "FGR"}, 4),
+        ("rhn of one step", {"name": "rhn", "hidden": 3, "depth": 1}, 4),
+        ("zoneout of a tau_gru", {"name": "zoneout", "mixer": {"name": "tau_gru", "delay": 2}}, 3),
         ("bidirectional min_gru", {"name": "bidirectional", "mixer": "min_gru"}, 3),
     )
 } | {"stack of min_gru": Stack.example, "min_gru side by side": SideBySide.example}

@@ -1,7 +1,10 @@
 """Zoneout and variational dropout, which draw while they train and never from the global source."""
 
+from typing import NamedTuple
+
 import pytest
 import torch
+from torch import Tensor
 
 from statewise import mixers
 
@@ -89,10 +92,16 @@ def absent(mixer, x, state=None, **masks):
     return ~kept, state
 
 
+class SameState(NamedTuple):
+    """Nothing of use."""
+
+    s: Tensor
+
+
 class Same(mixers.Cell):
     """Answers what it reads."""
 
-    remembers = mixers.jordan.JordanState
+    remembers = SameState
 
     def __init__(self, dim):
         super().__init__()
@@ -110,8 +119,8 @@ class Same(mixers.Cell):
 
 
 def test_features_are_absent_from_a_sequence_for_good():
-    mixer = mixers.VariationalDropout(300, Same, rate=0.3)
-    x = torch.randn(2, 6, 300)
+    mixer = mixers.VariationalDropout(300, Same, rate=0.3).double()
+    x = torch.randn(2, 6, 300).double()
     missing, state = absent(mixer, x)
     assert (missing == missing[:, :1]).all()
     assert 0.25 < missing.double().mean() < 0.35
@@ -126,8 +135,8 @@ def test_features_are_absent_from_a_sequence_for_good():
 
 
 def test_a_reset_begins_a_sequence_of_its_own():
-    mixer = mixers.VariationalDropout(300, Same, rate=0.3)
-    x, reset = torch.randn(2, 6, 300), torch.zeros(2, 6, dtype=torch.bool)
+    mixer = mixers.VariationalDropout(300, Same, rate=0.3).double()
+    x, reset = torch.randn(2, 6, 300).double(), torch.zeros(2, 6, dtype=torch.bool)
     reset[0, 2], reset[1, 5] = True, True
     missing, state = absent(mixer, x, reset=reset, lengths=torch.tensor([6, 5]))
     assert torch.equal(missing[0, 0], missing[0, 1])
