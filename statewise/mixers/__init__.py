@@ -25,13 +25,20 @@ from statewise.mixers.brc import BRC as BRC
 from statewise.mixers.cfn import CFN as CFN
 from statewise.mixers.cornn import CoRNN as CoRNN
 from statewise.mixers.cho_gru import ChoGRU as ChoGRU
+from statewise.mixers.cfc import CfC as CfC
+from statewise.mixers.clockwork_rnn import ClockworkRNN as ClockworkRNN
 from statewise.mixers.damped_ema import DampedEMA as DampedEMA
+from statewise.mixers.deep_echo_state import DeepEchoState as DeepEchoState
 from statewise.mixers.delta_net import DeltaNet as DeltaNet
 from statewise.mixers.delta_product import DeltaProduct as DeltaProduct
+from statewise.mixers.dilated_rnn import DilatedRNN as DilatedRNN
 from statewise.mixers.dss import DSS as DSS
+from statewise.mixers.echo_state import EchoState as EchoState
 from statewise.mixers.elman import Elman as Elman
 from statewise.mixers.fast_grnn import FastGRNN as FastGRNN
 from statewise.mixers.fast_rnn import FastRNN as FastRNN
+from statewise.mixers.elstm import ELSTM as ELSTM
+from statewise.mixers.exp_rnn import ExpRNN as ExpRNN
 from statewise.mixers.fast_weights import FastWeights as FastWeights
 from statewise.mixers.feed_forward import FeedForward as FeedForward
 from statewise.mixers.fixed_point import FixedPoint as FixedPoint
@@ -71,6 +78,7 @@ from statewise.mixers.longhorn import Longhorn as Longhorn
 from statewise.mixers.lru import LRU as LRU
 from statewise.mixers.lssl import LSSL as LSSL
 from statewise.mixers.lstm import LSTM as LSTM
+from statewise.mixers.m2rnn import M2RNN as M2RNN
 from statewise.mixers.mamba import Mamba as Mamba
 from statewise.mixers.mamba2 import Mamba2 as Mamba2
 from statewise.mixers.mega import Mega as Mega
@@ -91,6 +99,11 @@ from statewise.mixers.peephole_lstm import PeepholeLSTM as PeepholeLSTM
 from statewise.mixers.projected_lstm import ProjectedLSTM as ProjectedLSTM
 from statewise.mixers.qrnn import QRNN as QRNN
 from statewise.mixers.quasi_lstm import QuasiLSTM as QuasiLSTM
+from statewise.mixers.para_gru import ParaGRU as ParaGRU
+from statewise.mixers.para_lstm import ParaLSTM as ParaLSTM
+from statewise.mixers.phased_lstm import PhasedLSTM as PhasedLSTM
+from statewise.mixers.qrnn import QRNN as QRNN
+from statewise.mixers.residual_echo_state import ResidualEchoState as ResidualEchoState
 from statewise.mixers.retention import Retention as Retention
 from statewise.mixers.rg_lru import RGLRU as RGLRU
 from statewise.mixers.rhn import RHN as RHN
@@ -105,6 +118,7 @@ from statewise.mixers.s4d import S4D as S4D
 from statewise.mixers.s5 import S5 as S5
 from statewise.mixers.s6 import S6 as S6
 from statewise.mixers.scrn import SCRN as SCRN
+from statewise.mixers.scornn import SCORNN as SCORNN
 from statewise.mixers.short_convolution import ShortConvolution as ShortConvolution
 from statewise.mixers.simple_gla import SimpleGLA as SimpleGLA
 from statewise.mixers.single_head_attention import SingleHeadAttention as SingleHeadAttention
@@ -121,6 +135,7 @@ from statewise.mixers.tkan import TKAN as TKAN
 from statewise.mixers.variational_dropout import VariationalDropout as VariationalDropout
 from statewise.mixers.weight_dropped_lstm import WeightDroppedLSTM as WeightDroppedLSTM
 from statewise.mixers.zoneout import Zoneout as Zoneout
+from statewise.mixers.urn import URN as URN
 
 __all__ = [
     "ABC",
@@ -128,6 +143,7 @@ __all__ = [
     "BRC",
     "CFN",
     "DSS",
+    "ELSTM",
     "FAMILIES",
     "GLA",
     "GRU",
@@ -145,6 +161,7 @@ __all__ = [
     "LSSL",
     "LSTM",
     "MGU",
+    "M2RNN",
     "MLSTM",
     "MUT",
     "NBRC",
@@ -161,6 +178,7 @@ __all__ = [
     "S5",
     "S6",
     "SCRN",
+    "SCORNN",
     "SLSTM",
     "SRU",
     "STAR",
@@ -168,6 +186,7 @@ __all__ = [
     "TCNCA",
     "UGRNN",
     "TKAN",
+    "URN",
     "Aaren",
     "AntisymmetricRNN",
     "Attention",
@@ -179,12 +198,18 @@ __all__ = [
     "Cell",
     "CoRNN",
     "ChoGRU",
+    "CfC",
+    "ClockworkRNN",
     "DampedEMA",
+    "DeepEchoState",
     "DeltaNet",
     "DeltaProduct",
+    "DilatedRNN",
+    "EchoState",
     "Elman",
     "FastGRNN",
     "FastRNN",
+    "ExpRNN",
     "FastWeights",
     "FeedForward",
     "FixedPoint",
@@ -221,7 +246,11 @@ __all__ = [
     "PeepholeLSTM",
     "ProjectedLSTM",
     "QuasiLSTM",
+    "ParaGRU",
+    "ParaLSTM",
+    "PhasedLSTM",
     "RWKVChannelMixing",
+    "ResidualEchoState",
     "Retention",
     "Rotation",
     "SLSTMBlock",
@@ -297,6 +326,8 @@ FAMILIES = (
     "gated cell",
     "attention",
     "oscillator",
+    "reservoir",
+    "attention",
     "part",
 )
 """What a mixer's head may call its family. A part stands beside mixers and mixes little itself."""

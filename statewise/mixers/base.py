@@ -352,7 +352,8 @@ def zeros(
     dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Return a leaf of a module's initial state: where and as wide as `initial_state` promises."""
-    parameter = next(module.parameters(), torch.empty(0))
+    floating = (tensor for _, tensor in _tensors(module) if tensor.is_floating_point())
+    parameter = next(floating, torch.empty(0))
     dtype = state_dtype(dtype or parameter.dtype)
     # Not `new_zeros`: of a parameter that is sharded over processes it would be sharded as well.
     return torch.zeros(shape, device=device or parameter.device, dtype=dtype)

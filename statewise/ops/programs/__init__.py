@@ -222,5 +222,6 @@ def _flat(parts: Sequence[Tensor], like: Tensor) -> Tensor:
 
 
 def _packed(leaves: Sequence[Tensor], like: Tensor) -> Tensor:
-    flat = [leaf.flatten(1) for leaf in leaves]
+    # A leaf may be a number for each row, without an axis of its own.
+    flat = [leaf[..., None].flatten(1) for leaf in leaves]
     return cat(flat, 1) if flat else like.new_zeros(len(like), 0)

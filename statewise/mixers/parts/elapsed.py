@@ -1,0 +1,58 @@
+"""Cells that read irregular time: no mixer itself."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from statewise.mixers.base import Cell, State, state_dtype
+
+
+class ElapsedCell(Cell[State]):
+    """A cell that is told, beside each input, how much time passed since the one before.
+
+    `cell` reads it as one more feature, the last: the time elapsed, or what `clock` makes of it.
+    """
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch time dim"],
+        state: State | None = None,
+        *,
+        elapsed: Float[Tensor, "batch time"] | None = None,
+        reset: Bool[Tensor, "batch time"] | None = None,
+        lengths: Int[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch time out"], State]:
+        """Map a whole sequence; `elapsed` is one at each input if absent."""
+        wide = state_dtype(x.dtype)
+        if state is None:
+            state = self.initial_state(len(x), device=x.device, dtype=wide)
+        if elapsed is None:
+            elapsed = torch.ones_like(x[..., 0], dtype=wide)
+        marks = self.clock(elapsed.to(wide), state, reset)
+        timed = torch.cat([x.to(wide), marks[..., None].to(wide)], -1)
+        y, state = super().forward(timed, state, reset=reset, lengths=lengths)
+        return y.to(x.dtype), state
+
+    def step(
+        self,
+        x: Float[Tensor, "batch dim"],
+        state: State,
+        *,
+        elapsed: Float[Tensor, " batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch out"], State]:
+        """Map one input; `elapsed` is one if absent."""
+        wide = state_dtype(x.dtype)
+        if elapsed is None:
+            elapsed = torch.ones_like(x[:, 0], dtype=wide)
+        marks = self.clock(elapsed[:, None].to(wide), state, None)
+        y, state = super().step(torch.cat([x.to(wide), marks.to(wide)], -1), state)
+        return y.to(x.dtype), state
+
+    def clock(
+        self,
+        elapsed: Float[Tensor, "batch time"],
+        state: State,
+        reset: Bool[Tensor, "batch time"] | None,
+    ) -> Float[Tensor, "batch time"]:
+        """Return what `cell` reads of the time. What is padding may be anything."""
+        return elapsed
