@@ -1,10 +1,14 @@
 """Cells that read irregular time: no mixer itself."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 from statewise.mixers.base import Cell, State, state_dtype
+from statewise.ops import programs
 
 
 class ElapsedCell(Cell[State]):
@@ -47,6 +51,12 @@ class ElapsedCell(Cell[State]):
         marks = self.clock(elapsed[:, None].to(wide), state, None)
         y, state = super().step(torch.cat([x.to(wide), marks.to(wide)], -1), state)
         return y.to(x.dtype), state
+
+    def reading(
+        self, x: Float[Tensor, "batch *time dim"], leaves: Sequence[Tensor]
+    ) -> programs.Reading | programs.Unreadable:
+        """Return what `cell` computes on inputs, with or without their time, or why not."""
+        return super().reading(pad(x, (0, self.dim + 1 - x.shape[-1])), leaves)
 
     def clock(
         self,
