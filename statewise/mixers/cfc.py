@@ -1,6 +1,6 @@
 r"""CfC: the closed form of a liquid network, which blends two states by the time that has passed.
 
-Hasani et al., "Closed-form Continuous-time Neural Networks", 2022, arXiv:2106.13898, equation 10.
+Hasani et al., "Closed-form Continuous-time Neural Networks", 2022, arXiv:2106.13898.
 
     v_t = lecun_tanh(W_v [x_t, h_{t-1}] + b_v)               the backbone, of `layers` such maps
     a_t = tanh(W_a v_t + b_a);  b_t = tanh(W_b v_t + b_b)

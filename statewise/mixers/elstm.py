@@ -1,7 +1,7 @@
 r"""eLSTM: an LSTM whose units read their own cell alone, which real-time learning can follow.
 
 Irie, Gopalakrishnan and Schmidhuber, "Exploring the Promise and Limits of Real-Time Recurrent
-Learning", 2023, arXiv:2305.19044, section 3.
+Learning", 2023, arXiv:2305.19044.
 
     f_t = sigmoid(F x_t + w_f * c_{t-1} + b_f)
     z_t = tanh(Z x_t + w_z * c_{t-1} + b_z)

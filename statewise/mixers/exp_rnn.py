@@ -2,7 +2,7 @@ r"""expRNN: the recurrent matrix is the exponential of a skew-symmetric one, so 
 
 Lezcano-Casado and Martinez-Rubio, "Cheap Orthogonal Constraints in Neural Networks: A Simple
 Parametrization of the Orthogonal and Unitary Group", 2019, arXiv:1901.08428; the moving base is
-"Trivializations for Gradient-Based Optimization on Manifolds", 2019, arXiv:1909.09501, section 5.
+"Trivializations for Gradient-Based Optimization on Manifolds", 2019, arXiv:1909.09501.
 
     A = S - S^T                                      S strictly upper triangular
     B = base exp(A)                                  base orthogonal, the identity at first

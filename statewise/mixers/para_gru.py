@@ -1,7 +1,7 @@
 r"""ParaGRU: a GRU whose units read their own past alone, so that Newton's steps are scans.
 
 Danieli et al., "ParaRNN: Unlocking Parallel Training of Nonlinear RNNs for Large Language Models",
-2025, arXiv:2510.21450, section 3.
+2025, arXiv:2510.21450.
 
     z_t = sigmoid(a_z * h_{t-1} + B_z x_t + b_z)
     r_t = sigmoid(a_r * h_{t-1} + B_r x_t + b_r)

@@ -1,7 +1,7 @@
 r"""ParaLSTM: an LSTM of coupled gates and peepholes whose units read their own past alone.
 
 Danieli et al., "ParaRNN: Unlocking Parallel Training of Nonlinear RNNs for Large Language Models",
-2025, arXiv:2510.21450, section 3.
+2025, arXiv:2510.21450.
 
     f_t = sigmoid(a_f * h_{t-1} + B_f x_t + p_f * c_{t-1} + b_f)
     g_t = tanh(a_g * h_{t-1} + B_g x_t + b_g)

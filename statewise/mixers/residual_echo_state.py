@@ -2,7 +2,7 @@ r"""Residual echo-state network: a reservoir beside an orthogonal branch that pa
 
 Ceni and Gallicchio, "Residual Echo State Networks: Residual recurrent neural networks with stable
 dynamics and fast learning", Neurocomputing, 2024; Pinna, Ceni and Gallicchio, "Deep Residual Echo
-State Networks", 2025, arXiv:2508.21172, section 3. With alpha = 1 - beta and a random O it is the
+State Networks", 2025, arXiv:2508.21172. With alpha = 1 - beta and a random O it is the
 network of Ceni and Gallicchio, "Edge of Stability Echo State Network", 2023, arXiv:2308.02902.
 
     h_t = alpha O h_{t-1} + beta tanh(W_in x_t + b + W h_{t-1})

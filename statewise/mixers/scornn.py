@@ -1,7 +1,7 @@
 r"""scoRNN: the recurrent matrix is a scaled Cayley transform of a skew-symmetric one.
 
 Helfrich, Willmott and Ye, "Orthogonal Recurrent Neural Networks with Scaled Cayley Transform",
-2018, arXiv:1707.09520, sections 3 and 4.
+2018, arXiv:1707.09520.
 
     A = S - S^T                                      S strictly upper triangular
     W = (I + A)^-1 (I - A) D                         D = diag(-1 ... -1, 1 ... 1), never learned

@@ -1,7 +1,7 @@
 r"""URN: every input is an orthogonal matrix that turns the state, and nothing else happens.
 
 Bernardy and Lappin, "Assessing the Unitary RNN as an End-to-End Compositional Model of Syntax",
-2022, arXiv:2208.05719, section 2.
+2022, arXiv:2208.05719.
 
     A_t = S_t - S_t^T                          S_t above the diagonal: `entries` of W x_t, by rows
     h_t = exp(A_t) h_{t-1}

@@ -314,6 +314,11 @@ def test_time_that_has_passed_is_read(mixer, loop, wide):
     assert all(leaf.isfinite().all() for leaf in final)
 
 
+def test_times_that_do_not_fit_are_refused():
+    with pytest.raises(Exception, match="elapsed"):
+        CfC(4)(torch.zeros(2, 3, 4), elapsed=torch.zeros(2, 4))
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("dilation", [1, 2, 3, 7])
 @pytest.mark.parametrize("time", [0, 1, 5, 9])

@@ -30,9 +30,7 @@ class ElapsedCell(Cell[State]):
         wide = state_dtype(x.dtype)
         if state is None:
             state = self.initial_state(len(x), device=x.device, dtype=wide)
-        if elapsed is None:
-            elapsed = torch.ones_like(x[..., 0], dtype=wide)
-        marks = self.clock(elapsed.to(wide), state, reset)
+        marks = self.clock(self._elapsed(x, elapsed), state, reset)
         timed = torch.cat([x.to(wide), marks[..., None].to(wide)], -1)
         y, state = super().forward(timed, state, reset=reset, lengths=lengths)
         return y.to(x.dtype), state
@@ -46,11 +44,23 @@ class ElapsedCell(Cell[State]):
     ) -> tuple[Float[Tensor, "batch out"], State]:
         """Map one input; `elapsed` is one if absent."""
         wide = state_dtype(x.dtype)
-        if elapsed is None:
-            elapsed = torch.ones_like(x[:, 0], dtype=wide)
-        marks = self.clock(elapsed[:, None].to(wide), state, None)
+        marks = self.clock(self._elapsed(x, elapsed)[:, None], state, None)
         y, state = super().step(torch.cat([x.to(wide), marks.to(wide)], -1), state)
         return y.to(x.dtype), state
+
+    def _elapsed(
+        self, x: Float[Tensor, "batch *time dim"], elapsed: Tensor | None
+    ) -> Float[Tensor, "batch *time"]:
+        """Return the time before each input, in the precision of a state."""
+        wide = state_dtype(x.dtype)
+        if elapsed is None:
+            return torch.ones_like(x[..., 0], dtype=wide)
+        if elapsed.shape != x.shape[:-1]:
+            raise ValueError(
+                f"{type(self).__name__}: elapsed {tuple(elapsed.shape)} should have one time for "
+                f"each input, {tuple(x.shape[:-1])}"
+            )
+        return elapsed.to(wide)
 
     def reading(
         self, x: Float[Tensor, "batch *time dim"], leaves: Sequence[Tensor]

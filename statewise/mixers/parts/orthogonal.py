@@ -62,7 +62,7 @@ class OrthogonalCell(Cell[State]):
 
 
 def modrelu(v: Float[Tensor, "*axes n"], bias: Float[Tensor, " n"]) -> Float[Tensor, "*axes n"]:
-    """Return sign(v) relu(|v| + bias): Arjovsky et al., 2016, arXiv:1511.06464, equation 8."""
+    """Return sign(v) relu(|v| + bias): Arjovsky et al., 2016, arXiv:1511.06464."""
     return v.sign() * relu(v.abs() + bias)
 
 
