@@ -22,11 +22,11 @@ from statewise.mixers.bilinear import Bilinear as Bilinear
 from statewise.mixers.block_diagonal import BlockDiagonal as BlockDiagonal
 from statewise.mixers.boom import Boom as Boom
 from statewise.mixers.brc import BRC as BRC
-from statewise.mixers.cfn import CFN as CFN
-from statewise.mixers.cornn import CoRNN as CoRNN
-from statewise.mixers.cho_gru import ChoGRU as ChoGRU
 from statewise.mixers.cfc import CfC as CfC
+from statewise.mixers.cfn import CFN as CFN
+from statewise.mixers.cho_gru import ChoGRU as ChoGRU
 from statewise.mixers.clockwork_rnn import ClockworkRNN as ClockworkRNN
+from statewise.mixers.cornn import CoRNN as CoRNN
 from statewise.mixers.damped_ema import DampedEMA as DampedEMA
 from statewise.mixers.deep_echo_state import DeepEchoState as DeepEchoState
 from statewise.mixers.delta_net import DeltaNet as DeltaNet
@@ -35,10 +35,10 @@ from statewise.mixers.dilated_rnn import DilatedRNN as DilatedRNN
 from statewise.mixers.dss import DSS as DSS
 from statewise.mixers.echo_state import EchoState as EchoState
 from statewise.mixers.elman import Elman as Elman
-from statewise.mixers.fast_grnn import FastGRNN as FastGRNN
-from statewise.mixers.fast_rnn import FastRNN as FastRNN
 from statewise.mixers.elstm import ELSTM as ELSTM
 from statewise.mixers.exp_rnn import ExpRNN as ExpRNN
+from statewise.mixers.fast_grnn import FastGRNN as FastGRNN
+from statewise.mixers.fast_rnn import FastRNN as FastRNN
 from statewise.mixers.fast_weights import FastWeights as FastWeights
 from statewise.mixers.feed_forward import FeedForward as FeedForward
 from statewise.mixers.fixed_point import FixedPoint as FixedPoint
@@ -55,18 +55,16 @@ from statewise.mixers.hgrn import HGRN as HGRN
 from statewise.mixers.hgrn2 import HGRN2 as HGRN2
 from statewise.mixers.hippo_rnn import HiPPORNN as HiPPORNN
 from statewise.mixers.implicit import Implicit as Implicit
-from statewise.mixers.janet import JANET as JANET
-from statewise.mixers.jrt import JRT as JRT
-from statewise.mixers.kda import KDA as KDA
-from statewise.mixers.leaky_rnn import LeakyRNN as LeakyRNN
-from statewise.mixers.lem import LEM as LEM
 from statewise.mixers.indrnn import IndRNN as IndRNN
 from statewise.mixers.irnn import IRNN as IRNN
+from statewise.mixers.janet import JANET as JANET
 from statewise.mixers.jordan import Jordan as Jordan
 from statewise.mixers.jrt import JRT as JRT
 from statewise.mixers.kda import KDA as KDA
 from statewise.mixers.layer_norm_gru import LayerNormGRU as LayerNormGRU
 from statewise.mixers.layer_norm_lstm import LayerNormLSTM as LayerNormLSTM
+from statewise.mixers.leaky_rnn import LeakyRNN as LeakyRNN
+from statewise.mixers.lem import LEM as LEM
 from statewise.mixers.lightnet import LightNet as LightNet
 from statewise.mixers.ligru import LiGRU as LiGRU
 from statewise.mixers.linear_attention import LinearAttention as LinearAttention
@@ -89,20 +87,18 @@ from statewise.mixers.minimal_rnn import MinimalRNN as MinimalRNN
 from statewise.mixers.mixture import Mixture as Mixture
 from statewise.mixers.mlstm import MLSTM as MLSTM
 from statewise.mixers.mlstm_block import MLSTMBlock as MLSTMBlock
-from statewise.mixers.mut import MUT as MUT
-from statewise.mixers.nbrc import NBRC as NBRC
-from statewise.mixers.qrnn import QRNN as QRNN
-from statewise.mixers.ran import RAN as RAN
 from statewise.mixers.multiplicative_lstm import MultiplicativeLSTM as MultiplicativeLSTM
+from statewise.mixers.mut import MUT as MUT
 from statewise.mixers.nas_cell import NASCell as NASCell
+from statewise.mixers.nbrc import NBRC as NBRC
+from statewise.mixers.para_gru import ParaGRU as ParaGRU
+from statewise.mixers.para_lstm import ParaLSTM as ParaLSTM
 from statewise.mixers.peephole_lstm import PeepholeLSTM as PeepholeLSTM
+from statewise.mixers.phased_lstm import PhasedLSTM as PhasedLSTM
 from statewise.mixers.projected_lstm import ProjectedLSTM as ProjectedLSTM
 from statewise.mixers.qrnn import QRNN as QRNN
 from statewise.mixers.quasi_lstm import QuasiLSTM as QuasiLSTM
-from statewise.mixers.para_gru import ParaGRU as ParaGRU
-from statewise.mixers.para_lstm import ParaLSTM as ParaLSTM
-from statewise.mixers.phased_lstm import PhasedLSTM as PhasedLSTM
-from statewise.mixers.qrnn import QRNN as QRNN
+from statewise.mixers.ran import RAN as RAN
 from statewise.mixers.residual_echo_state import ResidualEchoState as ResidualEchoState
 from statewise.mixers.retention import Retention as Retention
 from statewise.mixers.rg_lru import RGLRU as RGLRU
@@ -117,8 +113,8 @@ from statewise.mixers.s4 import S4 as S4
 from statewise.mixers.s4d import S4D as S4D
 from statewise.mixers.s5 import S5 as S5
 from statewise.mixers.s6 import S6 as S6
-from statewise.mixers.scrn import SCRN as SCRN
 from statewise.mixers.scornn import SCORNN as SCORNN
+from statewise.mixers.scrn import SCRN as SCRN
 from statewise.mixers.short_convolution import ShortConvolution as ShortConvolution
 from statewise.mixers.simple_gla import SimpleGLA as SimpleGLA
 from statewise.mixers.single_head_attention import SingleHeadAttention as SingleHeadAttention
@@ -129,13 +125,13 @@ from statewise.mixers.star import STAR as STAR
 from statewise.mixers.swax import SWAX as SWAX
 from statewise.mixers.tau_gru import TauGRU as TauGRU
 from statewise.mixers.tcnca import TCNCA as TCNCA
+from statewise.mixers.tkan import TKAN as TKAN
 from statewise.mixers.ugrnn import UGRNN as UGRNN
 from statewise.mixers.unicornn import UnICORNN as UnICORNN
-from statewise.mixers.tkan import TKAN as TKAN
+from statewise.mixers.urn import URN as URN
 from statewise.mixers.variational_dropout import VariationalDropout as VariationalDropout
 from statewise.mixers.weight_dropped_lstm import WeightDroppedLSTM as WeightDroppedLSTM
 from statewise.mixers.zoneout import Zoneout as Zoneout
-from statewise.mixers.urn import URN as URN
 
 __all__ = [
     "ABC",
@@ -150,8 +146,8 @@ __all__ = [
     "GSA",
     "HGRN",
     "HGRN2",
-    "JANET",
     "IRNN",
+    "JANET",
     "JRT",
     "KDA",
     "LEM",
@@ -160,8 +156,8 @@ __all__ = [
     "LRU",
     "LSSL",
     "LSTM",
-    "MGU",
     "M2RNN",
+    "MGU",
     "MLSTM",
     "MUT",
     "NBRC",
@@ -177,15 +173,15 @@ __all__ = [
     "S4D",
     "S5",
     "S6",
-    "SCRN",
     "SCORNN",
+    "SCRN",
     "SLSTM",
     "SRU",
     "STAR",
     "SWAX",
     "TCNCA",
-    "UGRNN",
     "TKAN",
+    "UGRNN",
     "URN",
     "Aaren",
     "AntisymmetricRNN",
@@ -196,10 +192,10 @@ __all__ = [
     "BlockDiagonal",
     "Boom",
     "Cell",
-    "CoRNN",
-    "ChoGRU",
     "CfC",
+    "ChoGRU",
     "ClockworkRNN",
+    "CoRNN",
     "DampedEMA",
     "DeepEchoState",
     "DeltaNet",
@@ -207,9 +203,9 @@ __all__ = [
     "DilatedRNN",
     "EchoState",
     "Elman",
+    "ExpRNN",
     "FastGRNN",
     "FastRNN",
-    "ExpRNN",
     "FastWeights",
     "FeedForward",
     "FixedPoint",
@@ -224,10 +220,10 @@ __all__ = [
     "IndRNN",
     "Jordan",
     "LMUCell",
-    "LeakyRNN",
-    "LiGRU",
     "LayerNormGRU",
     "LayerNormLSTM",
+    "LeakyRNN",
+    "LiGRU",
     "LightNet",
     "LinearAttention",
     "LiquidS4",
@@ -243,12 +239,12 @@ __all__ = [
     "Mixture",
     "MultiplicativeLSTM",
     "NASCell",
-    "PeepholeLSTM",
-    "ProjectedLSTM",
-    "QuasiLSTM",
     "ParaGRU",
     "ParaLSTM",
+    "PeepholeLSTM",
     "PhasedLSTM",
+    "ProjectedLSTM",
+    "QuasiLSTM",
     "RWKVChannelMixing",
     "ResidualEchoState",
     "Retention",
@@ -257,8 +253,8 @@ __all__ = [
     "ShortConvolution",
     "SimpleGLA",
     "SingleHeadAttention",
-    "UnICORNN",
     "TauGRU",
+    "UnICORNN",
     "VariationalDropout",
     "WeightDroppedLSTM",
     "WholeSequence",

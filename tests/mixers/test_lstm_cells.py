@@ -9,6 +9,7 @@ from torch.nn.functional import silu
 
 from statewise import backends, mixers
 from statewise.mixers.parts.kan import KAN
+from statewise.ops import programs
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*the native core is missing")
 
@@ -316,7 +317,7 @@ def test_forward_is_the_equations(spec):
 def test_cells_are_read(spec):
     mixer, x = made(spec)
     if isinstance(mixer, mixers.Cell):
-        assert mixer.reading(x, list(mixer.initial_state(2))) is not None
+        assert isinstance(mixer.reading(x, list(mixer.initial_state(2))), programs.Reading)
     else:
         # What is no `Cell` has an op of its own for its recurrence.
         with backends.noted() as seen:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from statewise import mixers
+from statewise.ops import programs
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*the native core is missing")
 CELLS = ("lstm", "layer_norm_gru", "peephole_lstm")
@@ -61,7 +62,7 @@ def test_zoneout_trains_as_a_program_and_as_steps_alike():
     mixer, x = made("zoneout", "lstm", rate=0.4)
     drawn = mixer._beside_draws(x)
     leaves = list(mixer.initial_state(3))
-    assert mixer.reading(drawn, leaves) is not None
+    assert isinstance(mixer.reading(drawn, leaves), programs.Reading)
     y, after = super(mixers.Zoneout, mixer).forward(drawn)
     state, ys = mixer.initial_state(3), []
     for x_t in drawn.unbind(1):
