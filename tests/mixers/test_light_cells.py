@@ -9,6 +9,7 @@ from torch import exp, nn, relu, sigmoid, tanh
 from torch.nn.functional import layer_norm
 
 from statewise import mixers
+from statewise.ops import programs
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*the native core is missing")
 
