@@ -170,6 +170,8 @@ FAMILIES = {
     "matrix state": "decays",
     "delta rule": "corrections",
     "gated cell": "nonlinear",
+    "oscillator": "unsettled",
+    "reservoir": "unsettled",
     "attention": "attention",
     "part": "window",
 }
@@ -179,7 +181,7 @@ MIXERS = {
     **dict.fromkeys(
         (
             *("damped_ema", "hawk", "longhorn", "mamba", "min_gru", "min_lstm", "qrnn"),
-            *("rg_lru", "rwkv4", "s6", "aaren"),
+            *("rg_lru", "rwkv4", "s6", "aaren", "quasi_lstm"),
         ),
         "decays",
     ),
@@ -189,7 +191,28 @@ MIXERS = {
     "bilinear": "matrices",
     "fixed_point": "positive",
     "implicit": "contraction",
+    "m2rnn": "nonlinear",
     "mega": "unsettled",
+    # Nonlinear, but not as the simple networks are that the theorems speak of: units that read
+    # themselves alone, gates alone that read the state, transitions that keep lengths, wrappers.
+    **dict.fromkeys(
+        (
+            *(
+                "indrnn",
+                "brc",
+                "elstm",
+                "para_gru",
+                "para_lstm",
+                "ran",
+                "atr",
+                "minimal_rnn",
+                "cfn",
+            ),
+            *("antisymmetric_rnn", "gated_antisymmetric_rnn", "exp_rnn", "scornn", "urn"),
+            *("dilated_rnn", "zoneout", "variational_dropout"),
+        ),
+        "unsettled",
+    ),
     "rwkv7": "small negative",
 }
 """The kind of mixers by name, where options change nothing."""
