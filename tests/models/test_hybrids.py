@@ -10,7 +10,7 @@ from tests.models.small_hybrids import small
 
 
 @pytest.mark.parametrize("name", HYBRIDS)
-def test_a_language_model_of_every_hybrid_reads_and_writes_its_configuration(name, tmp_path):
+def test_a_language_model_of_every_hybrid_reads_and_writes_its_configruuation(name, tmp_path):
     spec = small(name)
     config = LanguageModelConfig(dim=8, depth=max(2, len(HYBRIDS[name].layers)), mixer=spec)
     model = LanguageModel(config).eval()
@@ -81,7 +81,7 @@ def test_parts_side_by_side_are_multiplied_and_normed():
         ({"branches": [{"side_by_side": ["gru"], "norms": True}]}, "did you mean 'norm'"),
         ({"branches": [{"side_by_side": ["gru"], "multipliers": [1.0, 2.0]}]}, "2 multipliers"),
         ({"branches": [{"shared": "gru"}]}, "a shared branch is {shared: name, branch: "),
-        ({"branches": ["gur"]}, "no mixer 'gur'; did you mean 'gru'"),
+        ({"branches": ["gruu"]}, "no mixer 'gruu'; did you mean 'gru'"),
         ({"width": 3}, "has no name"),
     ],
 )

@@ -96,7 +96,11 @@ def delayed(p, x, state):
     """A leaf of more than two axes: a buffer of what was."""
     h, past = state
     old = past.view(len(past), 3 * WIDTH)[:, :WIDTH].clone()
-    h = torch.tanh(linear(h, p["U"]) + linear(old * past[:, 1], p["Q"]) + linear(x, p["W"]))
+    h = torch.tanh(
+        linear(h, p["U"])
+        + linear(old * torch.stack([past[:, 1], h], 1)[:, 0], p["Q"])
+        + linear(x, p["W"])
+    )
     past = torch.cat([past[:, 1:], h.unsqueeze(1)], 1)
     return past.flatten(1)[:, -2 * WIDTH :], (h, past)
 
