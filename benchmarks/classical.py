@@ -135,9 +135,7 @@ def solved(rounds: int) -> list[tuple[str, int, int, float, float]]:
             def newton(mixer: Any = mixer, x: Tensor = x) -> None:
                 mixer.solve(x)[0].square().sum().backward()
 
-            times = paired(
-                {"newton": newton, "loop": there_and_back(mixer, x)}, rounds=rounds
-            )
+            times = paired({"newton": newton, "loop": there_and_back(mixer, x)}, rounds=rounds)
             line = (
                 name,
                 time,
