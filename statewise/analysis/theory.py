@@ -197,17 +197,8 @@ MIXERS = {
     # themselves alone, gates alone that read the state, transitions that keep lengths, wrappers.
     **dict.fromkeys(
         (
-            *(
-                "indrnn",
-                "brc",
-                "elstm",
-                "para_gru",
-                "para_lstm",
-                "ran",
-                "atr",
-                "minimal_rnn",
-                "cfn",
-            ),
+            *("indrnn", "brc", "elstm", "para_gru", "para_lstm"),
+            *("ran", "atr", "minimal_rnn", "cfn"),
             *("antisymmetric_rnn", "gated_antisymmetric_rnn", "exp_rnn", "scornn", "urn"),
             *("dilated_rnn", "zoneout", "variational_dropout"),
         ),

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from statewise.ops.matrix_scan import matrix_scan
 from statewise.ops.programs.graph import POINTWISE, SOURCES, Program
-from statewise.ops.programs.torch import compute, unpacked
+from statewise.ops.programs.torch import beside, compute, unpacked
+from statewise.ops.programs.torch import recur as by_torch
 from statewise.ops.scan import scan
 
 Structure = Literal["diagonal", "blocks", "dense", "quasi"]
@@ -229,9 +230,7 @@ class _System(NamedTuple):
     def beside(self, values: list[Tensor], places: tuple[int, ...]) -> Tensor:
         """Return some values side by side, (batch, time, width), zero where rows have ended."""
         shape = self.drive.shape[:2]
-        if not places:
-            return self.drive.new_zeros(*shape, 0)
-        row = torch.cat([values[place] for place in places], 1).unflatten(0, shape)
+        row = beside(values, places, self.drive.flatten(0, 1)).unflatten(0, shape)
         real = self.real()
         return row if real is None else torch.where(real[..., None], row, 0)
 
@@ -259,20 +258,18 @@ class _System(NamedTuple):
 
     def sequential(self) -> Tensor:
         """Return the states, one after another."""
-        h = self.initial
-        states = []
-        for t in range(self.drive.shape[1]):
-            here = None if self.lengths is None else (self.lengths > t).long()
-            now = self._replace(
-                drive=self.drive[:, t : t + 1],
-                initial=h,
-                reset=None if self.reset is None else self.reset[:, t : t + 1],
-                lengths=here,
-            )
-            after = now.after(now.before(h[:, None]))[:, 0]
-            h = after if here is None else torch.where(here[:, None] > 0, after, h)
-            states.append(after)
-        return torch.stack(states, 1) if states else h.new_zeros(len(h), 0, h.shape[1])
+        program, drive, matrices, vectors, initial, start, reset, lengths = self
+        states, _ = by_torch(
+            program._replace(output=program.state),
+            drive,
+            matrices,
+            vectors,
+            initial=initial,
+            start=start,
+            reset=reset,
+            lengths=lengths,
+        )
+        return states
 
     def linear(self, structure: Structure, h: Tensor) -> Linear:
         """Return the solver of the linear recurrence around some states."""

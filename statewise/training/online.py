@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from statewise.mixers.base import Cell
 from statewise.ops import newton, programs
 from statewise.ops.programs.graph import Program
-from statewise.ops.programs.torch import compute
+from statewise.ops.programs.torch import beside, compute
 
 
 class Trace(NamedTuple):
@@ -128,7 +128,7 @@ class RealTimeLearner:
             drive, state = drive[:, 0], given["initial"]
             seen.extend((drive.detach(), vectors.detach()))
             values = _values(program, drive, state, vectors.expand(len(x), -1))
-            return _beside(values, program.output, state)[:, None], state
+            return beside(values, program.output, state)[:, None], state
 
         y = self._by(form, x, before)
         return y[:, 0], self._advanced(x, seen[0], seen[1], trace), Step(tuple(before), trace)
@@ -201,7 +201,7 @@ class RealTimeLearner:
         given = (drive, before, vectors.repeat(rows, 1))
 
         def after(*given: Tensor) -> Tensor:
-            return _beside(_values(program, *given), program.state, before)
+            return beside(_values(program, *given), program.state, before)
 
         def pushed(which: int) -> Tensor:
             """Return (batch, leaves after, blocks of what is pushed, units)."""
@@ -227,8 +227,3 @@ class RealTimeLearner:
 
 def _values(program: Program, drive: Tensor, state: Tensor, vectors: Tensor) -> list[Tensor]:
     return compute(program.nodes, {"drive": drive, "state": state, "vector": vectors}, ())
-
-
-def _beside(values: Sequence[Tensor], places: Sequence[int], like: Tensor) -> Tensor:
-    parts = [values[place] for place in places]
-    return torch.cat(parts, 1) if parts else like.new_zeros(len(like), 0)

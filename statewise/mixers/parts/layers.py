@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from statewise.mixers.base import State
+from statewise.mixers.parts.initial import orthogonal, xavier
 from statewise.mixers.parts.recurrent import Recurrent, Run
 from statewise.ops import cells
 
@@ -53,10 +54,8 @@ class Layers(Recurrent[State]):
         """Draw Xavier input weights and orthogonal recurrent ones, by gate; biases are zero."""
         for layer in range(self.layers):
             weights = self.weights(layer)
-            for block in weights.input.split(self.hidden):
-                nn.init.xavier_uniform_(block)
-            for block in weights.recurrent.split(self.hidden):
-                nn.init.orthogonal_(block)
+            xavier(weights.input, self.cell.gates)
+            orthogonal(weights.recurrent, self.cell.gates)
             for bias in (weights.input_bias, weights.recurrent_bias):
                 if bias is not None:
                     nn.init.zeros_(bias)

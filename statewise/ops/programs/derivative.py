@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from statewise.ops.programs.graph import SOURCES, Builder, Node, Program
+from statewise.ops.programs.graph import Builder, Node, Program
 
 
 class Store(NamedTuple):
@@ -28,8 +28,6 @@ class Backward(NamedTuple):
 
     nodes: tuple[Node, ...]
     stores: tuple[Store, ...]
-    operands: tuple[int, ...]
-    """Where the operand of each product begins among those that are stored."""
 
 
 def products(program: Program) -> list[int]:
@@ -97,20 +95,15 @@ class _Backward:
                 grad_state.append((int(node.at), node.width, gradient))
             elif node.op == "vector":
                 self.stores.append(Store(gradient, "grad_vector", int(node.at)))
-            elif node.op not in ("literal",):
+            elif node.op != "literal":
                 self.propagate(place, node, gradient)
-        widths = (
+        for space, parts, width in (
             ("grad_drive", grad_drive, program.drive_width),
-            (
-                "grad_before",
-                grad_state,
-                program.state_width,
-            ),
-        )
-        for space, parts, width in widths:
+            ("grad_before", grad_state, program.state_width),
+        ):
             for begin, _, gradient in self.side_by_side(parts, width):
                 self.stores.append(Store(gradient, space, begin))
-        return Backward(tuple(build.nodes), tuple(self.stores), tuple(_operands(program)))
+        return Backward(tuple(build.nodes), tuple(self.stores))
 
     def give(self, place: int, gradient: int, begin: int = 0) -> None:
         """Note a gradient of a value, or of a part of it."""
@@ -171,14 +164,6 @@ class _Backward:
                         self.give(p, slope)
 
 
-def _operands(program: Program) -> list[int]:
-    begins, at = [], 0
-    for place in products(program):
-        begins.append(at)
-        at += program.nodes[program.nodes[place].of[0]].width
-    return begins
-
-
 Slopes = Callable[[Builder, Sequence[int], int, int], Sequence[int | None]]
 
 
@@ -232,5 +217,3 @@ _SLOPES: dict[str, Slopes] = {
     ],
 }
 """Gradients of what an operation reads, from what it read, its result and that one's gradient."""
-
-assert set(SOURCES) >= {"grad_output", "grad_state"}

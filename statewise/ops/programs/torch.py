@@ -38,8 +38,8 @@ def recur(
             before = where(now, before, start)
         sources = {"drive": drive[:, t], "state": before, "vector": vectors.expand(batch, -1)}
         values = compute(program.nodes, sources, listed)
-        after = _beside(values, program.state, batch, drive)
-        output = _beside(values, program.output, batch, drive)
+        after = beside(values, program.state, drive)
+        output = beside(values, program.output, drive)
         state = after if now is None else where(now, after, state)
         outputs.append(output if now is None else where(now, output, 0))
     if outputs:
@@ -99,6 +99,7 @@ def unpacked(program: Program, matrices: Tensor) -> list[Tensor]:
     return [part.view(shape) for part, shape in zip(parts, program.matrices, strict=True)]
 
 
-def _beside(values: Sequence[Tensor], places: Sequence[int], batch: int, like: Tensor) -> Tensor:
+def beside(values: Sequence[Tensor], places: Sequence[int], like: Tensor) -> Tensor:
+    """Return some values side by side, as many rows as there are in another tensor."""
     parts = [values[place] for place in places]
-    return cat(parts, 1) if parts else like.new_zeros(batch, 0)
+    return cat(parts, 1) if parts else like.new_zeros(len(like), 0)
