@@ -8,7 +8,7 @@ from torch import Tensor
 
 from benchmarks.witness.agreement import Agreement, draw
 from statewise.mixers import EchoState, ResidualEchoState
-from statewise.training.readout import Ridge
+from statewise.analysis.readout import Ridge
 
 
 def agreements() -> Iterator[Agreement]:

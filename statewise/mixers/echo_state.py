@@ -17,7 +17,7 @@ Forms    program; step
 State    h, (batch, hidden)
 Cost     O(time hidden (dim + hidden)) work, time steps one after another; O(hidden (dim + hidden))
          in `step`
-Differs  No feedback of what was predicted. The readout is `statewise.training.readout`.
+Differs  No feedback of what was predicted. The readout is `statewise.analysis.readout`.
 See also deep_echo_state.py, residual_echo_state.py, elman.py
 """
 

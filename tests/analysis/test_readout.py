@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from statewise.analysis.readout import Ridge
 from statewise.mixers import EchoState
-from statewise.training.readout import Ridge
 
 
 @pytest.fixture(autouse=True)
