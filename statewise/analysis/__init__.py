@@ -1,8 +1,64 @@
-"""Measurements on any mixer: what it can, what it costs, and what theory says of it."""
+"""Measurements on any mixer or model: what it can, what it costs, and what its state does.
+
+Each plot is the PNG that its function returns, for whoever writes it to a file.
+"""
 
 from statewise.analysis.capability import Card as Card
 from statewise.analysis.capability import as_data as as_data
 from statewise.analysis.capability import card as card
 from statewise.analysis.capability import describe as describe
+from statewise.analysis.gates import plot_retention as plot_retention
+from statewise.analysis.gates import quantiles as quantiles
+from statewise.analysis.gates import retention as retention
+from statewise.analysis.jacobians import jacobian as jacobian
+from statewise.analysis.jacobians import plot_spectra as plot_spectra
+from statewise.analysis.jacobians import spectra as spectra
+from statewise.analysis.jacobians import spectral_radius as spectral_radius
+from statewise.analysis.lengths import extrapolation as extrapolation
+from statewise.analysis.lengths import plot_extrapolation as plot_extrapolation
+from statewise.analysis.memory import memory_curve as memory_curve
+from statewise.analysis.memory import plot_memory as plot_memory
+from statewise.analysis.needles import needle_map as needle_map
+from statewise.analysis.needles import plot_needles as plot_needles
+from statewise.analysis.positions import loss_by_position as loss_by_position
+from statewise.analysis.positions import plot_positions as plot_positions
+from statewise.analysis.ranks import effective_rank as effective_rank
+from statewise.analysis.ranks import plot_ranks as plot_ranks
+from statewise.analysis.ranks import plot_sizes as plot_sizes
+from statewise.analysis.ranks import sizes as sizes
+from statewise.analysis.readout import Ridge as Ridge
+from statewise.analysis.throughput import costs as costs
+from statewise.analysis.throughput import exponent as exponent
+from statewise.analysis.throughput import plot_costs as plot_costs
+from statewise.analysis.trajectories import visited as visited
 
-__all__ = ["Card", "as_data", "card", "describe"]
+__all__ = [
+    "Card",
+    "Ridge",
+    "as_data",
+    "card",
+    "costs",
+    "describe",
+    "effective_rank",
+    "exponent",
+    "extrapolation",
+    "jacobian",
+    "loss_by_position",
+    "memory_curve",
+    "needle_map",
+    "plot_costs",
+    "plot_extrapolation",
+    "plot_memory",
+    "plot_needles",
+    "plot_positions",
+    "plot_ranks",
+    "plot_retention",
+    "plot_sizes",
+    "plot_spectra",
+    "quantiles",
+    "retention",
+    "sizes",
+    "spectra",
+    "spectral_radius",
+    "visited",
+]

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from statistics import median
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from statewise import mixers
 from statewise import state as states
 from statewise.analysis import theory
 from statewise.analysis.theory import Verdict
+from statewise.analysis.throughput import median_seconds
 from statewise.mixers.base import Mixer
 from statewise.models.language_model import LanguageModel, LanguageModelConfig
 from statewise.tasks import examples
@@ -184,7 +184,7 @@ def _cost(mixer: Mixer[Any], dim: int) -> Cost:
     with torch.no_grad():
         _, state = mixer(torch.randn(1, time_, dim))
         x = torch.randn(1, dim)
-        step = _median(lambda: mixer.step(x, state), least=20, most=500, seconds=0.5)
+        step = median_seconds(lambda: mixer.step(x, state), least=20, most=500, seconds=0.5)
     x = torch.randn(SPEED_BATCH, SPEED_TIME, dim, requires_grad=True)
     inputs = [x, *(p for p in mixer.parameters() if p.requires_grad)]
 
@@ -192,7 +192,7 @@ def _cost(mixer: Mixer[Any], dim: int) -> Cost:
         y, _ = mixer(x)
         torch.autograd.grad(y.sum(), inputs, allow_unused=True)
 
-    took = _median(train, least=5, most=20, seconds=1.0)
+    took = median_seconds(train, least=5, most=20, seconds=1.0)
     return Cost(
         parameters=sum(p.numel() for p in mixer.parameters()),
         state_numbers=mixer.state_size(time_),
@@ -202,17 +202,6 @@ def _cost(mixer: Mixer[Any], dim: int) -> Cost:
         training_tokens_per_second=SPEED_BATCH * SPEED_TIME / took,
         threads=torch.get_num_threads(),
     )
-
-
-def _median(call: Callable[[], object], *, least: int, most: int, seconds: float) -> float:
-    """Return the median seconds of a call, warmed up; `least` calls even where they are slow."""
-    call()
-    took: list[float] = []
-    while len(took) < least or (len(took) < most and sum(took) < seconds):
-        start = time.perf_counter()
-        call()
-        took.append(time.perf_counter() - start)
-    return median(took)
 
 
 def _learn(
