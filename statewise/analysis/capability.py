@@ -215,6 +215,49 @@ def _learn(
     watch: Callable[[float], object],
 ) -> Result:
     """Train a model on a task, ask it, and tell `watch` how much of the budget is used."""
+    start = time.perf_counter()
+    taken, skipped = learn(
+        model,
+        task,
+        seconds=seconds,
+        steps=steps,
+        learning_rate=learning_rate,
+        seed=seed,
+        watch=watch,
+    )
+    spent = time.perf_counter() - start
+    short, long = (accuracy(model, task, length, seed=seed) for length in (LENGTH, LENGTH * LONGER))
+    return Result(
+        short, long, 1 / task.answers, long >= SOLVED, taken, skipped, round(spent, 1), says
+    )
+
+
+def learn(
+    model: nn.Module,
+    task: Task,
+    *,
+    seconds: float,
+    steps: int | None = None,
+    learning_rate: float = 3e-3,
+    length: int = LENGTH,
+    seed: int = 0,
+    watch: Callable[[float], object] = lambda _: None,
+) -> tuple[int, int]:
+    """Train a model on a task; return the steps taken, and those left out.
+
+    Examples grow from `FIRST` tokens to `length` over the first half. A step whose gradient is not
+    finite is left out.
+
+    Args:
+        model: maps tokens to logits and a state.
+        task: draws the examples.
+        seconds: of training.
+        steps: of training, in place of seconds.
+        learning_rate: the highest; it rises over the first twentieth and then falls to zero.
+        length: of the longest examples.
+        seed: of the examples.
+        watch: is told how much of the budget was used since it was called last.
+    """
     generator = torch.Generator().manual_seed(2 * seed)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0
@@ -227,8 +270,8 @@ def _learn(
         rising = min(1.0, 20 * progress + 0.02)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * rising * (1 + math.cos(math.pi * progress)) / 2
-        length = round(FIRST + (LENGTH - FIRST) * min(1.0, 2 * progress))
-        drawn = task.draw(BATCH, length, generator)
+        reach = round(FIRST + (length - FIRST) * min(1.0, 2 * progress))
+        drawn = task.draw(BATCH, reach, generator)
         optimizer.zero_grad()
         examples.loss(model(drawn.tokens)[0], drawn).backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -241,19 +284,14 @@ def _learn(
         done = spent if steps is None else float(taken + skipped)
         watch(min(done, budget) - before)
         before = min(done, budget)
-    spent = time.perf_counter() - start
-    model.eval()
-    short, long = (_accuracy(model, task, length, seed) for length in (LENGTH, LENGTH * LONGER))
-    return Result(
-        short, long, 1 / task.answers, long >= SOLVED, taken, skipped, round(spent, 1), says
-    )
+    return taken, skipped
 
 
 @torch.no_grad()
-def _accuracy(model: nn.Module, task: Task, length: int, seed: int) -> float:
-    """Return how often the model is right, on examples that training did not draw."""
+def accuracy(model: nn.Module, task: Task, length: int, *, seed: int = 0) -> float:
+    """Return how often a model is right, on `ASKED` examples that `learn` did not draw."""
     drawn = task.draw(ASKED, length, torch.Generator().manual_seed(2 * seed + 1))
-    return examples.accuracy(model(drawn.tokens)[0].argmax(-1), drawn)
+    return examples.accuracy(model.eval()(drawn.tokens)[0].argmax(-1), drawn)
 
 
 def _theory(spec: str | dict[str, Any], title: str, depth: int, size: int) -> Verdict:

@@ -99,6 +99,8 @@ from statewise.mixers.projected_lstm import ProjectedLSTM as ProjectedLSTM
 from statewise.mixers.qrnn import QRNN as QRNN
 from statewise.mixers.quasi_lstm import QuasiLSTM as QuasiLSTM
 from statewise.mixers.ran import RAN as RAN
+from statewise.mixers.recoding import Recoding as Recoding
+from statewise.mixers.recurrent_dropout import RecurrentDropout as RecurrentDropout
 from statewise.mixers.residual_echo_state import ResidualEchoState as ResidualEchoState
 from statewise.mixers.retention import Retention as Retention
 from statewise.mixers.rg_lru import RGLRU as RGLRU
@@ -121,6 +123,8 @@ from statewise.mixers.single_head_attention import SingleHeadAttention as Single
 from statewise.mixers.slstm import SLSTM as SLSTM
 from statewise.mixers.slstm_block import SLSTMBlock as SLSTMBlock
 from statewise.mixers.sru import SRU as SRU
+from statewise.mixers.stacked import Stacked as Stacked
+from statewise.mixers.stacked_bidirectional import StackedBidirectional as StackedBidirectional
 from statewise.mixers.star import STAR as STAR
 from statewise.mixers.swax import SWAX as SWAX
 from statewise.mixers.tau_gru import TauGRU as TauGRU
@@ -246,6 +250,8 @@ __all__ = [
     "ProjectedLSTM",
     "QuasiLSTM",
     "RWKVChannelMixing",
+    "Recoding",
+    "RecurrentDropout",
     "ResidualEchoState",
     "Retention",
     "Rotation",
@@ -253,6 +259,8 @@ __all__ = [
     "ShortConvolution",
     "SimpleGLA",
     "SingleHeadAttention",
+    "Stacked",
+    "StackedBidirectional",
     "TauGRU",
     "UnICORNN",
     "VariationalDropout",

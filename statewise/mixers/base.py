@@ -337,6 +337,8 @@ def _settings(module: nn.Module) -> Iterator[Any]:
         for key, value in vars(part).items():
             if isinstance(value, bool | int | float | str):
                 yield name, key, value
+            elif isinstance(value, dict) and all(isinstance(v, float) for v in value.values()):
+                yield name, key, tuple(value.items())
     yield from (p.shape for _, p in _tensors(module))
 
 

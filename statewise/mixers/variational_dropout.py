@@ -15,8 +15,8 @@ Forms    that of its mixer
 State    that of its mixer, and sequence, (batch,): a number for each m
 Cost     that of its mixer; while training, a random number for each feature of each row, at each
          time where there are resets
-Differs  Inputs only: what the gates read of the state is the mixer's own. No dropout of words.
-See also zoneout.py, weight_dropped_lstm.py
+Differs  Inputs only: recurrent_dropout is for what gates read of h. No dropout of words.
+See also recurrent_dropout.py, zoneout.py, weight_dropped_lstm.py
 """
 
 from typing import Any, NamedTuple

@@ -32,6 +32,7 @@ from torch import Tensor
 from statewise import mixers
 from statewise.mixers.base import Cell, Mixer
 from statewise.mixers.parts.draws import Draws
+from statewise.ops import newton
 
 
 class Zoneout(Cell[Any]):
@@ -97,6 +98,12 @@ class Zoneout(Cell[Any]):
     ) -> tuple[Float[Tensor, "batch time out"], Any]:
         """Map a whole sequence."""
         return super().forward(self._beside_draws(x), state, reset=reset, lengths=lengths)
+
+    def solve(
+        self, x: Float[Tensor, "batch time dim"], state: Any = None, **options: Any
+    ) -> tuple[Float[Tensor, "batch time out"], Any, newton.Report]:
+        """Map a whole sequence with all its states at once; see `Cell.solve`."""
+        return super().solve(self._beside_draws(x), state, **options)
 
     def step(
         self, x: Float[Tensor, "batch dim"], state: Any

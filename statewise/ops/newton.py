@@ -12,7 +12,7 @@ answer is the sequential one, but for rounding.
 
 import warnings
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -40,6 +40,12 @@ class Report(NamedTuple):
     change: float
     """The largest change of the last iteration, relative to 1 + |h|."""
     converged: bool
+    bound: float
+    """How far any number of a state may be from the solution, to first order; it may be infinite.
+
+    With r what the states lack of being a solution,  e_t <= |J_t| e_{t-1} + |r_t|  in the largest
+    norm, where |J_t| is at most what the sizes of the slopes add up to through the program.
+    """
 
 
 Linear = Callable[[Tensor], Tensor]
@@ -254,7 +260,17 @@ class _System(NamedTuple):
             change = float((d.abs() / (1 + h.abs())).amax()) if d.numel() else 0.0
             h = (h + d).clamp(-LARGEST, LARGEST)
             done += 1
-        return h, Report(structure, done, change, change <= tolerance)
+        return h, Report(structure, done, change, change <= tolerance, self.bound(h))
+
+    def bound(self, h: Tensor) -> float:
+        """Return how far states may be from the solution, to first order."""
+        before = self.before(h)
+        if not h.numel():
+            return 0.0
+        growth = self.slopes(before, _Sizes()).amax(-1, keepdim=True)
+        lacking = (self.after(before) - h).abs().amax(-1, keepdim=True)
+        far, _ = scan(growth, lacking, reset=self.reset, lengths=self.lengths)
+        return float(far.nan_to_num(torch.inf, torch.inf).amax())
 
     def sequential(self) -> Tensor:
         """Return the states, one after another."""
@@ -276,7 +292,8 @@ class _System(NamedTuple):
         before = self.before(h)
         marks = {"reset": self.reset, "lengths": self.lengths}
         if structure in ("diagonal", "quasi"):
-            diagonal = self.diagonal(before) if structure == "quasi" else self.pushed(before, 1)[0]
+            own = structure == "quasi"
+            diagonal = self.slopes(before, _Own()) if own else self.pushed(before, 1)[0]
             return lambda r: scan(diagonal, r, **marks)[0]
         state = before.shape[2]
         leaves = len(self.program.state) if structure == "blocks" else state
@@ -305,38 +322,33 @@ class _System(NamedTuple):
             found.append(torch.func.jvp(self.after, (before,), (ones,))[1])
         return found
 
-    def diagonal(self, before: Tensor) -> Tensor:
-        """Return about the diagonal of J: of every product, what a unit gives to itself.
-
-        Where two products follow each other, what comes back by way of other units is left out.
-        """
+    def slopes(self, before: Tensor, rule: "_Own | _Sizes") -> Tensor:
+        """Return of every number of the state what a rule makes of its slopes along the state."""
         values = self.values(before)
-        rows, state = values[0].shape[0] if values else 0, before.shape[2]
         matrices = unpacked(self.program, self.matrices)
         slopes: list[Tensor] = []
         for place, (op, of, width, at, _) in enumerate(self.program.nodes):
             given = [slopes[p] for p in of]
-            zero = before.new_zeros(rows, width)
+            zero = torch.zeros_like(values[place])
             if op == "state":
-                slopes.append(torch.ones_like(zero) if width == state else zero)
-            elif op in SOURCES or op in ("literal", "sum", "expand"):
+                slopes.append(rule.state(zero, before.shape[2]))
+            elif op in SOURCES or op == "literal":
                 slopes.append(zero)
             elif op == "product":
-                matrix = matrices[int(at)]
-                if matrix.shape[1] == state and width % state == 0:
-                    own = matrix.view(-1, state, state).diagonal(dim1=1, dim2=2).reshape(-1)
-                    slopes.append(given[0].repeat(1, width // state) * own)
-                else:
-                    slopes.append(zero)
+                slopes.append(rule.product(given[0], matrices[int(at)], before.shape[2]))
+            elif op in ("sum", "expand"):
+                slopes.append(rule.together(given[0], zero))
             elif op == "slice":
                 slopes.append(given[0][:, int(at) : int(at) + width])
             elif op == "concat":
                 slopes.append(torch.cat(given, 1))
             elif op == "affine":
-                slopes.append(given[0] * at)
+                slopes.append(rule.sized(given[0] * at))
             else:
-                inputs = tuple(values[p] for p in of)
-                slopes.append(torch.func.jvp(POINTWISE[op], inputs, tuple(given))[1])
+                # Forward-mode differentiation refuses what was expanded.
+                inputs = tuple(values[p].contiguous() for p in of)
+                along = tuple(slope.contiguous() for slope in given)
+                slopes.append(rule.pointwise(POINTWISE[op], inputs, along))
             assert slopes[place].shape == values[place].shape
         return self.beside(slopes, self.program.state)
 
@@ -350,3 +362,53 @@ class _System(NamedTuple):
         if self.lengths is None:
             return known[:, -1].clone()
         return known[torch.arange(len(h), device=h.device), self.lengths]
+
+
+class _Own:
+    """About the diagonal of the Jacobian: of every product, what a unit gives to itself.
+
+    Where two products follow each other, what comes back by way of other units is left out.
+    """
+
+    def state(self, zero: Tensor, state: int) -> Tensor:
+        return torch.ones_like(zero) if zero.shape[1] == state else zero
+
+    def product(self, given: Tensor, matrix: Tensor, state: int) -> Tensor:
+        width = len(matrix)
+        if matrix.shape[1] != state or width % state:
+            return given.new_zeros(len(given), width)
+        own = matrix.view(-1, state, state).diagonal(dim1=1, dim2=2).reshape(-1)
+        return given.repeat(1, width // state) * own
+
+    def together(self, given: Tensor, zero: Tensor) -> Tensor:
+        return zero
+
+    def sized(self, slopes: Tensor) -> Tensor:
+        return slopes
+
+    def pointwise(self, function: Any, inputs: tuple[Tensor, ...], given: Any) -> Tensor:
+        return torch.func.jvp(function, inputs, given)[1]
+
+
+class _Sizes:
+    """What the sizes of the slopes along all numbers of the state add up to, or more."""
+
+    def state(self, zero: Tensor, state: int) -> Tensor:
+        return torch.ones_like(zero)
+
+    def product(self, given: Tensor, matrix: Tensor, state: int) -> Tensor:
+        return given @ matrix.abs().t()
+
+    def together(self, given: Tensor, zero: Tensor) -> Tensor:
+        return given.sum(1, keepdim=True) if zero.shape[1] == 1 else given.expand_as(zero)
+
+    def sized(self, slopes: Tensor) -> Tensor:
+        return slopes.abs()
+
+    def pointwise(self, function: Any, inputs: tuple[Tensor, ...], given: Any) -> Tensor:
+        total = torch.zeros_like(inputs[0])
+        for place, slope in enumerate(given):
+            tangents = [torch.zeros_like(x) for x in inputs]
+            tangents[place] = slope
+            total = total + torch.func.jvp(function, inputs, tuple(tangents))[1].abs()
+        return total

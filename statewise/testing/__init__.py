@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from statewise.mixers.base import Mixer, WholeSequence
+from statewise.mixers.base import Cell, Mixer, WholeSequence
 from statewise.testing.agreement import LIMITS, LawBroken, agree
 from statewise.testing.derivatives import (
     compiles_whole,
@@ -29,6 +29,7 @@ from statewise.testing.forms import (
     is_causal,
     no_state_means_the_initial_state,
     rows_are_kept_apart,
+    solving_equals_forward,
     splits_anywhere,
     steps_equal_forward,
 )
@@ -46,6 +47,7 @@ from statewise.testing.masks import (
 )
 from statewise.testing.subject import (
     TIMES,
+    AnyMixer,
     Source,
     Subject,
     example_input,
@@ -63,6 +65,7 @@ from statewise.testing.values import (
 )
 
 __all__ = [
+    "CELL_LAWS",
     "COMPILER_LAWS",
     "DTYPES",
     "LAWS",
@@ -88,6 +91,7 @@ __all__ = [
     "gradients_are_right",
     "hold",
     "is_causal",
+    "laws_of",
     "longest_agreement",
     "no_gradient_crosses_a_reset",
     "no_state_means_the_initial_state",
@@ -97,6 +101,7 @@ __all__ = [
     "prepare",
     "rows_are_kept_apart",
     "sentence",
+    "solving_equals_forward",
     "splits_anywhere",
     "state_dict_round_trips",
     "steps_equal_forward",
@@ -145,14 +150,24 @@ LAWS: tuple[Law, ...] = (
 )
 """What holds for every `Mixer`."""
 
+CELL_LAWS: tuple[Law, ...] = (solving_equals_forward,)
+"""What holds for every `Cell`, beside what holds for every `Mixer`."""
+
 COMPILER_LAWS: tuple[Law, ...] = (compiles_whole,)
-"""What holds for both, and has to be tried where no hook checks shapes: Dynamo refuses those."""
+"""What holds for all, and has to be tried where no hook checks shapes: Dynamo refuses those."""
+
+
+def laws_of(mixer: AnyMixer) -> tuple[Law, ...]:
+    """Return the laws of a mixer's kind, but for those of the compiler."""
+    if isinstance(mixer, WholeSequence):
+        return WHOLE_SEQUENCE_LAWS
+    return (*LAWS, *CELL_LAWS) if isinstance(mixer, Cell) else LAWS
 
 
 def check_mixer(
     mixer: Source,
     *,
-    laws: Sequence[Law] = (*LAWS, *COMPILER_LAWS),
+    laws: Sequence[Law] | None = None,
     dtypes: Sequence[torch.dtype] = DTYPES,
     times: Sequence[int] = TIMES,
     seed: int = 0,
@@ -163,7 +178,7 @@ def check_mixer(
         mixer: an instance, which is copied and not changed; a class, whose `example()` is tried; or
             a callable that makes one. With the last two, the law that the `state_dict` holds
             everything is at its strongest, since another instance is made.
-        laws: which ones.
+        laws: which ones; all of its kind if absent.
         dtypes: in which precisions.
         times: the lengths at which forms are compared.
         seed: of the weights of what is made, and of the inputs.
@@ -178,7 +193,7 @@ def check_mixer(
 def check_whole_sequence(
     mixer: Source,
     *,
-    laws: Sequence[Law] = (*WHOLE_SEQUENCE_LAWS, *COMPILER_LAWS),
+    laws: Sequence[Law] | None = None,
     dtypes: Sequence[torch.dtype] = DTYPES,
     times: Sequence[int] = TIMES,
     seed: int = 0,
@@ -190,7 +205,7 @@ def check_whole_sequence(
 def _check(
     kind: type,
     mixer: Source,
-    laws: Sequence[Law],
+    laws: Sequence[Law] | None,
     dtypes: Sequence[torch.dtype],
     times: Sequence[int],
     seed: int,
@@ -198,8 +213,9 @@ def _check(
     found = prepare(mixer, dtypes[0]).mixer
     if not isinstance(found, kind):
         raise TypeError(f"{type(found).__name__} is no {kind.__name__}")
+    tried = (*laws_of(found), *COMPILER_LAWS) if laws is None else laws
     for dtype in dtypes:
-        for law in laws:
+        for law in tried:
             hold(law, mixer, dtype, times=times, seed=seed)
 
 
@@ -232,8 +248,10 @@ def sentence(law: Law) -> str:
 def table() -> list[tuple[str, str, str]]:
     """Return every law's name, its sentence, and the kinds it holds for."""
     rows = []
-    for law in (*LAWS, *COMPILER_LAWS):
+    for law in (*LAWS, *CELL_LAWS, *COMPILER_LAWS):
         kinds = "every mixer that keeps a state"
+        if law in CELL_LAWS:
+            kinds = "every cell"
         if law in (*WHOLE_SEQUENCE_LAWS, *COMPILER_LAWS):
             kinds = "every mixer"
         rows.append((law.__name__, sentence(law), kinds))

@@ -7,8 +7,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from statewise import state as states
-from statewise.mixers.base import Mixer, where_rows
-from statewise.testing.agreement import agree, require
+from statewise.mixers.base import Cell, Mixer, where_rows
+from statewise.ops.programs import Unreadable
+from statewise.testing.agreement import agree, fail, require
 from statewise.testing.masks import all_nan, filled
 from statewise.testing.outcome import same, weigh
 from statewise.testing.subject import Subject
@@ -68,6 +69,37 @@ def splits_anywhere(subject: Subject) -> None:
         for cuts in ([middle], [1, middle, middle, time - 1] if time > 3 else [0, time]):
             check(time, cuts, masked=False)
         check(time, [middle], masked=True)
+
+
+def solving_equals_forward(subject: Subject) -> None:
+    """A cell that is solved for all times at once gives what its loop gives, gradients included.
+
+    One that no program can express says so instead.
+    """
+    mixer = subject.mixer
+    assert isinstance(mixer, Cell)
+    x, leaves = subject.input(3, 1), list(states.leaves(mixer.initial_state(3)).values())
+    if isinstance(mixer.reading(x, leaves), Unreadable):
+        try:
+            mixer.solve(x)
+        except ValueError:
+            return
+        fail("what is not read as a program was solved")
+    for time in (0, 1, 2, 9):
+        x, state = subject.input(3, time), subject.state(3)
+        reset, lengths = subject.reset(3, time), subject.lengths(3, time)
+
+        def loop(x: Tensor, state: Any, reset=reset, lengths=lengths):
+            y, state = mixer(x, state, reset=reset, lengths=lengths)
+            return y, [state]
+
+        def solved(x: Tensor, state: Any, reset=reset, lengths=lengths):
+            # In exact arithmetic as many iterations as times are enough.
+            y, state, report = mixer.solve(x, state, reset=reset, lengths=lengths)
+            require(report.converged, f"{len(reset[0])} times did not converge: {report}")
+            return y, [state]
+
+        same(subject, x, state, found=solved, expected=loop, what=f"{time} times at once")
 
 
 def no_state_means_the_initial_state(subject: Subject) -> None:

@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": {"models", "tasks"} | BELOW_MODELS,
     "analysis": {"models", "tasks"} | BELOW_MODELS,
     "serving": {"models"} | BELOW_MODELS,
-    "testing": {"mixers"} | LEAVES,
+    "testing": BELOW_MODELS,
     "compat": {"models", "tasks", "training", "serving"} | BELOW_MODELS,
     "literature": {"models", "tasks", "training", "analysis", "testing"} | BELOW_MODELS,
 }

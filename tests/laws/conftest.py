@@ -1,18 +1,38 @@
+"""The trials of laws, which processes of their own make while the other tests run."""
+
 import pytest
 from tried import Trial, Trials
 
+_TRIALS = pytest.StashKey[Trials]()
 
-@pytest.fixture(scope="session")
+
+def pytest_collection_modifyitems(items):
+    """Put the laws last, since their trials take longest."""
+    items.sort(key=lambda item: _trial(item) is not None)
+
+
+def pytest_collection_finish(session):
+    """Begin to try all laws that were selected."""
+    selected = [trial for item in session.items if (trial := _trial(item)) is not None]
+    if selected and not session.config.option.collectonly:
+        session.stash[_TRIALS] = Trials(selected)
+
+
+def pytest_sessionfinish(session):
+    """Stop the processes."""
+    if _TRIALS in session.stash:
+        session.stash[_TRIALS].close()
+
+
+def _trial(item) -> Trial | None:
+    trial = getattr(getattr(item, "callspec", None), "params", {}).get("trial")
+    return trial if isinstance(trial, Trial) else None
+
+
+@pytest.fixture
 def trials(request) -> Trials:
     """All trials of laws that were selected."""
-    selected = (
-        item.callspec.params["trial"]
-        for item in request.session.items
-        if "trial" in getattr(getattr(item, "callspec", None), "params", {})
-    )
-    found = Trials([trial for trial in selected if isinstance(trial, Trial)])
-    yield found
-    found.close()
+    return request.session.stash[_TRIALS]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from statewise import testing
-from statewise.mixers.base import Mixer, WholeSequence, state_dtype, within
+from statewise.mixers.base import Cell, Mixer, WholeSequence, state_dtype, within
 
 
 class AverageState(NamedTuple):
@@ -440,7 +440,57 @@ class SpreadsOverPadding(Spread):
         return stretch[:, :, None] == stretch[:, None]
 
 
-FAULTS: dict[testing.Law, tuple[type[Average] | type[Spread], ...]] = {
+class LeakState(NamedTuple):
+    h: Tensor
+
+
+class Leak(Cell[LeakState]):
+    """A leaky unit that reads itself: no fault."""
+
+    remembers = LeakState
+
+    def __init__(self, dim: int = 3):
+        super().__init__()
+        self.dim = self.out = dim
+        self.own = nn.Parameter(torch.linspace(-1, 1, dim))
+
+    def shapes(self):
+        return {"h": (self.dim,)}
+
+    def cell(self, x, state):
+        h = state.h / 2 + (self.own * state.h + x).tanh()
+        return h, LeakState(h)
+
+    @classmethod
+    def example(cls):
+        return cls()
+
+
+class SolvesWithoutGradient(Leak):
+    """Its solution is taken as given: no gradient goes back through time."""
+
+    def solve(self, x, state=None, **options):
+        y, state, report = super().solve(x, state, **options)
+        return y.detach() + 0 * x, state, report
+
+
+class SolvesWithoutResets(Leak):
+    """Solved for all times at once, it does not see resets."""
+
+    def solve(self, x, state=None, **options):
+        return super().solve(x, state, **options | {"reset": None})
+
+
+class GivesUp(Leak):
+    """It answers what did not converge."""
+
+    def solve(self, x, state=None, **options):
+        y, state, report = super().solve(x, state, **options)
+        return y, state, report._replace(converged=False)
+
+
+FAULTS: dict[testing.Law, tuple[type[Average] | type[Spread] | type[Leak], ...]] = {
+    testing.solving_equals_forward: (SolvesWithoutGradient, SolvesWithoutResets, GivesUp),
     testing.steps_equal_forward: (StepsOtherwise, DetachesInSteps),
     testing.splits_anywhere: (ForgetsItsState,),
     testing.no_state_means_the_initial_state: (BeginsElsewhere,),

@@ -9,8 +9,7 @@ from statewise import mixers, testing
 
 
 def laws(name):
-    whole = isinstance(testing.prepare(SUBJECTS[name], torch.float32).mixer, mixers.WholeSequence)
-    return testing.WHOLE_SEQUENCE_LAWS if whole else testing.LAWS
+    return testing.laws_of(testing.prepare(SUBJECTS[name], torch.float32).mixer)
 
 
 def trials(laws, dtypes, times=None, names=SUBJECTS):

@@ -8,7 +8,8 @@ from statewise import testing
 
 DTYPES = pytest.mark.parametrize("dtype", testing.DTYPES, ids=["float64", "float32"])
 TIMES = (0, 1, 2, 3, 9)
-COMPLETE = (*testing.LAWS, *testing.COMPILER_LAWS)
+OF_STATES = (*testing.LAWS, *testing.CELL_LAWS)
+COMPLETE = (*OF_STATES, *testing.COMPILER_LAWS)
 
 
 @DTYPES
@@ -21,6 +22,12 @@ def test_the_mixer_that_faults_are_planted_in_is_right(law, dtype):
 @pytest.mark.parametrize("law", testing.WHOLE_SEQUENCE_LAWS, ids=lambda law: law.__name__)
 def test_the_whole_sequence_that_faults_are_planted_in_is_right(law, dtype):
     testing.hold(law, faults.Spread, dtype, times=TIMES)
+
+
+@DTYPES
+@pytest.mark.parametrize("law", OF_STATES, ids=lambda law: law.__name__)
+def test_the_cell_that_faults_are_planted_in_is_right(law, dtype):
+    testing.hold(law, faults.Leak, dtype, times=TIMES)
 
 
 def test_every_law_has_a_planted_fault():
@@ -40,7 +47,7 @@ def test_every_fault_says_what_it_is():
     ("law", "fault"),
     [
         pytest.param(law, fault, id=f"{law.__name__}-{fault.__name__}")
-        for law in testing.LAWS
+        for law in OF_STATES
         for fault in faults.FAULTS[law]
     ],
 )

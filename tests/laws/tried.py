@@ -18,7 +18,8 @@ from statewise import mixers, testing
 
 SUBJECTS = {**mixers.catalogue(), **VARIANTS}
 COMPILED = {f.__name__: f for law in testing.COMPILER_LAWS for f in FAULTS[law]}
-_LAWS = {law.__name__: law for law in (*testing.LAWS, *testing.COMPILER_LAWS)}
+_EVERY = (*testing.LAWS, *testing.CELL_LAWS, *testing.COMPILER_LAWS)
+_LAWS = {law.__name__: law for law in _EVERY}
 
 
 class Trial(NamedTuple):

@@ -28,6 +28,18 @@ VARIANTS: dict[str, Callable[[], AnyMixer]] = {
         ("peephole_lstm FGR", {"name": "peephole_lstm", "hidden": 3, "variant": "FGR"}, 4),
         ("rhn of one step", {"name": "rhn", "hidden": 3, "depth": 1}, 4),
         ("zoneout of a tau_gru", {"name": "zoneout", "mixer": {"name": "tau_gru", "delay": 2}}, 3),
+        ("stacked plainly", {"name": "stacked", "mixer": "elman", "wiring": "plain"}, 3),
+        ("stacked with residuals", {"name": "stacked", "mixer": "min_gru", "depth": 3}, 3),
+        (
+            "stacked_bidirectional with residuals",
+            {
+                "name": "stacked_bidirectional",
+                "mixer": {"name": "gru", "hidden": 2},
+                "wiring": "residual",
+            },
+            4,
+        ),
+        ("recoding of a star", {"name": "recoding", "mixer": "star"}, 3),
         ("bidirectional min_gru", {"name": "bidirectional", "mixer": "min_gru"}, 3),
     )
 } | {"stack of min_gru": Stack.example, "min_gru side by side": SideBySide.example}

@@ -149,7 +149,46 @@ def test_a_reset_begins_a_sequence_of_its_own():
     assert torch.equal(after[1, 0], missing[1, 0])
 
 
-@pytest.mark.parametrize("name", ["zoneout", "variational_dropout"])
+def test_other_rates_of_zoneout_are_read_anew():
+    mixer, x = made("zoneout", "lstm", rate={"h": 0.3})
+    mixer.eval()(x)
+    mixer.rates["h"] = 1.0
+    assert not mixer(x)[0].any()
+
+
+@pytest.mark.parametrize("inner", ["lstm", "peephole_lstm"])
+def test_gates_miss_the_same_units_at_all_times(inner):
+    mixer, x = made("recurrent_dropout", inner, rate=0.4)
+    state = mixer.initial_state(3)
+    mask, inner_state, ys = state.mask, state.mixer, []
+    assert set(mask.unique().tolist()) <= {0.0, 1 / 0.6}
+    for x_t in x.unbind(1):
+        h = inner_state.h * mask.view_as(inner_state.h)
+        y, inner_state = mixer.mixer.step(x_t, inner_state._replace(h=h))
+        ys.append(y)
+    found, after = mixer(x, state)
+    close((found, after), (torch.stack(ys, 1), (inner_state, mask)))
+    assert isinstance(mixer.reading(x, torch.utils._pytree.tree_leaves(state)), programs.Reading)
+
+
+def test_recurrent_dropout_is_its_mixer_outside_training():
+    mixer, x = made("recurrent_dropout", "lstm")
+    y, (inner, mask) = mixer.eval()(x)
+    close((y, inner), mixer.mixer(x))
+    assert torch.equal(mask, torch.ones_like(mask))
+
+
+def test_a_reset_draws_another_mask():
+    mixer, x = made("recurrent_dropout", {"name": "lstm", "hidden": 50}, rate=0.5)
+    reset = torch.zeros(3, 15, dtype=torch.bool)
+    reset[1, 7] = True
+    before = mixer.initial_state(3)
+    _, after = mixer(x, before, reset=reset)
+    same = (before.mask == after.mask).all(1)
+    assert same.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("name", ["zoneout", "variational_dropout", "recurrent_dropout"])
 def test_draws_resume_and_leave_the_global_generator_alone(name):
     mixer, x = made(name, "lstm", rate=0.5)
     before, saved = torch.get_rng_state(), {k: v.clone() for k, v in mixer.state_dict().items()}
@@ -166,6 +205,8 @@ def test_draws_resume_and_leave_the_global_generator_alone(name):
         ({"name": "zoneout", "rate": 2.0}, "zoneout: rate = 2.0 of h"),
         ({"name": "zoneout", "rate": {"g": 0.1}}, "zoneout: no leaf 'g'; there are 'h', 'c'"),
         ({"name": "zoneout", "mixer": "bidirectional"}, "zoneout: mixer 'bidirectional'"),
+        ({"name": "recurrent_dropout", "rate": 1.0}, "recurrent_dropout: rate = 1.0"),
+        ({"name": "recurrent_dropout", "mixer": "gru"}, "should have an h that gates read"),
         ({"name": "variational_dropout", "rate": 1.0}, "variational_dropout: rate = 1.0"),
         ({"name": "variational_dropout", "mixer": "lion"}, "variational_dropout: mixer 'lion'"),
     ],

@@ -5,7 +5,8 @@ import functools
 import pytest
 import torch
 
-from statewise.ops import newton, programs
+from statewise.ops import cells, newton, programs
+from tests.ops import test_cells
 from tests.ops.agreement import (
     BOTH,
     MASKS,
@@ -13,6 +14,7 @@ from tests.ops.agreement import (
     assert_agree,
     assert_padding_may_hold_nan,
     marks,
+    with_gradients,
 )
 from tests.ops.cell_functions import EXAMPLES
 from tests.ops.test_programs import loop, read, results, taken, tensors_of
@@ -168,3 +170,80 @@ def test_refused():
     tensors, clocks = tensors_of("stabilized", batch=1, time=2)
     with pytest.raises(ValueError, match="one leaf"):
         solved("stabilized", tensors, clocks, structure="quasi")
+
+
+def solve_cell(cell, tensors, masks, reports, **options):
+    weights, initial = tensors[1 : -cell.leaves], tensors[-cell.leaves :]
+    y, final, report = cells.solve(
+        cell, tensors[0], cells.Weights(*weights), initial=tuple(initial), **masks, **options
+    )
+    reports.append(report)
+    return y, final
+
+
+@pytest.mark.parametrize("masks", MASKS, ids=str)
+@pytest.mark.parametrize("cell", test_cells.CELLS)
+def test_gated_cells_are_solved_as_well(cell, masks):
+    tensors, drawn = test_cells.example(cell, 9, masks=masks)
+    form = functools.partial(solve_cell, cell, masks=drawn, reports=[])
+    ours = with_gradients(lambda *given: form(given), tensors)
+    assert_agree(ours, test_cells.results(("reference", cell), tensors, drawn), 1e-9)
+
+
+@pytest.mark.parametrize(("heads", "structure"), [(5, "blocks"), (1, "dense")])
+def test_an_slstm_without_mixing_has_small_blocks(heads, structure):
+    tensors, drawn = test_cells.example(cells.SLSTM, 9, heads=heads, masks=BOTH)
+    reports = []
+    form = functools.partial(solve_cell, cells.SLSTM, masks=drawn, reports=reports)
+    ours = with_gradients(lambda *given: form(given), tensors)
+    assert reports[0].structure == structure
+    assert_agree(ours, test_cells.results(("reference", cells.SLSTM), tensors, drawn), 1e-9)
+
+
+def system_of(name, tensors, clocks, scale=1.0):
+    """Return the recurrence that `newton.recur` is given for a cell."""
+    seen = []
+
+    def form(program, drive, matrices, vectors, *, initial, start, reset, lengths):
+        given = (drive, scale * matrices, vectors, initial, start, reset, lengths)
+        seen.append(newton._System(program, *given).detached())
+        return drive.new_zeros(*drive.shape[:2], program.output_width), initial
+
+    parameters, x, initial, start = taken(name, tensors, clocks)
+    found = read(name, x.dtype)
+    marks = {"reset": None, "lengths": None}
+    programs.by_form(form, found, parameters, x, initial=initial, start=start, **marks)
+    return seen[0]
+
+
+@pytest.mark.parametrize("structure", ["dense", "quasi"])
+def test_no_state_is_further_from_the_solution_than_the_bound(structure):
+    tensors, clocks = tensors_of("plain", batch=2, time=30)
+    system = system_of("plain", tensors, clocks, scale=0.3)
+    exact, bounds = system.sequential(), []
+    for iterations in range(1, 9):
+        h, report = system.solved(structure, 0.0, iterations, 1.0)
+        off = float((h - exact).abs().amax())
+        # To first order: what the slopes change by on the way is of the order of the error itself.
+        assert off <= report.bound * (1 + 2 * report.bound) + 1e-15
+        bounds.append((report.bound, off))
+    assert bounds[0][1] > 1e-3
+    assert bounds[-1][0] < 0.01 * bounds[0][0], "the bound closes in"
+
+
+def test_sizes_of_slopes_are_no_less_than_the_jacobian():
+    for name in EXAMPLES:
+        tensors, clocks = tensors_of(name, batch=2, time=3)
+        system = system_of(name, tensors, clocks)
+        before = system.before(system.sequential())
+        columns = torch.stack(system.pushed(before, before.shape[2]), -1)
+        sizes = system.slopes(before, newton._Sizes())
+        assert (columns.abs().sum(-1) <= sizes * (1 + 1e-9) + 1e-12).all(), name
+
+
+def test_a_bound_may_be_infinite_and_never_nan():
+    tensors, clocks = tensors_of("plain", batch=2, time=400)
+    system = system_of("plain", tensors, clocks, scale=100.0)
+    _, report = system.solved("quasi", 1e-12, 2, 1.0)
+    assert report.bound == float("inf")
+    assert system.solved("dense", 1e-12, 3, 1.0)[1].bound >= 0

@@ -1,6 +1,7 @@
 """Cells that read irregular time: no mixer itself."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -8,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from statewise.mixers.base import Cell, State, state_dtype
-from statewise.ops import programs
+from statewise.ops import newton, programs
 
 
 class ElapsedCell(Cell[State]):
@@ -27,13 +28,23 @@ class ElapsedCell(Cell[State]):
         lengths: Int[Tensor, " batch"] | None = None,
     ) -> tuple[Float[Tensor, "batch time out"], State]:
         """Map a whole sequence; `elapsed` is one at each input if absent."""
-        wide = state_dtype(x.dtype)
-        if state is None:
-            state = self.initial_state(len(x), device=x.device, dtype=wide)
-        marks = self.clock(self._elapsed(x, elapsed), state, reset)
-        timed = torch.cat([x.to(wide), marks[..., None].to(wide)], -1)
+        timed, state = self._timed(x, state, elapsed, reset)
         y, state = super().forward(timed, state, reset=reset, lengths=lengths)
         return y.to(x.dtype), state
+
+    def solve(
+        self,
+        x: Float[Tensor, "batch time dim"],
+        state: State | None = None,
+        *,
+        elapsed: Float[Tensor, "batch time"] | None = None,
+        reset: Bool[Tensor, "batch time"] | None = None,
+        **options: Any,
+    ) -> tuple[Float[Tensor, "batch time out"], State, newton.Report]:
+        """Map a whole sequence with all its states at once; see `Cell.solve`."""
+        timed, state = self._timed(x, state, elapsed, reset)
+        y, state, report = super().solve(timed, state, reset=reset, **options)
+        return y.to(x.dtype), state, report
 
     def step(
         self,
@@ -47,6 +58,16 @@ class ElapsedCell(Cell[State]):
         marks = self.clock(self._elapsed(x, elapsed)[:, None], state, None)
         y, state = super().step(torch.cat([x.to(wide), marks.to(wide)], -1), state)
         return y.to(x.dtype), state
+
+    def _timed(
+        self, x: Tensor, state: State | None, elapsed: Tensor | None, reset: Tensor | None
+    ) -> tuple[Tensor, State]:
+        """Return inputs beside their time, and the state, the initial one if absent."""
+        wide = state_dtype(x.dtype)
+        if state is None:
+            state = self.initial_state(len(x), device=x.device, dtype=wide)
+        marks = self.clock(self._elapsed(x, elapsed), state, reset)
+        return torch.cat([x.to(wide), marks[..., None].to(wide)], -1), state
 
     def _elapsed(
         self, x: Float[Tensor, "batch *time dim"], elapsed: Tensor | None

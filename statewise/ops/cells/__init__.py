@@ -21,6 +21,7 @@ from torch.nn.functional import linear
 from statewise import backends
 from statewise.ops.arguments import check_marks
 from statewise.ops.cells import native, reference
+from statewise.ops.cells.newton import solve as solve
 from statewise.ops.cells.reference import GRU as GRU
 from statewise.ops.cells.reference import GRU_RESET_BEFORE as GRU_RESET_BEFORE
 from statewise.ops.cells.reference import INDRNN_RELU as INDRNN_RELU
@@ -56,6 +57,7 @@ __all__ = [
     "recur",
     "recur_step",
     "remarks",
+    "solve",
     "table",
 ]
 

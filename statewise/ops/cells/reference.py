@@ -90,7 +90,10 @@ def recurrent_product(
         return linear(h, u[rows], bias)
     heads, _, width = u.shape
     blocks = u.view(heads, -1, width, width)[:, begin:end]
-    product = torch.einsum("ngok,bnk->bgno", blocks, h.view(-1, heads, width)).flatten(1)
+    if width == 1:
+        product = torch.cat([column * h for column in blocks.flatten(1).unbind(1)], 1)
+    else:
+        product = torch.einsum("ngok,bnk->bgno", blocks, h.view(-1, heads, width)).flatten(1)
     return product if bias is None else product + bias
 
 
@@ -224,9 +227,9 @@ def lstm(
         if gates_recur:
             hidden = h.shape[1]
             read = torch.cat([h, *state[2:]], 1)
-            unread = torch.zeros_like(weights.recurrent, dtype=torch.bool)
-            unread[2 * hidden : 3 * hidden, hidden:] = True
-            u = torch.where(unread, 0, weights.recurrent)
+            i_f, z, o = weights.recurrent.split((2 * hidden, hidden, hidden))
+            unread = torch.zeros_like(z[:, hidden:])
+            u = torch.cat([i_f, torch.cat([z[:, :hidden], unread], 1), o])
             sums = projected + linear(read, u, weights.recurrent_bias)
         else:
             sums = projected + recurrent_product(h, weights)

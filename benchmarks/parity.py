@@ -1,0 +1,45 @@
+"""Parity at ten times the training length: `python -m benchmarks.parity [MIXER ...]`.
+
+A stack of two layers learns parity on up to 32 bits (as `statewise card` does, for longer) and is
+asked at up to 320. The state has to be a nonlinear function of the state before: sLSTM and M2RNN
+have one; mLSTM and Mamba, whose states are linear in what was before and whose gates are positive,
+stand beside them.
+"""
+
+import argparse
+
+import torch
+
+from statewise.analysis.capability import LENGTH, accuracy, learn
+from statewise.models.language_model import LanguageModel, LanguageModelConfig
+from statewise.tasks.parity import Parity
+
+NAMES = ("slstm", "m2rnn", "mlstm", "mamba")
+LONGER = (1, 2, 4, 10)
+DIM, DEPTH, TASK = 64, 2, Parity()
+
+
+def main() -> None:
+    """Print a line for each mixer and seed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.parity", description=__doc__)
+    parser.add_argument("mixers", nargs="*", help="some of the catalogue", default=NAMES)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
+    options = parser.parse_args()
+    print(f"parity, {DEPTH} layers of {DIM}, {options.steps} steps on up to {LENGTH} bits")
+    print(f"{'right at':16}{'seed':>6}" + "".join(f"{LENGTH * times:>8}" for times in LONGER))
+    for name in options.mixers:
+        for seed in range(options.seeds):
+            torch.manual_seed(seed)
+            model = LanguageModel(
+                LanguageModelConfig(vocab=TASK.vocab, dim=DIM, depth=DEPTH, mixer=name, tie=False)
+            )
+            rate = options.learning_rate
+            learn(model, TASK, seconds=0, steps=options.steps, learning_rate=rate, seed=seed)
+            right = [accuracy(model, TASK, LENGTH * times, seed=seed) for times in LONGER]
+            print(f"{name:16}{seed:6}" + "".join(f"{share:8.1%}" for share in right), flush=True)
+
+
+if __name__ == "__main__":
+    main()
