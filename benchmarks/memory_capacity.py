@@ -14,8 +14,8 @@ import torch
 
 from benchmarks import markdown
 from statewise import mixers
+from statewise.analysis.readout import Ridge
 from statewise.mixers import Mixer
-from statewise.training.readout import Ridge
 
 UNITS, LAGS, WASHOUT, LEARNED, ASKED = 100, 200, 500, 5000, 2000
 INPUTS = {"input_scale": 0.1}

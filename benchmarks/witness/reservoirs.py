@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.witness.agreement import Agreement, draw
-from statewise.mixers import EchoState, ResidualEchoState
 from statewise.analysis.readout import Ridge
+from statewise.mixers import EchoState, ResidualEchoState
 
 
 def agreements() -> Iterator[Agreement]:

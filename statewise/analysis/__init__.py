@@ -10,6 +10,8 @@ from statewise.analysis.capability import describe as describe
 from statewise.analysis.gates import plot_retention as plot_retention
 from statewise.analysis.gates import quantiles as quantiles
 from statewise.analysis.gates import retention as retention
+from statewise.analysis.gradients import gradient_by_lag as gradient_by_lag
+from statewise.analysis.gradients import plot_gradients as plot_gradients
 from statewise.analysis.jacobians import jacobian as jacobian
 from statewise.analysis.jacobians import plot_spectra as plot_spectra
 from statewise.analysis.jacobians import spectra as spectra
@@ -42,12 +44,14 @@ __all__ = [
     "effective_rank",
     "exponent",
     "extrapolation",
+    "gradient_by_lag",
     "jacobian",
     "loss_by_position",
     "memory_curve",
     "needle_map",
     "plot_costs",
     "plot_extrapolation",
+    "plot_gradients",
     "plot_memory",
     "plot_needles",
     "plot_positions",

@@ -110,7 +110,7 @@ def _histogram(
     axes.stairs(100 * share, edges, color=pictures.colour(number), fill=True, alpha=0.8)
     axes.set_ylim(bottom=0)
     axes.set_title(pictures.printable(name), fontsize=9, loc="left", parse_math=False)
-    axes.set_ylabel("percent", fontsize=9)
+    axes.set_ylabel("% of units\nand steps", fontsize=8)
     if last:
         axes.set_xlabel("share of a number that a step keeps", fontsize=10)
 
@@ -124,7 +124,8 @@ def _units(axes: Any, *, number: int, kept: Tensor, ends: tuple[float, float], l
     )
     axes.plot(x, median[order], color=pictures.colour(number), linewidth=1.6)
     axes.set_ylim(ends[0] - 0.05, ends[1] + 0.05)
-    axes.set_title("median and 10 to 90%" if number == 0 else "", fontsize=9, loc="left")
+    if number == 0:
+        axes.set_title("each unit over all steps: median, and 10 to 90%", fontsize=9, loc="left")
     axes.set_ylabel("kept", fontsize=9)
     if last:
         axes.set_xlabel("units in order of their median (percent)", fontsize=10)

@@ -5,6 +5,7 @@ IEEE Transactions on Neural Networks 5(2), 1994; Pascanu, Mikolov and Bengio, "O
 training recurrent neural networks", 2013, arXiv:1211.5063, section 2.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from statewise import state as states
+from statewise.analysis import pictures
+from statewise.analysis.trajectories import tracked
 from statewise.mixers.base import Mixer
 
 
@@ -38,7 +41,7 @@ def gradient_by_lag(
         real = [name for name, value in known.items() if value.is_floating_point()]
         raise ValueError(f"gradient_by_lag: leaf = {leaf!r} should be one of {', '.join(real)}")
     numbers = known[leaf].numel()
-    state = tree_map(_needs_gradient, states.detach(states.fork(state, numbers)))
+    state = tracked(states.fork(state, numbers))
     passed = [states.leaves(state)[leaf]]
     with torch.enable_grad():
         for x_t in x:
@@ -51,5 +54,25 @@ def gradient_by_lag(
     return torch.stack([torch.linalg.matrix_norm(g.flatten(1), 2) for g in reversed(found)])
 
 
-def _needs_gradient(leaf: Tensor) -> Tensor:
-    return leaf.requires_grad_(leaf.is_floating_point() or leaf.is_complex())
+def plot_gradients(named: Mapping[str, Float[Tensor, " lags"]]) -> bytes:
+    """Return a PNG of gradients by lag on a logarithmic scale, a line for each name.
+
+    A line ends where its gradient is 0 or no number.
+
+    Raises:
+        ImportError: if matplotlib is missing.
+    """
+    height = pictures.tall(len(named))
+    curves = {
+        name: (range(len(norms)), torch.where(norms > 0, norms, torch.nan).detach().cpu())
+        for name, norms in named.items()
+    }
+
+    def draw(axes: Any) -> None:
+        axes.set_xlabel("lag (steps back)", fontsize=10)
+        axes.set_ylabel("norm of the derivative by the\nstate of so many steps before", fontsize=10)
+        pictures.lines(axes, curves)
+        pictures.logarithmic(axes)
+        pictures.name_ends(axes, curves, height=height)
+
+    return pictures.picture(draw, height=height)

@@ -15,11 +15,10 @@ from typing import Any
 import torch
 from jaxtyping import Complex, Float, Inexact, Int
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from statewise import state as states
 from statewise.analysis import pictures
-from statewise.analysis.trajectories import Inputs, Recurrence, named, parts, states_before
+from statewise.analysis.trajectories import Inputs, Recurrence, named, parts, states_before, tracked
 
 PROBES = 16
 """Random signs that tell whether a Jacobian is diagonal: one that is not passes for it with a
@@ -55,7 +54,7 @@ def jacobian(
     """
     chosen = _differentiable(state, leaf)
     numbers = sum(parts(named(state, name)).shape[1] for name in chosen)
-    before = tree_map(_tracked, states.fork(states.detach(state), numbers))
+    before = tracked(states.fork(state, numbers))
     with torch.enable_grad():
         _, after = mixer.step(x.repeat_interleave(numbers, 0), before)
         found = torch.cat([parts(named(after, name)) for name in chosen], 1)
@@ -122,7 +121,7 @@ def diagonal(
         ValueError: what `jacobian` refuses.
     """
     _differentiable(state, leaf)
-    before = tree_map(_tracked, states.detach(state))
+    before = tracked(state)
     generator = torch.Generator().manual_seed(0)
     with torch.enable_grad():
         _, after = mixer.step(x, before)
@@ -163,10 +162,6 @@ def _differentiable(state: Any, leaf: str | None) -> list[str]:
     if not real or (leaf is not None and leaf not in real):
         raise ValueError(f"leaf = {leaf!r} should be one of {', '.join(real) or 'none: no state'}")
     return real if leaf is None else [leaf]
-
-
-def _tracked(leaf: Tensor) -> Tensor:
-    return leaf.requires_grad_(leaf.is_floating_point() or leaf.is_complex())
 
 
 def _gradients(asked: Tensor, given: Sequence[Tensor]) -> Sequence[Tensor]:

@@ -6,6 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from statewise import state as states
 
@@ -72,6 +73,15 @@ def named(state: Any, leaf: str) -> Tensor:
     if leaf not in known:
         raise ValueError(f"leaf = {leaf!r} should be one of {', '.join(known) or 'none: no state'}")
     return known[leaf]
+
+
+def tracked(state: Any) -> Any:
+    """Return a state of its own whose numbers have gradients; counters have none."""
+
+    def track(leaf: Tensor) -> Tensor:
+        return leaf.requires_grad_(leaf.is_floating_point() or leaf.is_complex())
+
+    return tree_map(track, states.detach(state))
 
 
 def parts(leaf: Tensor) -> Float[Tensor, "batch numbers"]:

@@ -1,8 +1,11 @@
 import pytest
 import torch
+from torch.nn import functional
 
 from statewise import mixers
 from statewise.analysis.gates import plot_retention, quantiles, retention
+from statewise.models.language_model import LanguageModel, LanguageModelConfig
+from statewise.state import leaves
 from tests.analysis.recurrences import Linear
 
 
@@ -73,3 +76,15 @@ def test_what_cannot_be_measured_is_refused():
 def test_the_plot_is_a_picture():
     named = {"a": torch.rand(2, 5, 3), "b": torch.randn(2, 5, 2, 2) + 0j}
     assert plot_retention(named).startswith(b"\x89PNG")
+
+
+def test_a_layer_within_a_model_is_named_by_its_place():
+    config = LanguageModelConfig(vocab=5, dim=4, depth=2, mixer="min_gru", convolution=0)
+    model = LanguageModel(config).double().eval()
+    tokens = torch.randint(5, (2, 6))
+    below, above = (name for name in leaves(model.initial_state(1)) if name.endswith("h"))
+    mixer = model.stack.parts[0].parts[0]
+    read = functional.layer_norm(model.embedding(tokens), (4,))
+    kept = retention(model, tokens, leaf=below)
+    torch.testing.assert_close(kept, (1 - mixer.gate(read).sigmoid()).detach())
+    assert not torch.allclose(retention(model, tokens, leaf=above), kept)

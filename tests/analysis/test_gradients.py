@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from statewise import backends, mixers
-from statewise.analysis.gradients import gradient_by_lag
+from statewise.analysis.gradients import gradient_by_lag, plot_gradients
 
 
 class Pair(NamedTuple):
@@ -72,3 +72,8 @@ def test_backends_agree(form):
 def test_a_leaf_that_is_not_there():
     with pytest.raises(ValueError, match="leaf = 'm' should be one of h, c"):
         gradient_by_lag(mixers.LSTM(4), torch.zeros(2, 4), leaf="m")
+
+
+def test_the_plot_is_a_picture_where_gradients_vanish_too():
+    named = {"a": torch.tensor([1.0, 0.1, 0.0, 0.0]), "b": torch.tensor([1.0, 30.0, float("inf")])}
+    assert plot_gradients(named).startswith(b"\x89PNG")
