@@ -7,9 +7,10 @@ targets  .    . . .    . . . . .    . . . . . 9      only the last counts
 rounded down. After Nangia and Bowman, "ListOps", 2018, arXiv:1804.06028.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import count
+from functools import cached_property
 from statistics import median
 
 import torch
@@ -48,9 +49,13 @@ class ListOps:
         if self.arguments < 2:
             raise ValueError(f"arguments is {self.arguments}; lists need 2 or more")
 
-    def longest(self, depth: int) -> int:
-        """Return how many tokens a value has at most that nests `depth` deep; a digit has one."""
-        return 1 if depth == 0 else 2 + self.arguments * self.longest(depth - 1)
+    @cached_property
+    def room(self) -> list[int]:
+        """The most tokens of a value, by how deep it nests: a digit has one."""
+        room = [1]
+        for _ in range(self.depth):
+            room.append(2 + self.arguments * room[-1])
+        return room
 
     def draw(self, batch: int, length: int, generator: torch.Generator) -> Examples:
         """Return `batch` lists of `length` tokens.
@@ -58,14 +63,13 @@ class ListOps:
         Raises:
             ValueError: for a length below 3 or above what lists of this depth have room for.
         """
-        room = self.longest(self.depth)
-        if not 3 <= length <= room:
+        if not 3 <= length <= self.room[-1]:
             raise ValueError(
                 f"length is {length}; lists {self.depth} deep of {self.arguments} arguments have "
-                f"from 3 to {room} tokens"
+                f"from 3 to {self.room[-1]} tokens"
             )
         below = chooser(generator)
-        least = next(depth for depth in count() if self.longest(depth) >= length)
+        least = bisect_left(self.room, length)
         bounds = [least + below(self.depth - least + 1) for _ in range(batch)]
         drawn = [self._list(length, bound, below) for bound in bounds]
         tokens = torch.tensor([words for words, _, _ in drawn]).reshape(batch, length)
@@ -78,9 +82,9 @@ class ListOps:
         self, length: int, depth: int, below: Callable[[int], int]
     ) -> tuple[list[int], int, int]:
         """Return the tokens of a list of at most some depth, its value, and its depth."""
-        operation = list(OPERATIONS)[below(4)]
-        words, values, deepest = [SYMBOLS.index(operation)], [], 0
-        for size in self._sizes(length - 2, self.longest(depth - 1), below):
+        operation = SYMBOLS[opening := 10 + below(len(OPERATIONS))]
+        words, values, deepest = [opening], [], 0
+        for size in self._sizes(length - 2, self.room[depth - 1], below):
             if size == 1:
                 inner, value, deep = [digit := below(10)], digit, 0
             else:
@@ -88,7 +92,7 @@ class ListOps:
             words += inner
             values.append(value)
             deepest = max(deepest, deep)
-        return [*words, SYMBOLS.index("]")], OPERATIONS[operation](values), 1 + deepest
+        return [*words, len(SYMBOLS) - 1], OPERATIONS[operation](values), 1 + deepest
 
     def _sizes(self, total: int, room: int, below: Callable[[int], int]) -> list[int]:
         """Return how many tokens each argument takes: 1, or from 3 to `room`; `total` in all."""

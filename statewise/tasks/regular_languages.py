@@ -30,7 +30,7 @@ from statewise.tasks.examples import Examples
 class RegularLanguages:
     """Random automata, and strings that walk them: every legal symbol as likely as another.
 
-    Every state is reached by chance, leads on, and may be the last.
+    Every state leads on, some may be out of reach, and a string may end in any.
 
     Args:
         symbols: letters 0 to symbols - 1; the next token, |, stands before every string.

@@ -11,11 +11,11 @@ aperiodic (Schützenberger, "On finite monoids having only trivial subgroups", 1
 languages are what masked hard attention recognizes, and diagonal recurrences with eigenvalues in
 [0, 1] (Yang et al., 2023, arXiv:2310.13897; Sarrof et al., 2024, arXiv:2405.17394).
 
-Star-free: Tomita's 1, 2, 4 and 7; D1 to D12, brackets that nest so deep; and those that `LANGUAGES`
-names by their expression, but for (abab)*. Not star-free: Tomita's 3, 5 and 6, and (abab)*. Tomita,
-"Dynamic construction of finite-state automata from examples using hill-climbing", 1982; the others
-are from Bhattamishra et al., "On the ability and limitations of transformers to recognize formal
-languages", 2020, arXiv:2009.11264.
+Star-free: Tomita's 1, 2, 4 and 7; D1, D2 and so on, brackets that nest so deep; and those that are
+named by their expressions, but for (abab)*. Not star-free: Tomita's 3, 5 and 6, and (abab)*. After
+Tomita, "Dynamic construction of finite-state automata from examples using hill-climbing", 1982, and
+Bhattamishra et al., "On the ability and limitations of transformers to recognize formal languages",
+2020, arXiv:2009.11264.
 """
 
 from dataclasses import dataclass
