@@ -1,6 +1,7 @@
 """The tasks about memory: exact, repeatable, and as their pictures show them."""
 
 import math
+import sys
 from collections import Counter
 
 import pytest
@@ -110,22 +111,14 @@ SYMBOLS = {
 }
 
 
-def picture(task, word, skip=0):
-    """Return the symbols behind a word in the picture that the docstring of a task's file is."""
-    text = {m.__name__: m for m in MODULES}[type(task).__module__].__doc__
-    lines = [row for row in text.splitlines() if row.startswith(word)]
+def pictured(module, word, skip=0):
+    """Return the symbols behind a word in the picture that a docstring is."""
+    lines = [row.strip() for row in module.__doc__.splitlines() if row.strip().startswith(word)]
     return lines[skip].removeprefix(word).split()
 
 
-MODULES = (
-    copying,
-    induction,
-    multi_query_recall,
-    needle,
-    noisy_recall,
-    planted_definitions,
-    selective_copying,
-)
+def picture(task, word, skip=0):
+    return pictured(sys.modules[type(task).__module__], word, skip)
 
 
 def check_picture(task, symbols, tokens, targets):
