@@ -160,9 +160,11 @@ class PlantedDefinitions:
 
     def solve(self, tokens: list[int]) -> list[int]:
         """Return the exact answers: look for where the same was said before."""
-        answers = tokens[1:] + tokens[-1:]
-        known: dict[bytes, int] = {}
+        answers, known = list(tokens), {}
         for said in SENTENCE.finditer(bytes(tokens)):
             name, at = said[1], said.start(2)
-            answers[at - 1] = known.setdefault(name, tokens[at])
+            if name in known:
+                answers[at - 1] = known[name]
+            else:
+                known[name] = tokens[at]
         return answers

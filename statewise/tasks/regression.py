@@ -23,11 +23,11 @@ class Regressions(NamedTuple):
     """A batch of examples."""
 
     inputs: Float[Tensor, "batch time dim"]
-    """Points and values by turns; zero in the coordinates of the other."""
+    """The coordinates of a point and, last, a value."""
     targets: Float[Tensor, "batch time"]
-    """The value of each point; 0 where it does not count."""
+    """The value wanted at each; 0 where none counts."""
     mask: Bool[Tensor, "batch time"]
-    """Where there is a point, whose value is asked for."""
+    """Where answers count."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class LinearRegression:
             raise ValueError(f"noise is {self.noise}; a standard deviation is 0 or more")
 
     def draw(self, batch: int, length: int, generator: torch.Generator) -> Regressions:
-        """Return `batch` examples of `length` inputs, half of them points; if odd, one more."""
+        """Return `batch` examples of `length` inputs, points and values, the first one a point."""
         count = (length + 1) // 2
         points = torch.randn(batch, count, self.dim, generator=generator)
         weights = torch.randn(batch, self.dim, 1, generator=generator)

@@ -161,12 +161,13 @@ def test_the_picture_of_definitions_is_right():
     text = "\n".join(line.strip().split("   ")[0] for line in lines)
     task = planted_definitions.PlantedDefinitions(2)
     tokens = list(text.encode())
-    assert task.solve(tokens) == [*tokens[1:], tokens[-1]]
+    asked = [text.rindex(f"{name} means") + len("zomuka means") for name in ("zomuka", "ribeta")]
+    assert [chr(task.solve(tokens)[at]) for at in asked] == ["7", "2"]
     places = [text.index("zomuka"), text.index("ribeta")]
     apart = [text.rindex("zomuka") - places[0], text.rindex("ribeta") - places[1]]
     assert apart[0] == apart[1] == int(task.distances(torch.tensor([tokens])))
-    wrong = text[::-1].replace("7", "8", 1)[::-1]
-    assert chr(task.solve(list(wrong.encode()))[wrong.rindex("8") - 1]) == "7"
+    tokens[asked[0] + 1] = ord("8")  # what follows a question does not change its answer
+    assert chr(task.solve(tokens)[asked[0]]) == "7"
 
 
 def test_queries_ask_each_key_once_and_their_number_is_not_the_length_s():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from statewise.tasks import digits, music, regression
+from statewise.tasks import digits, music, nearest_neighbour, regression
 from tests.tasks.test_memory_tasks import pictured
 
 
@@ -101,6 +101,45 @@ class TestRegression:
             regression.LinearRegression(dim=0)
         with pytest.raises(ValueError, match=r"noise is -1\.0"):
             regression.LinearRegression(noise=-1.0)
+
+
+class TestNearestNeighbour:
+    def test_the_solver_is_exact_and_a_change_is_seen(self):
+        task = nearest_neighbour.NearestNeighbour()
+        batch = task.draw(50, 40, seeded())
+        answers = task.solve(batch.inputs)
+        assert nearest_neighbour.loss(answers, batch) == 0
+        answers[0, 0] += 1
+        assert nearest_neighbour.loss(answers, batch) == 0
+        answers[0, -1] += 1
+        assert nearest_neighbour.loss(answers, batch).item() == pytest.approx(1 / (50 * 39))
+
+    def test_answers_are_revised_ever_more_rarely(self):
+        batch = nearest_neighbour.NearestNeighbour(3).draw(20_000, 11, seeded())
+        assert batch.inputs.shape == (20_000, 11, 4)
+        revised = (batch.targets[:, 2:] != batch.targets[:, 1:-1]).double().mean(0)
+        # The nearest of n is the last of them once in n times.
+        assert revised.tolist() == pytest.approx([1 / n for n in range(2, 11)], abs=0.02)
+        mean = torch.full_like(batch.targets, 0.5)
+        assert nearest_neighbour.loss(mean, batch).item() == pytest.approx(1 / 12, abs=0.002)
+
+    def test_the_generator_alone_decides(self):
+        task = nearest_neighbour.NearestNeighbour()
+        before = torch.random.get_rng_state()
+        first, again, other = (task.draw(2, 9, seeded(seed)) for seed in (3, 3, 4))
+        assert torch.equal(torch.random.get_rng_state(), before)
+        assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+        assert not torch.equal(first.inputs, other.inputs)
+
+    def test_the_picture_is_right(self):
+        numbers = [float(n) for n in pictured(nearest_neighbour, "inputs")[:18]]
+        answers = nearest_neighbour.NearestNeighbour().solve(torch.tensor([numbers]).view(1, 6, 3))
+        shown = pictured(nearest_neighbour, "targets")[:6]
+        assert shown == [".", *(f"{answer:g}" for answer in answers[0, 1:].tolist())]
+
+    def test_a_point_without_coordinates_is_refused(self):
+        with pytest.raises(ValueError, match="dim is 0"):
+            nearest_neighbour.NearestNeighbour(0)
 
 
 @pytest.fixture(scope="module")
