@@ -3,6 +3,7 @@
 #     make demo       train a small language model on the text every Python carries, and stream from it
 #     make test       the tests, in minutes
 #     make check      all that continuous integration runs
+#     make claims     run the papers whose claims have no verdict yet
 #
 # Another interpreter: `make test PYTHON=python3.12`. To start afresh: `make clean`.
 
@@ -13,7 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 BUILD_TOOLS := scikit-build-core nanobind cmake ninja
 NATIVE := $(shell find native -type f 2>/dev/null)
 
-.PHONY: demo test test-all lint format types docs check clean
+.PHONY: demo test test-all claims lint format types docs check clean
 
 demo: .venv/installed
 	$(BIN)/statewise demo
@@ -23,6 +24,9 @@ test: .venv/installed-dev
 
 test-all: .venv/installed-dev
 	$(BIN)/python -m pytest
+
+claims: .venv/installed-dev
+	$(BIN)/python -m statewise.literature
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check

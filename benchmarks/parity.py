@@ -36,7 +36,7 @@ def main() -> None:
                 LanguageModelConfig(vocab=TASK.vocab, dim=DIM, depth=DEPTH, mixer=name, tie=False)
             )
             rate = options.learning_rate
-            learn(model, TASK, seconds=0, steps=options.steps, learning_rate=rate, seed=seed)
+            learn(model, TASK, steps=options.steps, learning_rate=rate, seed=seed)
             right = [accuracy(model, TASK, LENGTH * times, seed=seed) for times in LONGER]
             print(f"{name:16}{seed:6}" + "".join(f"{share:8.1%}" for share in right), flush=True)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from statewise import mixers, testing
 from statewise.analysis import theory
+from statewise.literature import entries, papers
 from statewise.models import layers
 from statewise.models.hybrids import HYBRIDS
 
@@ -75,11 +76,32 @@ def _line(text: str | None) -> str:
     return " ".join((text or "").split())
 
 
+def literature() -> str:
+    """Return the papers that have a file, with their verdicts."""
+    rows = ["| paper | finding | verdict | ran |", "|---|---|---|---|"]
+    findings = {paper.number: paper.finding for paper in papers().values()}
+    for entry in entries():
+        if entry.file is None:
+            continue
+        ran = "not yet"
+        if entry.record is not None:
+            seeds = ", ".join(map(str, entry.record.seeds))
+            ran = f"{entry.record.date}, seeds {seeds}, {entry.record.seconds:.0f} s"
+        if entry.void:
+            ran += f"; {entry.void} of an earlier claim"
+        verdict = entry.verdict or ""
+        rows.append(
+            f"| `{entry.file}`, {entry.name} | {findings[entry.number]} | {verdict} | {ran} |"
+        )
+    return "\n".join(rows)
+
+
 TABLES = {
     "<!-- catalogue -->": catalogue,
     "<!-- hybrids -->": hybrids,
     "<!-- kinds -->": kinds,
     "<!-- laws -->": laws,
+    "<!-- literature -->": literature,
 }
 
 

@@ -1,4 +1,4 @@
-"""The command line: demo, train, report, evaluate, generate, list, card, doctor."""
+"""The command line: demo, train, report, evaluate, generate, list, card, reproduce and more."""
 
 import difflib
 import json
@@ -8,7 +8,9 @@ import signal
 import sys
 from argparse import Action
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
@@ -174,6 +176,26 @@ def _card_options(parser: _Parser) -> None:
     _json_option(parser)
 
 
+def _reproduce_options(parser: _Parser) -> None:
+    parser.add_argument("name", type=str, help="a paper file, as `statewise literature` lists it")
+    parser.add_argument("--seed", type=int, default=0, help="the first")
+    parser.add_argument("--seeds", type=int, default=3, help="how many, one after another")
+    parser.add_argument(
+        "--budget",
+        type=Literal["smoke", "claim", "full"],
+        default="claim",
+        help="seconds without a verdict, what the claim is about, or four times that",
+    )
+    parser.add_argument("--record", action="store_true", help="keep the verdict with the project")
+    parser.add_argument("--out", type=str, default="runs/literature", help="for JSON and picture")
+    _json_option(parser)
+
+
+def _literature_options(parser: _Parser) -> None:
+    parser.add_argument("--family", type=str | None, default=None, help="only this one's papers")
+    _json_option(parser)
+
+
 def _folder_option(parser: _Parser) -> None:
     parser.add_argument("folder", type=str, help="a run, or a folder a model was saved to")
 
@@ -313,6 +335,56 @@ def _card(chosen: Namespace) -> None:
     print(analysis.describe(card))
 
 
+def _reproduce(chosen: Namespace) -> None:
+    from statewise import literature
+    from statewise.literature import drawing
+    from statewise.literature.paper import Budget
+    from statewise.literature.reproduce import describe
+
+    if chosen.seeds < 1:
+        raise ValueError(f"--seeds {chosen.seeds}: one at least")
+    run = literature.reproduce(
+        chosen.name,
+        seeds=range(chosen.seed, chosen.seed + chosen.seeds),
+        budget=Budget(chosen.budget),
+        record=chosen.record,
+        quiet=chosen.json,
+    )
+    data = json.dumps(run.as_data(), indent=2)
+    print(data if chosen.json else describe(run))
+    folder = Path(chosen.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{run.name}.json").write_text(data + "\n", encoding="utf-8")
+    try:
+        (folder / f"{run.name}.png").write_bytes(drawing.picture(run))
+    except ImportError as why:
+        print(f"statewise: no picture: {why}", file=sys.stderr)
+    else:
+        print(f"\n{folder / run.name}.json and .png", file=sys.stderr)
+
+
+def _literature(chosen: Namespace) -> None:
+    from statewise import literature
+
+    entries = literature.entries()
+    families = sorted({entry.family for entry in entries})
+    if chosen.family is not None:
+        if chosen.family not in families:
+            raise ValueError(f"--family {chosen.family}: {_suggest(chosen.family, families)[2:]}")
+        entries = [entry for entry in entries if entry.family == chosen.family]
+    if chosen.json:
+        print(json.dumps([asdict(entry) for entry in entries], indent=2, ensure_ascii=False))
+        return
+    for entry in entries:
+        stands = entry.verdict or ("not run" if entry.file else "")
+        print(
+            f"{entry.number:4} {entry.name:60.60} {entry.family:24} {entry.file or '':22} {stands}"
+        )
+    here = [entry for entry in entries if entry.file]
+    ran = sum(entry.verdict is not None for entry in here)
+    print(f"\n{len(entries)} papers, {len(here)} with a file, {ran} with a verdict")
+
+
 def _mixer(text: str) -> str | dict[str, Any]:
     """Return the mixer that a word, or YAML in braces, names."""
     if not text.startswith("{"):
@@ -338,6 +410,8 @@ COMMANDS = {
     "generate": Command("stream text from a model", _generate_options, _generate),
     "list": Command("the mixers there are", _json_option, _list),
     "card": Command("what a mixer costs, and which small tasks it solves", _card_options, _card),
+    "reproduce": Command("run a paper's claim", _reproduce_options, _reproduce),
+    "literature": Command("all papers, and where each stands", _literature_options, _literature),
     "doctor": Command("what this machine has, and what runs where", _json_option, _doctor),
 }
 

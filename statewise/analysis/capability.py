@@ -236,7 +236,7 @@ def learn(
     model: nn.Module,
     task: Task,
     *,
-    seconds: float,
+    seconds: float = 30.0,
     steps: int | None = None,
     learning_rate: float = 3e-3,
     length: int = LENGTH,

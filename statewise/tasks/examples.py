@@ -1,5 +1,6 @@
 """What a synthetic task hands over: tokens, the answer wanted at each, and where it counts."""
 
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -16,6 +17,8 @@ class Examples(NamedTuple):
     """The answer at each token, from the same vocabulary; anything where it does not count."""
     mask: Bool[Tensor, "batch time"]
     """Where answers count."""
+    difficulty: Int[Tensor, "batch time"] | None = None
+    """What makes an answer hard, in units of the task (depth, pairs), where the task tells it."""
 
 
 @runtime_checkable
@@ -29,7 +32,7 @@ class Task(Protocol):
 
     @property
     def answers(self) -> int:
-        """Return how many answers there are, all equally likely: chance is one in so many."""
+        """Return how many answers there are. Not all are equally likely in every task: `chance`."""
         ...
 
     def draw(self, batch: int, length: int, generator: torch.Generator) -> Examples:
@@ -50,3 +53,37 @@ def accuracy(answers: Int[Tensor, "batch time"], examples: Examples) -> float:
     """Return the share of right answers among those that count."""
     right = answers == examples.targets
     return right[examples.mask].double().mean().item()
+
+
+def accuracy_by(answers: Int[Tensor, "batch time"], examples: Examples) -> dict[int, float]:
+    """Return the share of right answers among those that count, for each difficulty, rising.
+
+    Raises:
+        ValueError: for examples that tell no difficulty.
+    """
+    if examples.difficulty is None:
+        raise ValueError("the difficulty of these examples is None: their task does not tell it")
+    levels = examples.difficulty[examples.mask]
+    right = (answers == examples.targets)[examples.mask].double()
+    return {int(level): right[levels == level].mean().item() for level in levels.unique()}
+
+
+def chance(examples: Examples) -> float:
+    """Return how often one answer is right that is always the same: the most frequent one."""
+    _, times = examples.targets[examples.mask].unique(return_counts=True)
+    return times.max().item() / times.sum().item()
+
+
+def chooser(generator: torch.Generator) -> Callable[[int], int]:
+    """Return a function that draws a whole number from 0 to below its argument.
+
+    A thousand numbers are drawn at once: for one alone torch takes several microseconds, and what
+    is drawn as a tree takes one for every branch.
+    """
+
+    def shares() -> Iterator[float]:
+        while True:
+            yield from torch.rand(1000, dtype=torch.float64, generator=generator).tolist()
+
+    share = shares()
+    return lambda below: int(next(share) * below)

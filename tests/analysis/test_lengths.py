@@ -48,7 +48,7 @@ def test_who_guesses_pays_for_it():
     assert score.accuracy == pytest.approx(0.5, abs=0.05)
 
 
-def test_batches_do_not_change_what_is_drawn_alike():
+def test_the_same_seed_asks_the_same_and_as_many_rows_as_said():
     class Counted(Parity):
         drawn = 0
 
