@@ -8,6 +8,7 @@ Arjovsky et al., "Unitary evolution recurrent neural networks", 2016, arXiv:1511
 10 symbols of 8 kinds, and a delay of T blanks with the question as the last of them, in T + 20
 tokens. There the blanks before the answers count too, which all models soon predict. Without a
 number of items the word takes what room there is, and is to be remembered with hardly a delay.
+How many tokens back a symbol stood is the difficulty.
 """
 
 from dataclasses import dataclass
@@ -62,7 +63,10 @@ class Copying:
         targets = tokens.clone()
         targets[:, -items:] = word.flip(1) if self.reverse else word
         mask = (torch.arange(length) >= length - items).expand(batch, length)
-        return Examples(tokens, targets, mask)
+        back = torch.zeros_like(tokens)
+        places = torch.arange(items).flip(0) if self.reverse else torch.arange(items)
+        back[:, -items:] = torch.arange(length - items, length) - places
+        return Examples(tokens, targets, mask, difficulty=back)
 
     def solve(self, tokens: list[int]) -> list[int]:
         """Return the exact answers: a list, or a stack."""

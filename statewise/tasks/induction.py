@@ -8,7 +8,8 @@ everywhere  . . . 1 0 0 0      every symbol counts that was here before
 
 The first asks once, by a symbol of its own: Gu and Dao, "Mamba", 2023, arXiv:2312.00752, section
 4.1.2, after Dao et al., "H3", 2022, arXiv:2212.14052, section 3.1. The second asks of every symbol:
-Olsson et al., "In-context learning and induction heads", 2022, arXiv:2209.11895.
+Olsson et al., "In-context learning and induction heads", 2022, arXiv:2209.11895. How many tokens
+back the answer stood is the difficulty.
 """
 
 from dataclasses import dataclass
@@ -47,16 +48,18 @@ class Induction:
             tokens[:, -1] = self.answers
         rows = torch.arange(batch)
         targets, mask = tokens.clone(), torch.zeros_like(tokens, dtype=torch.bool)
+        back = torch.zeros_like(tokens)
         # Where each symbol of each row was read last; -1 for nowhere.
         last = torch.full((batch, self.vocab), -1)
         for time in range(length):
             before = last[rows, tokens[:, time]]
             mask[:, time] = before >= 0
             targets[:, time] = tokens[rows, before + 1]
+            back[:, time] = time - before - 1
             last[rows, tokens[:, time]] = time
         if not self.everywhere:
             mask[:, :-1] = False
-        return Examples(tokens, targets, mask)
+        return Examples(tokens, targets, mask, difficulty=back)
 
     def solve(self, tokens: list[int]) -> list[int]:
         """Return the exact answers: a dictionary of what came after each symbol."""

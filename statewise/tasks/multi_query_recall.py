@@ -5,8 +5,8 @@ targets  . .  . .  . .   1 . . . . . 2 . 1 . . .      only what is asked counts
 
 The pairs come first, as many whatever the length. The questions stand in the rest, every other
 token at most, more of them near the pairs: slot n = 1, 2, ... is taken with a chance proportional
-to n^(power - 1). What is no question is blank, or noise. Arora et al., "Zoology", 2023,
-arXiv:2312.04927.
+to n^(power - 1). What is no question is blank, or noise. How many tokens back the value stood is
+the difficulty. Arora et al., "Zoology", 2023, arXiv:2312.04927.
 
 Differs: values are drawn with repetition, so that chance is exactly one in `answers`.
 """
@@ -66,7 +66,8 @@ class MultiQueryRecall:
         tokens.scatter_(1, asked, keys)
         targets = tokens.scatter(1, asked, values)
         mask = torch.zeros_like(tokens, dtype=torch.bool).scatter(1, asked, True)
-        return Examples(tokens, targets, mask)
+        back = torch.zeros_like(tokens).scatter(1, asked, asked - torch.arange(1, shown, 2))
+        return Examples(tokens, targets, mask, difficulty=back)
 
     def solve(self, tokens: list[int]) -> list[int]:
         """Return the exact answers: a dictionary."""

@@ -3,9 +3,10 @@
 tokens   a c b ! 7 0 7 c a a b c ? ? ?
 targets  . . . . . . . . . . . . 7 0 7      only what is asked counts
 
-Its place is 0 if the text begins with the mark, and 1 if the questions follow at once; so accuracy
-can be shown by length and place. After the passkey of Mohtashami and Jaggi, "Landmark attention",
-2023, arXiv:2305.16300, with symbols for the words.
+Its place is 0 if the text begins with the mark, and 1 if the questions follow at once, so that
+accuracy can be shown by length and place; how many tokens back it was is the difficulty. After the
+passkey of Mohtashami and Jaggi, "Landmark attention", 2023, arXiv:2305.16300, with symbols for the
+words.
 """
 
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ class Needle:
         return self._draw(starts, length, generator)
 
     def places(self, tokens: Int[Tensor, "batch time"]) -> Float[Tensor, " batch"]:
-        """Return where the needle of each example is, from 0 to 1: how hard it is."""
+        """Return where the needle of each example is, from 0 to 1."""
         starts = (tokens == self.vocab - 2).int().argmax(1)
         return starts / max(self._room(tokens.shape[1]), 1)
 
@@ -84,7 +85,8 @@ class Needle:
         targets = tokens.clone()
         targets[:, -self.digits :] = number
         mask = (torch.arange(length) >= length - self.digits).expand(batch, length)
-        return Examples(tokens, targets, mask)
+        back = mask * (length - self.digits - 1 - starts[:, None])
+        return Examples(tokens, targets, mask, difficulty=back)
 
     def solve(self, tokens: list[int]) -> list[int]:
         """Return the exact answers: look for the mark."""

@@ -6,7 +6,8 @@ targets  . . . . . . . . . . .   1 2 1      only what is asked counts
 A longer example has more noise and no more to remember, so that what forgets at one rate, whatever
 it reads, fails at lengths beyond those it was trained at. After the noisy recall of Poli et al.,
 "Mechanistic design and scaling of hybrid architectures", 2024, arXiv:2403.17844; there
-keys are asked wherever they come again, here all at the end.
+keys are asked wherever they come again, here all at the end. How many tokens back the value stood
+is the difficulty.
 """
 
 from dataclasses import dataclass
@@ -63,7 +64,9 @@ class NoisyRecall:
         tokens[:, read:] = keys.gather(1, order)
         targets = torch.cat([tokens[:, :read], values.gather(1, order)], 1)
         mask = (torch.arange(length) >= read).expand(batch, length)
-        return Examples(tokens, targets, mask)
+        back = torch.zeros_like(tokens)
+        back[:, read:] = torch.arange(read, length) - places.gather(1, order) - 1
+        return Examples(tokens, targets, mask, difficulty=back)
 
     def solve(self, tokens: list[int]) -> list[int]:
         """Return the exact answers: a dictionary of what follows each key that is read."""

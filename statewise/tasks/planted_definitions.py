@@ -11,7 +11,7 @@
     hile.
 
 Tokens are bytes, and the target of each is the next, as in language modelling; only the digits that
-are asked count. How far they are from their definitions is the difficulty.
+are asked count. How many bytes back the answer was read is the difficulty.
 """
 
 import re
@@ -142,7 +142,8 @@ class PlantedDefinitions:
         document.scatter_(1, planted, self._sentences(batch, generator).repeat(1, 2))
         asked = starts[:, count:] + DIGIT - 1
         mask = torch.zeros(batch, length, dtype=torch.bool).scatter(1, asked, True)
-        return Examples(document[:, :-1], document[:, 1:], mask)
+        # A question ends one byte above its answer.
+        return Examples(document[:, :-1], document[:, 1:], mask, mask * (apart[:, None] - 1))
 
     def _sentences(self, batch: int, generator: torch.Generator) -> Int[Tensor, "batch sentences"]:
         """Return the definitions of each example, one after another."""

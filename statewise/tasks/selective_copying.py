@@ -4,8 +4,9 @@ tokens   . 2 . . 0 . 2 . ? ? ?
 targets  . . . . . . . . 2 0 2      only what is asked counts
 
 How many there are does not grow with the length, but where they stand is not known before they are
-read: what cannot choose what it remembers fails. Gu and Dao, "Mamba", 2023, arXiv:2312.00752,
-sections 3.1 and 4.1.1; after Jing et al., 2019, arXiv:1706.02761.
+read: what cannot choose what it remembers fails. How many tokens back one stood is the difficulty.
+Gu and Dao, "Mamba", 2023, arXiv:2312.00752, sections 3.1 and 4.1.1; after Jing et al., 2019,
+arXiv:1706.02761.
 """
 
 from dataclasses import dataclass
@@ -42,13 +43,15 @@ class SelectiveCopying:
         if read < self.items:
             raise ValueError(f"length is {length}; {self.items} items need {2 * self.items}")
         items = torch.randint(self.answers, (batch, self.items), generator=generator)
-        places = torch.rand(batch, read, generator=generator).argsort(1)[:, : self.items]
+        places = torch.rand(batch, read, generator=generator).argsort(1)[:, : self.items].sort(1)
         tokens = torch.full((batch, length), self.answers)
-        tokens.scatter_(1, places.sort(1).values, items)
+        tokens.scatter_(1, places.values, items)
         tokens[:, read:] = self.answers + 1
         targets = torch.cat([tokens[:, :read], items], 1)
         mask = (torch.arange(length) >= read).expand(batch, length)
-        return Examples(tokens, targets, mask)
+        back = torch.zeros_like(tokens)
+        back[:, read:] = torch.arange(read, length) - places.values
+        return Examples(tokens, targets, mask, difficulty=back)
 
     def solve(self, tokens: list[int]) -> list[int]:
         """Return the exact answers: a list of what is not blank."""

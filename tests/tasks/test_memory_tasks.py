@@ -58,6 +58,16 @@ def test_the_solver_is_always_right_and_a_change_is_seen(task, length):
     assert examples.accuracy(answers, batch) < 1.0
 
 
+@pytest.mark.parametrize("length", [33, 97])
+def test_the_answer_was_read_as_many_tokens_back_as_the_difficulty_says(task, length):
+    batch = drawn(task, length)
+    read = batch.tokens.gather(1, torch.arange(length) - batch.difficulty.clamp(min=0))
+    assert torch.equal(read[batch.mask], batch.targets[batch.mask])
+    back = batch.difficulty[batch.mask]
+    assert 0 <= int(back.min()) <= int(back.max()) < length
+    assert set(examples.accuracy_by(solved(task, batch), batch).values()) == {1.0}
+
+
 def test_it_is_a_task_within_its_vocabulary(task):
     assert isinstance(task, examples.Task)
     batch = drawn(task)
