@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.records import Records, parted
+from benchmarks.records import Records, by_reason, parted
 from statewise import analysis, mixers
 from statewise.analysis.capability import LENGTH, LONGER, SOLVED, TASKS
 from statewise.mixers.base import Mixer
@@ -107,7 +107,7 @@ def page(records: dict[str, dict[str, Any]]) -> str:
         titles=" | ".join(TASKS),
         rules=" | ".join("---:" for _ in TASKS),
         rows="\n".join(rows),
-        others="; ".join(f"{title(name)} ({why})" for name, why in missing.items()) or "none",
+        others=by_reason({title(name): why for name, why in missing.items()}),
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.records import Records, parted
+from benchmarks.records import Records, by_reason, parted
 from benchmarks.timing import machine
 from statewise import mixers
 from statewise import state as states
@@ -31,10 +31,10 @@ OPTIONS = [
     *("--max_seconds", str(SECONDS), "--model.dim", str(DIM), "--model.depth", str(DEPTH)),
     *("--context", str(CONTEXT), "--optimizer.learning_rate", str(RATE), "--json"),
 ]
-READS_AHEAD = "reads the future, which a language model is to predict"
+READS_AHEAD = "reads the future, which it would have to predict"
 NO_MEMORY = "sees one position at a time"
 NOT_ALONE = {
-    **dict.fromkeys(("bidirectional", "jrt", "lion"), READS_AHEAD),
+    **dict.fromkeys(("bidirectional", "jrt", "lion", "stacked_bidirectional"), READS_AHEAD),
     **dict.fromkeys(("boom", "feed_forward", "gated_feed_forward", "mixture"), NO_MEMORY),
 }
 
@@ -114,8 +114,6 @@ def page(records: dict[str, dict[str, Any]], text: str) -> str:
         for name, found in sorted(good.items(), key=lambda pair: pair[1]["bits_per_byte"])
     ]
     sizes = [found["parameters"] for found in good.values()]
-    left_out = sorted((NOT_ALONE | missing).items())
-    others = "; ".join(f"{name}, which {why}" for name, why in left_out)
     days = sorted({found["date"] for found in good.values()})
     return PAGE.format(
         count=len(good),
@@ -129,7 +127,7 @@ def page(records: dict[str, dict[str, Any]], text: str) -> str:
         dates=days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}",
         processor=", ".join(sorted({found["processor"] for found in good.values()})),
         rows="\n".join(rows),
-        others=others,
+        others=by_reason(NOT_ALONE | missing),
     )
 
 

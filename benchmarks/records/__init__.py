@@ -37,6 +37,14 @@ class Records:
             tqdm.write(f"{name}: {found.get('failed', 'done')}")
 
 
+def by_reason(missing: Mapping[str, str]) -> str:
+    """Return names by why they are missing: "out of memory: a, b; was not run yet: c"."""
+    reasons: dict[str, list[str]] = {}
+    for name, why in sorted(missing.items()):
+        reasons.setdefault(why, []).append(name)
+    return "; ".join(f"{why}: {', '.join(names)}" for why, names in reasons.items()) or "none"
+
+
 def parted(
     records: Mapping[str, Record], names: Iterable[str]
 ) -> tuple[dict[str, Record], dict[str, str]]:
