@@ -38,11 +38,11 @@ class Records:
 
 
 def by_reason(missing: Mapping[str, str]) -> str:
-    """Return names by why they are missing: "out of memory: a, b; was not run yet: c"."""
+    """Return names by why they are missing: "a, b (out of memory); c (was not run yet)"."""
     reasons: dict[str, list[str]] = {}
     for name, why in sorted(missing.items()):
         reasons.setdefault(why, []).append(name)
-    return "; ".join(f"{why}: {', '.join(names)}" for why, names in reasons.items()) or "none"
+    return "; ".join(f"{', '.join(names)} ({why})" for why, names in reasons.items()) or "none"
 
 
 def parted(
