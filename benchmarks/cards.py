@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from benchmarks import markdown
 from benchmarks.records import Records, by_reason, parted
 from statewise import analysis, mixers
 from statewise.analysis.capability import LENGTH, LONGER, SOLVED, TASKS
@@ -35,6 +36,14 @@ Excluded by theory and yet solved: {contradictions}.
 | mixer | state, bytes | step, us | tokens per second | {titles} |
 | --- | ---: | ---: | ---: | {rules} |
 {rows}
+
+## What theory allows and was not solved here
+
+Tried for each: the stack above, {seconds:g} seconds, examples that grow from 4 symbols to
+{length}, one learning rate of 3e-3 and one seed. Which of them learn with more is for
+[the literature](literature.md).
+
+{unsolved}
 
 Made by `python -m benchmarks.cards --markdown`. Not carded: {others}.
 """
@@ -98,7 +107,16 @@ def page(records: dict[str, dict[str, Any]]) -> str:
             for task in TASKS
             if tasks[task]["solved"] and tasks[task]["theory"]["allowed"] is False
         ]
+    unsolved = {
+        task: [
+            f"{title(name)} ({result['accuracy']:.2f} at {LENGTH})"
+            for name, found in sorted(good.items(), key=lambda pair: title(pair[0]))
+            if (result := found["tasks"][task])["theory"]["allowed"] and not result["solved"]
+        ]
+        for task in TASKS
+    }
     return PAGE.format(
+        unsolved=markdown.bullets({task: ", ".join(names) for task, names in unsolved.items()}),
         seconds=SECONDS,
         length=LENGTH,
         longer=LENGTH * LONGER,

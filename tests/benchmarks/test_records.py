@@ -55,6 +55,7 @@ def test_the_page_of_the_cards_marks_what_theory_says():
     def result(accuracy, allowed):
         return {
             "accuracy_longer": accuracy,
+            "accuracy": 0.75,
             "solved": accuracy >= 0.99,
             "theory": {"allowed": allowed},
         }
@@ -74,6 +75,8 @@ def test_the_page_of_the_cards_marks_what_theory_says():
     assert f"{row} **1.00** | 0.50* | ~~0.25~~ | ~~**1.00**~~ |" in page
     assert "yet solved: delta_net, eigenvalues -1 to 1 (associative recall)." in page
     assert "lion (reads ahead)" in page
+    assert "- modular counting: delta_net, eigenvalues -1 to 1 (0.75 at 32)\n" in page
+    assert "- parity: \n" in page
 
 
 def test_both_choices_of_eigenvalues_are_carded():
