@@ -18,7 +18,7 @@ def pytest_collection_finish(session):
     if selected and not session.config.option.collectonly:
         session.stash[_TRIALS] = Trials(selected)
         # The processes leave no core free, and threads that wait for one another at every call
-        # would wait for a core: small products took 34 ms beside one busy process, and not 20 us.
+        # would wait for a core: small products took 34 ms each beside one busy process.
         torch.set_num_threads(1)
 
 
