@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from statewise.analysis.capability import LENGTH, accuracy, learn
-from statewise.models.language_model import LanguageModel, LanguageModelConfig
+from statewise.analysis.capability import LENGTH
+from statewise.analysis.learning import learned_by_length
 from statewise.tasks.parity import Parity
 
 MIXERS: Mapping[str, dict[str, Any]] = {
@@ -24,7 +24,7 @@ MIXERS: Mapping[str, dict[str, Any]] = {
     "mamba": {"name": "mamba"},
 }
 LONGER = (1, 2, 4, 10)
-DIM, DEPTH, TASK = 64, 2, Parity()
+DIM, DEPTH = 64, 2
 
 
 def main() -> None:
@@ -40,15 +40,19 @@ def main() -> None:
     for name in options.mixers:
         for seed in range(options.seeds):
             torch.manual_seed(seed)
-            model = LanguageModel(
-                LanguageModelConfig(
-                    vocab=TASK.vocab, dim=DIM, depth=DEPTH, mixer=MIXERS[name], tie=False
-                )
+            right = learned_by_length(
+                MIXERS[name],
+                Parity(),
+                [LENGTH * times for times in LONGER],
+                length=LENGTH,
+                steps=options.steps,
+                learning_rate=options.learning_rate,
+                dim=DIM,
+                depth=DEPTH,
+                seed=seed,
             )
-            rate = options.learning_rate
-            learn(model, TASK, steps=options.steps, learning_rate=rate, seed=seed)
-            right = [accuracy(model, TASK, LENGTH * times, seed=seed) for times in LONGER]
-            print(f"{name:16}{seed:6}" + "".join(f"{share:8.1%}" for share in right), flush=True)
+            shares = "".join(f"{share:8.1%}" for share in right.values())
+            print(f"{name:16}{seed:6}{shares}", flush=True)
 
 
 if __name__ == "__main__":

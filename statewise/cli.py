@@ -352,11 +352,12 @@ def _reproduce(chosen: Namespace) -> None:
     )
     data = json.dumps(run.as_data(), indent=2)
     print(data if chosen.json else describe(run))
+    title = f"{run.name}: {run.verdict or 'no verdict'}"
     folder = Path(chosen.out)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{run.name}.json").write_text(data + "\n", encoding="utf-8")
     try:
-        (folder / f"{run.name}.png").write_bytes(drawing.picture(run))
+        (folder / f"{run.name}.png").write_bytes(drawing.picture(run.tables, title))
     except ImportError as why:
         print(f"statewise: no picture: {why}", file=sys.stderr)
     else:

@@ -5,7 +5,6 @@ Costs are those of one mixer alone. The tasks are learned by a small stack of it
 up to one length, and asked at that length and at four times it. Solved means right at the long one.
 """
 
-import math
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -19,11 +18,10 @@ from tqdm import tqdm
 from statewise import mixers
 from statewise import state as states
 from statewise.analysis import theory
+from statewise.analysis.learning import accuracy_by_length, learn, stack
 from statewise.analysis.theory import Verdict
 from statewise.analysis.throughput import median_seconds
 from statewise.mixers.base import Mixer
-from statewise.models.language_model import LanguageModel, LanguageModelConfig
-from statewise.tasks import examples
 from statewise.tasks.associative_recall import AssociativeRecall
 from statewise.tasks.examples import Task
 from statewise.tasks.group_words import GroupWords
@@ -35,16 +33,6 @@ SOLVED = 0.99
 
 LENGTH, LONGER = 32, 4
 """Tokens of an example in training, and how many times as many are asked at the end."""
-
-FIRST = 4
-"""Tokens of the first examples: they grow to `LENGTH` over the first half of training. In 14 s an
-LSTM learned parity so, and not from examples of one length."""
-
-BATCH = 64
-"""Examples of a training step."""
-
-ASKED = 256
-"""Examples that an accuracy is measured on."""
 
 SPEED_BATCH, SPEED_TIME = 8, 256
 """The size at which tokens per second are measured."""
@@ -165,11 +153,7 @@ def card(
             for title, task in TASKS.items():
                 bar.set_description(title)
                 torch.manual_seed(seed)
-                model = LanguageModel(
-                    LanguageModelConfig(
-                        vocab=task.vocab, dim=dim, depth=depth, mixer=spec, tie=False
-                    )
-                )
+                model = stack(spec, task, dim=dim, depth=depth)
                 size = depth * cost.state_numbers
                 says = _theory(spec, title, depth, size)
                 results[title] = _learn(
@@ -222,76 +206,16 @@ def _learn(
         seconds=seconds,
         steps=steps,
         learning_rate=learning_rate,
+        length=LENGTH,
         seed=seed,
         watch=watch,
     )
     spent = time.perf_counter() - start
-    short, long = (accuracy(model, task, length, seed=seed) for length in (LENGTH, LENGTH * LONGER))
+    right = accuracy_by_length(model, task, (LENGTH, LENGTH * LONGER), seed=seed)
+    short, long = right.values()
     return Result(
         short, long, 1 / task.answers, long >= SOLVED, taken, skipped, round(spent, 1), says
     )
-
-
-def learn(
-    model: nn.Module,
-    task: Task,
-    *,
-    seconds: float = 30.0,
-    steps: int | None = None,
-    learning_rate: float = 3e-3,
-    length: int = LENGTH,
-    seed: int = 0,
-    watch: Callable[[float], object] = lambda _: None,
-) -> tuple[int, int]:
-    """Train a model on a task; return the steps taken, and those left out.
-
-    Examples grow from `FIRST` tokens to `length` over the first half. A step whose gradient is not
-    finite is left out.
-
-    Args:
-        model: maps tokens to logits and a state.
-        task: draws the examples.
-        seconds: of training.
-        steps: of training, in place of seconds.
-        learning_rate: the highest; it rises over the first twentieth and then falls to zero.
-        length: of the longest examples.
-        seed: of the examples.
-        watch: is told how much of the budget was used since it was called last.
-    """
-    generator = torch.Generator().manual_seed(2 * seed)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0
-    )
-    budget = seconds if steps is None else steps
-    start, done, taken, skipped, before = time.perf_counter(), 0.0, 0, 0, 0.0
-    model.train()
-    while done < budget:
-        progress = done / budget
-        rising = min(1.0, 20 * progress + 0.02)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * rising * (1 + math.cos(math.pi * progress)) / 2
-        reach = round(FIRST + (length - FIRST) * min(1.0, 2 * progress))
-        drawn = task.draw(BATCH, reach, generator)
-        optimizer.zero_grad()
-        examples.loss(model(drawn.tokens)[0], drawn).backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        if norm.isfinite():
-            optimizer.step()
-            taken += 1
-        else:
-            skipped += 1
-        spent = time.perf_counter() - start
-        done = spent if steps is None else float(taken + skipped)
-        watch(min(done, budget) - before)
-        before = min(done, budget)
-    return taken, skipped
-
-
-@torch.no_grad()
-def accuracy(model: nn.Module, task: Task, length: int, *, seed: int = 0) -> float:
-    """Return how often a model is right, on `ASKED` examples that `learn` did not draw."""
-    drawn = task.draw(ASKED, length, torch.Generator().manual_seed(2 * seed + 1))
-    return examples.accuracy(model.eval()(drawn.tokens)[0].argmax(-1), drawn)
 
 
 def _theory(spec: str | dict[str, Any], title: str, depth: int, size: int) -> Verdict:

@@ -32,8 +32,21 @@ Line = tuple[Numbers, Numbers]
 """Where something was measured, and what it was."""
 
 
-def picture(*drawings: Drawing, columns: int = 1, height: float = HEIGHT, title: str = "") -> bytes:
-    """Return a PNG of drawings, row by row; those in a column share their horizontal axis.
+def picture(
+    *drawings: Drawing,
+    columns: int = 1,
+    height: float = HEIGHT,
+    title: str = "",
+    share: bool = True,
+) -> bytes:
+    """Return a PNG of drawings, row by row.
+
+    Args:
+        drawings: each on axes of its own.
+        columns: drawings side by side.
+        height: of the whole, in inches.
+        title: what stands above.
+        share: whether drawings in a column have one horizontal axis, with ticks below the last.
 
     Raises:
         ImportError: if matplotlib is missing.
@@ -47,7 +60,7 @@ def picture(*drawings: Drawing, columns: int = 1, height: float = HEIGHT, title:
     width = WIDTH if columns == 1 else 0.7 * WIDTH * columns
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
     canvas = FigureCanvasAgg(figure)
-    grid = figure.subplots(rows, columns, squeeze=False, sharex="col" if rows > 1 else "none")
+    grid = figure.subplots(rows, columns, squeeze=False, sharex="col" if share else "none")
     for axes, draw in zip(grid.flat, drawings, strict=True):
         axes.grid(color=GRID, linewidth=0.8)
         axes.set_axisbelow(True)

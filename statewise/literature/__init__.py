@@ -5,11 +5,11 @@ and the paper, and says in a paragraph that begins with "Weak" where the miniatu
 
     PAPER = 21                         its number in papers.tsv
     CLAIM = Claim(...)                 the inequalities, committed before they are run
-    ALONE = True                       only where time is measured: one seed after another
+    ALONE = ("one step",)              recipes that measure time: one after another, after the rest
     RECIPES = {"one step": {...}, ...} what is compared, from our parts
     def measure(recipe, budget, seed)  what was measured of one of them, by name
 
-`measure` runs in a process of its own, by one thread unless `ALONE`.
+`measure` runs in a process of its own, by one thread, unless it is in `ALONE`.
 """
 
 from statewise.literature.catalogue import Entry as Entry

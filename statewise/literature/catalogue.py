@@ -4,7 +4,7 @@ import csv
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -48,9 +48,9 @@ class Paper:
         return self.module.measure
 
     @property
-    def alone(self) -> bool:
-        """Whether nothing else may run meanwhile."""
-        return getattr(self.module, "ALONE", False)
+    def alone(self) -> Collection[str]:
+        """The recipes that measure time, beside which nothing else may run."""
+        return getattr(self.module, "ALONE", ())
 
     @property
     def finding(self) -> str:

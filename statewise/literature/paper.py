@@ -111,3 +111,8 @@ def _at(table: Table, place: Place) -> float:
     if row not in table or column not in table[row]:
         raise KeyError(f"the claim reads {column!r} of {row!r}, which was not measured")
     return table[row][column]
+
+
+def at(values: Mapping[int, float], unit: str = "") -> dict[str, float]:
+    """Return measures whose names `drawing` makes one curve of: "at 24", or "at 24 UNIT"."""
+    return {f"at {place} {unit}".rstrip(): value for place, value in values.items()}

@@ -57,8 +57,8 @@ def reproduce(
         seeds: each is one run of every recipe.
         budget: how much is computed.
         record: whether to keep the verdict with the project. The claim has to be committed.
-        workers: processes side by side, of one thread each; as many as processors if absent, and
-            one where time is measured.
+        workers: processes side by side, of one thread each; as many as processors if absent.
+            Recipes that measure time run one after another, by all threads, when these are done.
         quiet: whether to show no bar.
 
     Raises:
@@ -71,9 +71,14 @@ def reproduce(
     begin = time.perf_counter()
     tables: dict[int, dict[str, dict[str, float]]] = {seed: {} for seed in seeds}
     jobs = [(recipe, seed) for seed in seeds for recipe in paper.recipes]
-    with _done(paper.name, jobs, budget, 1 if paper.alone else workers) as done:
-        for recipe, seed, found in tqdm(done, total=len(jobs), desc=name, disable=quiet):
-            tables[seed][recipe] = found
+    timed = [job for job in jobs if job[0] in paper.alone]
+    beside = [job for job in jobs if job[0] not in paper.alone]
+    with tqdm(total=len(jobs), desc=name, disable=quiet) as bar:
+        for some, side_by_side in ((beside, workers), (timed, 1)):
+            with _done(paper.name, some, budget, side_by_side) as done:
+                for recipe, seed, found in done:
+                    tables[seed][recipe] = found
+                    bar.update()
     ordered = [{row: tables[seed][row] for row in paper.recipes} for seed in seeds]
     verdict, checks = paper.claim.decide(ordered)
     run = Run(
@@ -118,14 +123,14 @@ def _done(
     """Give what each recipe and seed comes to, as they are done."""
     count = min(len(jobs), os.cpu_count() or 1 if workers is None else workers)
     if count <= 1:
-        yield ((recipe, seed, _measured(name, recipe, budget, seed)) for recipe, seed in jobs)
+        yield ((recipe, seed, measured(name, recipe, budget, seed)) for recipe, seed in jobs)
         return
     pool = ProcessPoolExecutor(
         count, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
     )
     try:
         asked: dict[Future[dict[str, float]], Job] = {
-            pool.submit(_measured, name, recipe, budget, seed): (recipe, seed)
+            pool.submit(measured, name, recipe, budget, seed): (recipe, seed)
             for recipe, seed in jobs
         }
         yield ((*asked[one], one.result()) for one in as_completed(asked))
@@ -133,7 +138,8 @@ def _done(
         pool.shutdown(cancel_futures=True)
 
 
-def _measured(name: str, recipe: str, budget: Budget, seed: int) -> dict[str, float]:
+def measured(name: str, recipe: str, budget: Budget, seed: int) -> dict[str, float]:
+    """Return what one recipe and seed of a paper comes to."""
     paper = catalogue.paper(name)
     torch.manual_seed(seed)
     found = paper.measure(paper.recipes[recipe], budget, seed)

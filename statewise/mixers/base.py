@@ -183,10 +183,7 @@ class Cell(Shaped[State]):
         *,
         reset: Bool[Tensor, "batch time"] | None = None,
         lengths: Int[Tensor, " batch"] | None = None,
-        structure: newton.Structure | None = None,
-        tolerance: float | None = None,
-        iterations: int = 100,
-        damping: float = 1.0,
+        **options: Any,
     ) -> tuple[Float[Tensor, "batch time out"], State, newton.Report]:
         """Map a whole sequence with all its states at once, by Newton's method; say how it went.
 
@@ -199,28 +196,19 @@ class Cell(Shaped[State]):
             state: before the first; the initial state if absent.
             reset: where the state returns to its start.
             lengths: of the rows.
-            structure: of the Jacobian, as `statewise.ops.newton` has it; found if absent.
-            tolerance: the relative change at which states are taken as solved.
-            iterations: at most.
-            damping: the part of each step that is taken.
+            options: structure, tolerance, iterations and damping, as `statewise.ops.newton.recur`
+                has them.
 
         Raises:
             ValueError: if the cell cannot be read, or the structure does not fit it.
         """
         reports = list[newton.Report]()
-        form = partial(
-            newton.recur,
-            structure=structure,
-            tolerance=tolerance,
-            iterations=iterations,
-            damping=damping,
-            reports=reports,
-        )
+        form = partial(newton.recur, reports=reports, **options)
 
-        def solved(_: Any, reading: Any, *given: Any, **options: Any) -> Any:
+        def solved(_: Any, reading: Any, *given: Any, **marks: Any) -> Any:
             if isinstance(reading, programs.Unreadable):
                 raise ValueError(f"{type(self).__name__} is not solved for all times: {reading}")
-            return programs.by_form(form, reading, *given, **options)
+            return programs.by_form(form, reading, *given, **marks)
 
         y, after = self._carried(solved, x, state, reset, lengths)
         return y, after, reports[0]

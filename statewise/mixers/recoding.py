@@ -27,10 +27,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from statewise import mixers
-from statewise.mixers.base import Cell, Mixer
+from statewise.mixers.parts.around import Around
 
 
-class Recoding(Cell[Any]):
+class Recoding(Around[Any]):
     """A mixer whose h is corrected by the gradient of what it predicted wrongly.
 
     Args:
@@ -41,33 +41,14 @@ class Recoding(Cell[Any]):
     """
 
     def __init__(self, dim: int, mixer: "mixers.Spec" = "lstm", *, rate: float = 0.1):
-        super().__init__()
-        inner = mixers.build(mixer, dim)
-        if not isinstance(inner, Mixer):
-            raise ValueError(f"recoding: mixer {mixer!r} has no state")
+        super().__init__(dim, mixer)
         if rate <= 0:
             raise ValueError(f"recoding: rate = {rate} should be above 0")
-        h = getattr(inner.initial_state(1), "h", None)
+        h = getattr(self.initial_state(1), "h", None)
         if h is None or h.ndim < 2 or not h.is_floating_point():
             raise ValueError(f"recoding: mixer {mixer!r} has no h of real numbers in its state")
-        self.mixer: Mixer[Any] = inner
-        self.dim, self.out = dim, inner.out
         self.predict = nn.Linear(h.numel(), dim)
         self.log_rate = nn.Parameter(torch.tensor(math.log(rate)))
-
-    def initial_state(
-        self,
-        batch: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> Any:
-        """Return that of the mixer."""
-        return self.mixer.initial_state(batch, device=device, dtype=dtype)
-
-    def state_size(self, time: int) -> int:
-        """Return that of the mixer."""
-        return self.mixer.state_size(time)
 
     def cell(
         self, x: Float[Tensor, "batch dim"], state: Any
@@ -76,8 +57,7 @@ class Recoding(Cell[Any]):
         h = state.h.flatten(1)
         error = self.predict(h) - x
         h = h - self.log_rate.exp() * (error @ self.predict.weight)
-        inner = self.mixer.cell if isinstance(self.mixer, Cell) else self.mixer.step
-        return inner(x, state._replace(h=h.view_as(state.h)))
+        return self.inner(x, state._replace(h=h.view_as(state.h)))
 
     @classmethod
     def example(cls) -> "Recoding":

@@ -26,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from statewise import mixers
-from statewise.mixers.base import Cell, Mixer
+from statewise.mixers.parts.around import Around
 from statewise.mixers.parts.draws import Draws
 
 
@@ -37,7 +37,7 @@ class RecurrentDropoutState(NamedTuple):
     mask: Float[Tensor, "batch hidden"]
 
 
-class RecurrentDropout(Cell[RecurrentDropoutState]):
+class RecurrentDropout(Around[RecurrentDropoutState]):
     """A mixer whose gates read a share of its last answer.
 
     Args:
@@ -48,21 +48,16 @@ class RecurrentDropout(Cell[RecurrentDropoutState]):
     """
 
     def __init__(self, dim: int, mixer: "mixers.Spec" = "lstm", *, rate: float = 0.25):
-        super().__init__()
         if not 0 <= rate < 1:
             raise ValueError(f"recurrent_dropout: rate = {rate} should be from 0 and below 1")
-        inner = mixers.build(mixer, dim)
-        if not isinstance(inner, Mixer):
-            raise ValueError(f"recurrent_dropout: mixer {mixer!r} has no state")
-        state: Any = inner.initial_state(1)
+        super().__init__(dim, mixer)
+        state: Any = self.mixer.initial_state(1)
         if not {"h", "c"} <= set(getattr(state, "_fields", ())):
             raise ValueError(
                 f"recurrent_dropout: mixer {mixer!r} should have an h that gates read and a c that "
                 "it keeps: to drop a part of a memory is another thing"
             )
-        self.mixer: Mixer[Any] = inner
-        self.dim, self.out, self.rate = dim, inner.out, rate
-        self.hidden = state.h.numel()
+        self.rate, self.hidden = rate, state.h.numel()
         self.draws = Draws()
 
     def initial_state(
@@ -91,8 +86,7 @@ class RecurrentDropout(Cell[RecurrentDropoutState]):
         before, mask = state
         if self.training:
             before = before._replace(h=before.h * mask.view_as(before.h))
-        inner = self.mixer.cell if isinstance(self.mixer, Cell) else self.mixer.step
-        y, after = inner(x, before)
+        y, after = self.inner(x, before)
         return y, RecurrentDropoutState(after, mask)
 
     @classmethod

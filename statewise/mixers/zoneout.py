@@ -30,12 +30,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from statewise import mixers
-from statewise.mixers.base import Cell, Mixer
+from statewise.mixers.parts.around import Around
 from statewise.mixers.parts.draws import Draws
 from statewise.ops import newton
 
 
-class Zoneout(Cell[Any]):
+class Zoneout(Around[Any]):
     """A mixer whose state changes in part.
 
     Args:
@@ -52,13 +52,8 @@ class Zoneout(Cell[Any]):
         *,
         rate: float | Mapping[str, float] = 0.1,
     ):
-        super().__init__()
-        inner = mixers.build(mixer, dim)
-        if not isinstance(inner, Mixer):
-            raise ValueError(f"zoneout: mixer {mixer!r} has no state")
-        self.mixer: Mixer[Any] = inner
-        self.dim, self.out = dim, inner.out
-        state: Any = inner.initial_state(1)
+        super().__init__(dim, mixer)
+        state: Any = self.initial_state(1)
         held = {name: leaf for name, leaf in state._asdict().items() if leaf.numel()}
         leaves = [name for name, leaf in held.items() if leaf.is_floating_point()]
         self.rates = dict(rate) if isinstance(rate, Mapping) else dict.fromkeys(leaves, rate)
@@ -69,24 +64,10 @@ class Zoneout(Cell[Any]):
                 raise ValueError(f"zoneout: rate = {share} of {name} should be from 0 to 1")
         self.widths = [math.prod(getattr(state, name).shape[1:]) for name in self.rates]
         with torch.no_grad():
-            y, state = inner.step(state[0].new_ones(1, dim), state)
+            y, state = self.mixer.step(state[0].new_ones(1, dim), state)
             last = state.h.flatten(1)[:, -self.out :] if "h" in state._fields else None
         self.answers_h = last is not None and torch.equal(y, last)
         self.draws = Draws()
-
-    def initial_state(
-        self,
-        batch: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> Any:
-        """Return that of the mixer."""
-        return self.mixer.initial_state(batch, device=device, dtype=dtype)
-
-    def state_size(self, time: int) -> int:
-        """Return that of the mixer."""
-        return self.mixer.state_size(time)
 
     def forward(
         self,
@@ -116,8 +97,7 @@ class Zoneout(Cell[Any]):
     ) -> tuple[Float[Tensor, "batch out"], Any]:
         """Map one input, beside which stands what stays while training."""
         x, *stays = x.split([self.dim, *self.widths] if self.training else [self.dim], -1)
-        inner = self.mixer.cell if isinstance(self.mixer, Cell) else self.mixer.step
-        y, after = inner(x, state)
+        y, after = self.inner(x, state)
         zoned = {}
         for place, (name, rate) in enumerate(self.rates.items()):
             old, new = getattr(state, name), getattr(after, name)

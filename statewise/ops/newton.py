@@ -12,7 +12,7 @@ answer is the sequential one, but for rounding.
 
 import warnings
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -46,6 +46,15 @@ class Report(NamedTuple):
     With r what the states lack of being a solution,  e_t <= |J_t| e_{t-1} + |r_t|  in the largest
     norm, where |J_t| is at most what the sizes of the slopes add up to through the program.
     """
+
+
+class Options(TypedDict, total=False):
+    """What `recur` may be told of the method; it says what each is."""
+
+    structure: Structure | None
+    tolerance: float | None
+    iterations: int
+    damping: float
 
 
 Linear = Callable[[Tensor], Tensor]
@@ -267,8 +276,9 @@ class _System(NamedTuple):
         before = self.before(h)
         if not h.numel():
             return 0.0
-        growth = self.slopes(before, _Sizes()).amax(-1, keepdim=True)
-        lacking = (self.after(before) - h).abs().amax(-1, keepdim=True)
+        values = self.values(before)
+        growth = self.slopes(values, before.shape[2], _Sizes()).amax(-1, keepdim=True)
+        lacking = (self.beside(values, self.program.state) - h).abs().amax(-1, keepdim=True)
         far, _ = scan(growth, lacking, reset=self.reset, lengths=self.lengths)
         return float(far.nan_to_num(torch.inf, torch.inf).amax())
 
@@ -289,13 +299,14 @@ class _System(NamedTuple):
 
     def linear(self, structure: Structure, h: Tensor) -> Linear:
         """Return the solver of the linear recurrence around some states."""
-        before = self.before(h)
+        before, state = self.before(h), h.shape[2]
         marks = {"reset": self.reset, "lengths": self.lengths}
         if structure in ("diagonal", "quasi"):
-            own = structure == "quasi"
-            diagonal = self.slopes(before, _Own()) if own else self.pushed(before, 1)[0]
+            if structure == "quasi":
+                diagonal = self.slopes(self.values(before), state, _Own())
+            else:
+                diagonal = self.pushed(before, 1)[0]
             return lambda r: scan(diagonal, r, **marks)[0]
-        state = before.shape[2]
         leaves = len(self.program.state) if structure == "blocks" else state
         # (batch, time, column's leaf, row's leaf, units)
         columns = torch.stack(self.pushed(before, leaves))
@@ -322,20 +333,19 @@ class _System(NamedTuple):
             found.append(torch.func.jvp(self.after, (before,), (ones,))[1])
         return found
 
-    def slopes(self, before: Tensor, rule: "_Own | _Sizes") -> Tensor:
+    def slopes(self, values: list[Tensor], state: int, rule: "_Own | _Sizes") -> Tensor:
         """Return of every number of the state what a rule makes of its slopes along the state."""
-        values = self.values(before)
         matrices = unpacked(self.program, self.matrices)
         slopes: list[Tensor] = []
         for place, (op, of, width, at, _) in enumerate(self.program.nodes):
             given = [slopes[p] for p in of]
             zero = torch.zeros_like(values[place])
             if op == "state":
-                slopes.append(rule.state(zero, before.shape[2]))
+                slopes.append(rule.state(zero, state))
             elif op in SOURCES or op == "literal":
                 slopes.append(zero)
             elif op == "product":
-                slopes.append(rule.product(given[0], matrices[int(at)], before.shape[2]))
+                slopes.append(rule.product(given[0], matrices[int(at)], state))
             elif op in ("sum", "expand"):
                 slopes.append(rule.together(given[0], zero))
             elif op == "slice":

@@ -137,7 +137,7 @@ def test_what_a_person_reads(made_up):
     assert "a" in text.splitlines()[3]
     assert "1.05 (1 to 1.1)" in text
     assert text.endswith("verdict: reproduced")
-    assert drawing.picture(run).startswith(b"\x89PNG")
+    assert drawing.picture(run.tables, "made up").startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("seeds", [(), (1, 1)])

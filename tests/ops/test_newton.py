@@ -237,7 +237,7 @@ def test_sizes_of_slopes_are_no_less_than_the_jacobian():
         system = system_of(name, tensors, clocks)
         before = system.before(system.sequential())
         columns = torch.stack(system.pushed(before, before.shape[2]), -1)
-        sizes = system.slopes(before, newton._Sizes())
+        sizes = system.slopes(system.values(before), before.shape[2], newton._Sizes())
         assert (columns.abs().sum(-1) <= sizes * (1 + 1e-9) + 1e-12).all(), name
 
 

@@ -36,13 +36,13 @@ CLAIM = Claim(
     ),
 )
 
-RECIPES = {"elman": "h", "lstm": "c"}
-"""The leaf of the state whose gradient is measured."""
+RECIPES = {"elman": ("elman", "h"), "lstm": ("lstm", "c")}
+"""A mixer, and the leaf of its state whose gradient is measured."""
 
 
-def measure(leaf: str, budget: Budget, seed: int) -> dict[str, float]:
+def measure(recipe: tuple[str, str], budget: Budget, seed: int) -> dict[str, float]:
     """Return how far the gradient falls, and the error after training."""
-    name = next(name for name, kept in RECIPES.items() if kept == leaf)
+    name, leaf = recipe
     norms = gradient_by_lag(started(name), _inputs(seed), leaf=leaf)
     return {FALL: float((norms[0] / norms[LAG]).log10()), ERROR: learned(name, budget, seed)}
 

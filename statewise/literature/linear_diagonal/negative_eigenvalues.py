@@ -11,9 +11,8 @@ Weak     parity alone, one layer, one learning rate; the paper also has modular 
 from collections.abc import Mapping
 from typing import Any
 
-from statewise.analysis.capability import accuracy, learn
-from statewise.literature.paper import Budget, Check, Claim
-from statewise.models.language_model import LanguageModel, LanguageModelConfig
+from statewise.analysis.learning import learned_by_length
+from statewise.literature.paper import Budget, Check, Claim, at
 from statewise.tasks.parity import Parity
 
 PAPER = 33
@@ -42,9 +41,5 @@ RECIPES = {
 
 def measure(recipe: Mapping[str, Any], budget: Budget, seed: int) -> dict[str, float]:
     """Return how often answers are right, within the training length and beyond."""
-    model = LanguageModel(
-        LanguageModelConfig(vocab=TASK.vocab, dim=64, depth=1, mixer=dict(recipe), tie=False)
-    )
-    learn(model, TASK, steps=budget.steps(1500), length=LENGTH, seed=seed)
-    lengths = (LENGTH, 2 * LENGTH, 5 * LENGTH)
-    return {f"at {length}": accuracy(model, TASK, length, seed=seed) for length in lengths}
+    asked, steps = (LENGTH, 2 * LENGTH, 5 * LENGTH), budget.steps(1500)
+    return at(learned_by_length(recipe, TASK, asked, length=LENGTH, steps=steps, seed=seed))

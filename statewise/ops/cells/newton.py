@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
+from typing import Unpack
 
 # Inside this package `torch` is the file torch.py, so the library is imported by its parts.
 from jaxtyping import Bool, Float, Int
@@ -21,10 +22,7 @@ def solve(
     initial: State,
     reset: Bool[Tensor, "batch time"] | None = None,
     lengths: Int[Tensor, " batch"] | None = None,
-    structure: newton.Structure | None = None,
-    tolerance: float | None = None,
-    iterations: int = 100,
-    damping: float = 1.0,
+    **options: Unpack[newton.Options],
 ) -> tuple[Float[Tensor, "batch time hidden"], State, newton.Report]:
     """Return the output at every time, the last state, and how they were found.
 
@@ -41,14 +39,7 @@ def solve(
     except programs.Unreadable as why:
         raise ValueError(f"{cell.name} is not solved for all times: {why}") from why
     reports = list[newton.Report]()
-    form = functools.partial(
-        newton.recur,
-        structure=structure,
-        tolerance=tolerance,
-        iterations=iterations,
-        damping=damping,
-        reports=reports,
-    )
+    form = functools.partial(newton.recur, reports=reports, **options)
     start = [leaf.new_zeros(leaf.shape) for leaf in initial]
     marks = {"reset": reset, "lengths": lengths}
     y, final = programs.by_form(form, reading, parameters, x, initial=initial, start=start, **marks)
