@@ -3,13 +3,20 @@
 A page says where a table goes with a comment such as `<!-- catalogue -->`.
 """
 
+import re
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
 from statewise import mixers, testing
 from statewise.analysis import theory
-from statewise.literature import entries, papers
+from statewise.literature import Paper, drawing, entries, papers
+from statewise.literature.paper import Decision
+from statewise.literature.records import Record
+from statewise.literature.reproduce import cells, inequality
 from statewise.models import layers
 from statewise.models.hybrids import HYBRIDS
 
@@ -77,23 +84,61 @@ def _line(text: str | None) -> str:
 
 
 def literature() -> str:
-    """Return the papers that have a file, with their verdicts."""
+    """Return the papers that have a file as a table, and then each with what was measured."""
     rows = ["| paper | finding | verdict | ran |", "|---|---|---|---|"]
-    findings = {paper.number: paper.finding for paper in papers().values()}
+    details = []
     for entry in entries():
         if entry.file is None:
             continue
+        here, record = papers()[entry.file], entry.record
         ran = "not yet"
-        if entry.record is not None:
-            seeds = ", ".join(map(str, entry.record.seeds))
-            ran = f"{entry.record.date}, seeds {seeds}, {entry.record.seconds:.0f} s"
+        if record is not None:
+            seeds = ", ".join(map(str, record.seeds))
+            ran = f"{record.date}, seeds {seeds}, {record.seconds:.0f} s"
+            details.append(_measured(here, record))
         if entry.void:
             ran += f"; {entry.void} of an earlier claim"
+        link = f"[`{entry.file}`](#{entry.file})" if record else f"`{entry.file}`"
         verdict = entry.verdict or ""
-        rows.append(
-            f"| `{entry.file}`, {entry.name} | {findings[entry.number]} | {verdict} | {ran} |"
-        )
-    return "\n".join(rows)
+        rows.append(f"| {link}, {entry.name} | {here.finding} | {verdict} | {ran} |")
+    return "\n".join(rows) + "\n\n" + "\n\n".join(details)
+
+
+def _measured(here: Paper, record: Record) -> str:
+    """Return what a page says of a paper that has a verdict."""
+    _, source, *told = (
+        _line(part) for part in re.split(r"\n\n|\n(?=[A-Z][a-z]+ {2,})", here.module.__doc__ or "")
+    )
+    head, *rows = (" | ".join(cell or " " for cell in row) for row in cells(record.tables))
+    rules = " | ".join(["---", *["---:"] * (len(cells(record.tables)[0]) - 1)])
+    table = "\n".join(f"| {row} |" for row in (head, rules, *rows))
+    checks = [Decision(**check) for check in record.checks]
+    decided = "\n".join(f"- {check.verdict}: {inequality(check)}" for check in checks)
+    parts = [
+        f"## {here.name}",
+        here.finding,
+        source,
+        *(re.sub(r"^(\w+) ", r"**\1** ", part) for part in told),
+        table,
+        f"![What each recipe came to]({PICTURES}/{here.name}.png)",
+        f"**Claim** {record.text}",
+        decided,
+        f"**Verdict: {record.verdict}.**",
+    ]
+    return "\n\n".join(parts)
+
+
+PICTURES = "papers"
+"""The folder of the site in which papers have their pictures."""
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Draw the tables of every paper that has a verdict (called by mkdocs)."""
+    for entry in entries():
+        if entry.record is not None:
+            drawn = drawing.picture(entry.record.tables)
+            files.append(File.generated(config, f"{PICTURES}/{entry.file}.png", content=drawn))
+    return files
 
 
 TABLES = {

@@ -35,18 +35,17 @@ Line = tuple[Numbers, Numbers]
 def picture(
     *drawings: Drawing,
     columns: int = 1,
-    height: float = HEIGHT,
+    height: float | Sequence[float] = HEIGHT,
     title: str = "",
-    share: bool = True,
 ) -> bytes:
     """Return a PNG of drawings, row by row.
 
     Args:
         drawings: each on axes of its own.
         columns: drawings side by side.
-        height: of the whole, in inches.
+        height: of the whole in inches, where drawings in a column have one horizontal axis with
+            ticks below the last; or of each row, and each drawing has its own.
         title: what stands above.
-        share: whether drawings in a column have one horizontal axis, with ticks below the last.
 
     Raises:
         ImportError: if matplotlib is missing.
@@ -58,9 +57,12 @@ def picture(
         raise ImportError("plots are drawn by matplotlib: pip install 'statewise[plot]'") from None
     rows = -(-len(drawings) // columns)
     width = WIDTH if columns == 1 else 0.7 * WIDTH * columns
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
+    heights = [height / rows] * rows if isinstance(height, float | int) else height
+    size = (width, sum(heights))
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained", facecolor="white")
     canvas = FigureCanvasAgg(figure)
-    grid = figure.subplots(rows, columns, squeeze=False, sharex="col" if share else "none")
+    shared = "col" if rows > 1 and isinstance(height, float | int) else "none"
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=shared, height_ratios=heights)
     for axes, draw in zip(grid.flat, drawings, strict=True):
         axes.grid(color=GRID, linewidth=0.8)
         axes.set_axisbelow(True)

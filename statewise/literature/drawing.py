@@ -28,11 +28,12 @@ def picture(tables: Sequence[Table], title: str = "") -> bytes:
     for measure in measures:
         if found := AT.match(measure):
             units.setdefault(found[2] or "share right", {})[int(found[1])] = measure
-    height = pictures.tall(2 * len(tables[0]))
-    drawings = [partial(_curves, tables, along, unit, height) for unit, along in units.items()]
+    rows = len(tables[0])
+    tall, low = pictures.tall(2 * rows), 0.9 + 0.3 * rows
+    drawings = [partial(_curves, tables, along, unit, tall) for unit, along in units.items()]
     drawings += [partial(_marks, tables, one) for one in measures if not AT.match(one)]
-    size = height * len(drawings)
-    return pictures.picture(*drawings, height=size, title=title, share=False)
+    heights = [tall] * len(units) + [low] * (len(drawings) - len(units))
+    return pictures.picture(*drawings, height=heights, title=title)
 
 
 def _curves(
@@ -61,4 +62,7 @@ def _marks(tables: Sequence[Table], measure: str, axes: Any) -> None:
         axes.plot(values, [place] * len(values), "o", color=pictures.colour(0), alpha=0.7)
     axes.set_yticks(range(len(rows)), map(pictures.printable, rows))
     axes.set_ylim(len(rows) - 0.5, -0.5)
+    values = [table[row][measure] for table in tables for row in rows]
+    if min(values) > 0 and max(values) > 100 * min(values):
+        axes.set_xscale("log")
     axes.set_xlabel(measure, fontsize=10)

@@ -156,27 +156,32 @@ def _machine() -> dict[str, str]:
 
 def describe(run: Run) -> str:
     """Return a run as a person reads it: a table with the spread over seeds, and the verdict."""
-    rows = list(run.tables[0])
-    columns = list(dict.fromkeys(c for row in rows for c in run.tables[0][row]))
-    width = max(len(row) for row in rows)
-    wide = [max(len(column), 18) for column in columns]
-    lines = [run.finding, "", f"{'':{width}}  " + "  ".join(map(_right, columns, wide))]
-    for row in rows:
-        cells = [_spread(run.tables, row, column) for column in columns]
-        lines.append(f"{row:{width}}  " + "  ".join(map(_right, cells, wide)))
+    head, *rows = cells(run.tables)
+    wide = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = [run.finding, ""]
+    for row in (head, *rows):
+        first, *others = (f"{cell:>{width}}" for cell, width in zip(row, wide, strict=True))
+        lines.append("  ".join([f"{first.strip():{wide[0]}}", *others]).rstrip())
     seeds = f"seeds {', '.join(map(str, run.seeds))}" if len(run.seeds) > 1 else "one seed"
     lines += ["", f"mean and range over {seeds}; {run.seconds:.0f} s, budget {run.budget}"]
     if run.verdict is None:
         return "\n".join([*lines, "no verdict: this budget only shows that it runs"])
     lines += ["", f"claim: {run.claim}"]
-    for check in run.checks:
-        left, right = (_range(side) for side in (check.left, check.right))
-        lines.append(f"  {check.verdict:15} {check.sentence}: {left} {check.relation} {right}")
+    lines += [f"  {check.verdict:15} {inequality(check)}" for check in run.checks]
     return "\n".join([*lines, f"verdict: {run.verdict}"])
 
 
-def _right(text: str, width: int) -> str:
-    return f"{text:>{width}}"
+def cells(tables: Sequence[Table]) -> list[list[str]]:
+    """Return the texts of a table, its head first: means, and ranges over seeds."""
+    columns = list(dict.fromkeys(c for row in tables[0].values() for c in row))
+    rows = [[row, *(_spread(tables, row, column) for column in columns)] for row in tables[0]]
+    return [["", *columns], *rows]
+
+
+def inequality(check: Decision) -> str:
+    """Return an inequality with the numbers on both of its sides."""
+    left, right = (_range(side) for side in (check.left, check.right))
+    return f"{check.sentence}: {left} {check.relation} {right}"
 
 
 def _spread(tables: Sequence[Table], row: str, column: str) -> str:
