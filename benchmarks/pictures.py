@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import cards
+from benchmarks import cards, text
 from benchmarks.records import parted
 from statewise.analysis import pictures
 from statewise.analysis.capability import LENGTH, LONGER, TASKS
@@ -164,6 +164,23 @@ def _tracking(found: Cards, names: Sequence[str], axes: Any) -> None:
         axes.text(WIDE * number + 1, -2.0, task, fontsize=8, ha="center", va="bottom")
 
 
+def text_by_seconds(found: Mapping[str, dict[str, Any]]) -> bytes:
+    """Return a PNG of bits per byte of held-out text against seconds of training, by mixer."""
+    ends = sorted((card["curve"][-1][1], name) for name, card in found.items() if "curve" in card)
+    curves: dict[str, pictures.Line] = {
+        name: tuple(np.array(found[name]["curve"]).T) for _, name in ends
+    }
+    height = max(4.8, pictures.tall(len(curves)))
+
+    def draw(axes: Any) -> None:
+        axes.set_xlabel("seconds of training, one thread", fontsize=10)
+        axes.set_ylabel("bits per byte of held-out text", fontsize=10)
+        pictures.lines(axes, curves)
+        pictures.name_ends(axes, curves, height=height)
+
+    return pictures.picture(draw, height=height)
+
+
 def _asked(card: Mapping[str, Any], task: str) -> tuple[float, float]:
     """Return how often a stack was right at the training length, and at the longer one."""
     return card["tasks"][task]["accuracy"], card["tasks"][task]["accuracy_longer"]
@@ -186,6 +203,8 @@ def main() -> None:
     records, _ = parted(cards.RECORDS.read(), [])
     every = {cards.title(name): card for name, card in records.items()}
     plain = {name: card for name, card in records.items() if not name.startswith("{")}
+    curves, _ = parted(text.RECORDS.read(), [])
+    (folder / "text-by-seconds.png").write_bytes(text_by_seconds(curves))
     (folder / "recall-by-state.png").write_bytes(recall_by_state(plain))
     (folder / "tracking-by-length.png").write_bytes(tracking_by_length(every))
 

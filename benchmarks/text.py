@@ -26,10 +26,21 @@ from statewise.models.language_model import LanguageModel
 from statewise.training.runs import checkpoint
 
 RECORDS = Records("text")
+READING = 15
+"""Seconds between two readings of the beginning of the held-out text, which cost a second or so."""
+HELD_OUT = "bits_per_byte"
 SECONDS, DIM, DEPTH, CONTEXT, RATE = 180, 128, 4, 256, 0.004
 OPTIONS = [
     *("--max_seconds", str(SECONDS), "--model.dim", str(DIM), "--model.depth", str(DEPTH)),
-    *("--context", str(CONTEXT), "--optimizer.learning_rate", str(RATE), "--json"),
+    *(
+        "--evaluation.seconds",
+        str(READING),
+        "--context",
+        str(CONTEXT),
+        "--optimizer.learning_rate",
+        str(RATE),
+        "--json",
+    ),
 ]
 READS_AHEAD = "reads the future, which it would have to predict"
 NO_MEMORY = "sees one position at a time"
@@ -76,13 +87,13 @@ def measure(name: str, text: Path) -> dict[str, Any]:
             return {"failed": done.stderr.strip().splitlines()[-1]}
         spent = _processor_seconds() - before
         found = json.loads(done.stdout.strip().splitlines()[-1])
-        lines = (Path(out) / "metrics.jsonl").read_text().splitlines()
-        tokens = max(json.loads(line).get("tokens", 0) for line in lines)
+        lines = [json.loads(line) for line in (Path(out) / "metrics.jsonl").open()]
         model = LanguageModel.from_pretrained(checkpoint(out))
     sizes = [_state_bytes(model, length) for length in (CONTEXT, 2 * CONTEXT)]
     return {
         "bits_per_byte": found["bits_per_byte"],
-        "tokens_per_second": tokens / found["seconds"],
+        "curve": [(line["seconds"], line[HELD_OUT]) for line in lines if HELD_OUT in line],
+        "tokens_per_second": max(line.get("tokens", 0) for line in lines) / found["seconds"],
         "steps": found["steps"],
         "processor_seconds": round(spent, 1),
         "state_bytes": sizes[0],

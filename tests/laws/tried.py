@@ -70,6 +70,8 @@ class Trials:
 
 
 def _prepare() -> None:
+    # Other tests, which only one process runs, go first: these fill both cores at any time.
+    os.nice(10)
     torch.set_num_threads(1)
     warnings.simplefilter("error")
     # torch itself still scripts what it loads for its first forward-mode derivative.
