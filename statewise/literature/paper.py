@@ -14,7 +14,7 @@ right side of all of its right ones, fails where all are on the other, and is un
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, NamedTuple
 
@@ -59,6 +59,7 @@ class Check:
         relation: ">=" or "<=".
         than: a number, or the place of what is on the right.
         times: what the right side is multiplied with.
+        plus: what is added to it then.
     """
 
     sentence: str
@@ -66,12 +67,14 @@ class Check:
     relation: Literal[">=", "<="]
     than: float | Place
     times: float = 1.0
+    plus: float = field(default=0.0, repr=False)
 
     def decide(self, tables: Sequence[Table]) -> Decision:
         """Return whether it holds over all seeds."""
         left = [_at(table, self.value) for table in tables]
         right = [
             self.times * (_at(table, self.than) if isinstance(self.than, tuple) else self.than)
+            + self.plus
             for table in tables
         ]
         above, below = min(left) >= max(right), max(left) <= min(right)
@@ -91,7 +94,11 @@ class Claim:
     @property
     def digest(self) -> str:
         """Return what changes with any word or number of the claim."""
-        return hashlib.sha256(repr((self.text, self.checks)).encode()).hexdigest()[:16]
+        said = repr((self.text, self.checks))
+        # Claims were recorded before anything could be added: theirs are what they were.
+        if added := {place: check.plus for place, check in enumerate(self.checks) if check.plus}:
+            said += repr(added)
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
 
     def decide(self, tables: Sequence[Table]) -> tuple[Verdict, list[Decision]]:
         """Return the verdict, and each inequality's.

@@ -47,6 +47,14 @@ def test_numbers_and_factors():
     assert SMALL.decide(tables([1.0], [1.0], cost=(2.0, 1.5))).verdict == "not reproduced"
 
 
+def test_what_is_added():
+    more = Check("a is 0.2 above b", ("a", "at 8"), ">=", ("b", "at 8"), plus=0.2)
+    assert more.decide(tables([0.9], [0.7])).right == [0.7 + 0.2]
+    assert more.decide(tables([0.8], [0.7])).verdict == "not reproduced"
+    less = Check("a is 0.2 above b", ("a", "at 8"), ">=", ("b", "at 8"), plus=0.1)
+    assert Claim("", (more,)).digest != Claim("", (less,)).digest
+
+
 def test_the_worst_inequality_decides():
     claim = Claim("all", (HIGHER, LEAST, SMALL))
     assert claim.decide(tables([1.0, 1.0], [0.1, 0.2]))[0] == "reproduced"
