@@ -60,16 +60,21 @@ class Optimizer(Strict):
 
     Args:
         learning_rate: at its highest.
-        schedule: "cosine" falls from it to `final` over the whole run; "constant" stays; "infinite"
+        schedule: "cosine" falls from it to `final` over the whole run, or over each of `cycles`
+            (Loshchilov and Hutter, 2017, arXiv:1608.03983, section 3); "constant" stays; "infinite"
             stays until the last `cooldown` of the run and then falls to `final` as one minus a
             root, so that a longer run may go on from any checkpoint before (Haegele et al., 2024,
             arXiv:2405.18392, section 3).
         final: the share of the learning rate that is left at the end.
         cooldown: the share of the run in which an infinite schedule falls.
+        cycles: how many times a cosine begins again at its highest, all of one length.
         warm_up: steps until the rate is reached.
         weight_decay: on matrices; never on biases, gains, embeddings.
         betas: of AdamW.
         clip: the largest norm of the gradient.
+        gradient_noise: the variance of normal noise that is added to every gradient, once clipped,
+            of the first step; it falls as (1 + step) ** -0.55 (Neelakantan et al., 2015,
+            arXiv:1511.06807, section 2.1, who take 0.01 to 1).
         not_finite: what a gradient that is not finite does: "stop" the run, or "skip" the step.
     """
 
@@ -77,11 +82,21 @@ class Optimizer(Strict):
     schedule: Literal["cosine", "constant", "infinite"] = "cosine"
     final: Annotated[float, Field(ge=0, le=1)] = 0.02
     cooldown: Annotated[float, Field(gt=0, le=1)] = 0.2
+    cycles: Count = 1
     warm_up: Annotated[int, Field(ge=0)] = 50
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     betas: tuple[float, float] = (0.9, 0.98)
     clip: Positive = 1.0
+    gradient_noise: Annotated[float, Field(ge=0)] = 0.0
     not_finite: Literal["stop", "skip"] = "stop"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Optimizer":
+        if self.cycles > 1 and self.schedule != "cosine":
+            raise ValueError(
+                f"cycles is {self.cycles}, but a schedule that is {self.schedule} has none"
+            )
+        return self
 
 
 class Often(Strict):
@@ -196,6 +211,8 @@ class LanguageRun(Strict):
                 f"{self.streams} streams cannot be divided into {self.accumulate} equal parts: "
                 "change streams or accumulate"
             )
+        if self.optimizer.gradient_noise and self.distribution == "fsdp":
+            raise ValueError("gradient_noise is not drawn for gradients that fsdp shards: use ddp")
         if self.overwrite and self.resume:
             raise ValueError("overwrite begins anew and resume goes on: choose one of them")
         return self

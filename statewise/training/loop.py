@@ -235,6 +235,9 @@ class Training:
             nn.utils.clip_grad_norm_(self.model.parameters(), config.optimizer.clip)
         )
         if math.isfinite(norm):
+            if variance := config.optimizer.gradient_noise:
+                groups = self.optimizer.param_groups
+                optimization.add_noise(groups, variance, done.step, config.seed)
             self.optimizer.step()
         else:
             self._not_finite()

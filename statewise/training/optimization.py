@@ -4,10 +4,14 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from statewise.training.configuration import Optimizer
+
+NOISE_FALLS = 0.55
+"""The power of the step by which the variance of gradient noise falls, as its authors have it."""
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -25,13 +29,34 @@ def learning_rate(config: Optimizer, step: int, progress: float) -> float:
     """Return the rate at `step`, where `progress` of the run, from 0 to 1, is done."""
     progress = min(1.0, progress)
     if config.schedule == "cosine":
-        left = 0.5 * (1 + math.cos(math.pi * progress))
+        cycle = config.cycles * progress % 1 if progress < 1 else 1.0
+        left = 0.5 * (1 + math.cos(math.pi * cycle))
     elif config.schedule == "infinite":
         left = 1 - math.sqrt(max(0.0, 1 - (1 - progress) / config.cooldown))
     else:
         left = 1.0
     warm = min(1.0, (step + 1) / (config.warm_up + 1))
     return config.learning_rate * warm * (config.final + (1 - config.final) * left)
+
+
+def add_noise(groups: Iterable[dict[str, Any]], variance: float, step: int, seed: int) -> None:
+    """Add normal noise to all gradients, of so much variance at the first step and less later.
+
+    The seed and the step decide it, so that a run that goes on and processes that train together
+    add the same.
+    """
+    deviation = math.sqrt(variance * (1 + step) ** -NOISE_FALLS)
+    # Mixed, since torch's generator of a processor reads 32 bits of its seed alone.
+    (mixed,) = np.random.SeedSequence([seed, step]).generate_state(1)
+    generators: dict[torch.device, torch.Generator] = {}
+    for group in groups:
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            if p.device not in generators:
+                generators[p.device] = torch.Generator(p.device).manual_seed(int(mixed))
+            drawn = torch.empty_like(p.grad).normal_(generator=generators[p.device])
+            p.grad.add_(drawn, alpha=deviation)
 
 
 def not_finite(groups: Iterable[dict[str, Any]], names: dict[Tensor, str]) -> str:

@@ -13,7 +13,7 @@ from statewise.tasks.language import Streams, loss_sum
 from statewise.training.configuration import Data, LanguageRun, Optimizer
 from statewise.training.language import evaluate_language_model, train_language_model
 from statewise.training.loop import NotFinite, Training
-from statewise.training.optimization import learning_rate, parameter_groups
+from statewise.training.optimization import add_noise, learning_rate, parameter_groups
 from statewise.training.processes import Processes
 from statewise.training.runs import Run, checkpoint
 
@@ -227,6 +227,46 @@ def test_an_infinite_schedule_does_not_know_its_end_until_it_cools_down():
     assert learning_rate(config, 9, 1.0) == pytest.approx(0.0)
     constant = Optimizer(learning_rate=1.0, warm_up=0, schedule="constant")
     assert learning_rate(constant, 9, 1.0) == 1.0
+
+
+def test_a_cosine_begins_again_in_every_cycle():
+    config = Optimizer(learning_rate=1.0, warm_up=0, final=0.1, cycles=3)
+    tops = [learning_rate(config, 9, progress) for progress in (0.0, 1 / 3, 2 / 3)]
+    assert tops == pytest.approx([1.0] * 3)
+    assert learning_rate(config, 9, 1 / 6) == pytest.approx(0.55)
+    lows = [learning_rate(config, 9, progress) for progress in (1 / 3 - 1e-9, 1.0)]
+    assert lows == pytest.approx([0.1] * 2)
+    with pytest.raises(ValueError, match="cycles is 2, but a schedule that is constant"):
+        Optimizer(schedule="constant", cycles=2)
+
+
+def test_noise_of_gradients_has_its_variance_and_falls():
+    parameters = [torch.zeros(1000, 100, requires_grad=True) for _ in range(2)]
+    unused = torch.zeros(3, requires_grad=True)
+    seen = {}
+    for step, seed in ((0, 0), (0, 0), (99, 0), (0, 1)):
+        for p in parameters:
+            p.grad = torch.full_like(p, 5.0)
+        add_noise(
+            [{"params": parameters[:1]}, {"params": [unused, parameters[1]]}], 0.3, step, seed
+        )
+        noise = torch.stack([p.grad - 5 for p in parameters])
+        seen.setdefault((step, seed), noise)
+        assert torch.equal(seen[step, seed], noise)  # the same step, the same noise
+        assert noise.mean().item() == pytest.approx(0.0, abs=0.01)
+        assert noise.var().item() == pytest.approx(0.3 * (1 + step) ** -0.55, rel=0.02)
+        assert torch.corrcoef(noise.flatten(1))[0, 1].abs() < 0.02
+    assert unused.grad is None
+    assert not torch.equal(seen[0, 0], seen[0, 1])
+
+
+def test_noise_moves_the_weights_of_a_run(tmp_path):
+    runs = {}
+    for noise in (0.0, 0.5):
+        options = {"optimizer": {"gradient_noise": noise}, "max_steps": 2}
+        config = configuration(tmp_path / str(noise), **options)
+        runs[noise] = train_language_model(config).model.state_dict()
+    assert not torch.equal(runs[0.0]["embedding.weight"], runs[0.5]["embedding.weight"])
 
 
 def test_trackers_receive_what_is_measured(tmp_path):

@@ -41,8 +41,9 @@ def same(a, b):
         {"mixer": {"name": "attention", "window": None}},
         {"accumulate": 2, "truncation": 8},
         {"optimizer": {"schedule": "infinite"}, "precision": "bfloat16"},
+        {"optimizer": {"gradient_noise": 0.1, "cycles": 2}},
     ],
-    ids=["min_gru", "hybrid", "growing state", "parts and pieces", "bfloat16"],
+    ids=["min_gru", "hybrid", "growing state", "parts and pieces", "bfloat16", "noise"],
 )
 def test_a_run_in_two_halves_is_the_run_in_one(tmp_path, options):
     whole = configuration(tmp_path / "a", max_steps=12, checkpoints={"steps": 6}, **options)
