@@ -33,6 +33,28 @@ excludes for two layers, and an asterisk is on what theory allows and was not so
 
 Excluded by theory and yet solved: {contradictions}.
 
+## What is recalled, against what is kept
+
+![A mark for each mixer: the share of pairs recalled, against the bytes of its state; a grey line
+through the most that any recalled with so much state](recall-by-state.png)
+
+Associative recall at {longer} symbols. A hollow mark has a state that grows with what is read;
+chance is one in eight. What lies below the line had room and did not learn to use it in {seconds:g}
+seconds; what lies on it shows how much room is needed at least. A mixer with a choice of
+eigenvalues is shown with its default.
+
+## What is tracked, by length, and what theory says
+
+![A row for each mixer: for parity, counting modulo 3 and words over S3 what theory allows, and
+the percent right at {length} and at {longer} symbols](tracking-by-length.png)
+
+Percent right at the training length, {length}, and at {longer}; darker is further above chance.
+*theory*: whether two such layers may solve it at all lengths, by the kind of their transitions;
+"open" where nothing is proved. What counts up in its state is right at {length} and lost at
+{longer}; what theory allows need not be learned.
+
+## All of it
+
 | mixer | state, bytes | step, us | tokens per second | {titles} |
 | --- | ---: | ---: | ---: | {rules} |
 {rows}

@@ -63,6 +63,12 @@ the minutes. *state*: bytes of the state of one stream, all layers, after {conte
 with the sequence where a plus follows. Made by `python -m benchmarks.text TEXT --markdown` from the
 records of {dates}, on: {processor}.
 
+![Bits per byte of held-out text against seconds of training, a line for each of some
+mixers](text-by-seconds.png)
+
+The lines are of the beginning of the held-out text, read every {reading} seconds; the table is of
+all of it.
+
 | mixer | bits per byte | tokens per second | state |
 | --- | ---: | ---: | ---: |
 {rows}
@@ -134,6 +140,7 @@ def page(records: dict[str, dict[str, Any]], text: str) -> str:
         depth=DEPTH,
         context=CONTEXT,
         rate=RATE,
+        reading=READING,
         parameters=f"{min(sizes):,} to {max(sizes):,}",
         dates=days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}",
         processor=", ".join(sorted({found["processor"] for found in good.values()})),

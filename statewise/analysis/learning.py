@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from statewise.analysis.lengths import extrapolation
 from statewise.analysis.positions import Predictor
-from statewise.models.language_model import LanguageModel, LanguageModelConfig
+from statewise.models.language_model import LanguageModel, LanguageModelConfig, MixerMaker
 from statewise.tasks import examples
 from statewise.tasks.examples import Task
 
-Mixing = str | Mapping[str, Any] | list[str | dict[str, Any]]
-"""What a stack is made of, as `statewise.models.layers` reads it."""
+Mixing = str | Mapping[str, Any] | list[str | dict[str, Any]] | MixerMaker
+"""What a stack is made of, as `statewise.models.layers` reads it, or a mixer of one's own."""
 
 FIRST = 4
 """Tokens of the first examples: they grow over the first half of training. In 14 s an LSTM learned
@@ -47,7 +47,8 @@ def learned_by_length(
     """Return how often a fresh stack is right at each length, after it learned a task.
 
     Args:
-        mixer: a name, `{"name": ..., option: value}`, or a list of these, one for each layer.
+        mixer: a name, `{"name": ..., option: value}`, or a list of these, one for each layer; or a
+            class or callable that takes `dim`.
         task: draws the examples.
         lengths: tokens of the examples that are asked.
         length: of the longest examples in training.
@@ -64,10 +65,11 @@ def learned_by_length(
 
 def stack(mixer: Mixing, task: Task, *, dim: int, depth: int) -> LanguageModel:
     """Return a fresh model that reads and answers a task's symbols."""
+    size: dict[str, Any] = {"vocab": task.vocab, "dim": dim, "depth": depth, "tie": False}
+    if callable(mixer):
+        return LanguageModel(LanguageModelConfig(mixer="own", **size), mixers={"own": mixer})
     spec = dict(mixer) if isinstance(mixer, Mapping) else mixer
-    return LanguageModel(
-        LanguageModelConfig(vocab=task.vocab, dim=dim, depth=depth, mixer=spec, tie=False)
-    )
+    return LanguageModel(LanguageModelConfig(mixer=spec, **size))
 
 
 def learn(
