@@ -63,6 +63,11 @@ class Gates(Cell[GatesState]):
         h = a * state.h + (1 - a.abs()) * self.value(x)
         return h, GatesState(h)
 
+    @classmethod
+    def example(cls) -> "Gates":
+        """Return a small instance."""
+        return cls(4, low=-1)
+
 
 LEARNED: Mapping[str, dict[str, Any]] = {
     "gates, parity": {"task": Parity(), "own": Gates},
