@@ -42,7 +42,7 @@ class GatesState(NamedTuple):
 class Gates(Cell[GatesState]):
     """h_t = a_t * h_{t-1} + (1 - |a_t|) * (V x_t + b), with gates a_t from `low` to 1."""
 
-    def __init__(self, dim: int, low: float):
+    def __init__(self, dim: int, low: int):
         super().__init__()
         self.out, self.low = dim, low
         self.gate, self.value = nn.Linear(dim, dim), nn.Linear(dim, dim)
