@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from benchmarks.timing import machine
-from statewise.demo import text
 from statewise.models.language_model import LanguageModel, LanguageModelConfig
+from statewise.tasks.documents import manual
 from statewise.tasks.language import Batch, Streams, loss
 from statewise.training.configuration import Checkpoints, Data, Evaluation, LanguageRun
 from statewise.training.loop import Training
@@ -106,7 +106,7 @@ def main() -> None:
     options = parser.parse_args()
     keep_memory()
     print(", ".join(f"{k} {v}" for k, v in machine().items()))
-    documents = [torch.tensor(list(text().encode()))]
+    documents = [torch.tensor(list(manual().encode()))]
     with tempfile.TemporaryDirectory() as folder:
         out = str(Path(folder) / "run")
         # First, while the process has nothing else to take memory from.

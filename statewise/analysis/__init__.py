@@ -3,6 +3,7 @@
 Each plot is the PNG that its function returns, for whoever writes it to a file.
 """
 
+from statewise.analysis.allocations import peak_bytes as peak_bytes
 from statewise.analysis.capability import Card as Card
 from statewise.analysis.capability import as_data as as_data
 from statewise.analysis.capability import card as card
@@ -49,6 +50,7 @@ __all__ = [
     "loss_by_position",
     "memory_curve",
     "needle_map",
+    "peak_bytes",
     "plot_costs",
     "plot_extrapolation",
     "plot_gradients",

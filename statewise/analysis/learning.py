@@ -16,7 +16,7 @@ from statewise.analysis.lengths import extrapolation
 from statewise.analysis.positions import Predictor
 from statewise.models.language_model import LanguageModel, LanguageModelConfig, MixerMaker
 from statewise.tasks import examples
-from statewise.tasks.examples import Task
+from statewise.tasks.examples import Source, Task
 
 Mixing = str | Mapping[str, Any] | list[str | dict[str, Any]] | MixerMaker
 """What a stack is made of, as `statewise.models.layers` reads it, or a mixer of one's own."""
@@ -63,7 +63,7 @@ def learned_by_length(
     return accuracy_by_length(model, task, lengths, seed=seed)
 
 
-def stack(mixer: Mixing, task: Task, *, dim: int, depth: int) -> LanguageModel:
+def stack(mixer: Mixing, task: Source, *, dim: int, depth: int) -> LanguageModel:
     """Return a fresh model that reads and answers a task's symbols."""
     size: dict[str, Any] = {"vocab": task.vocab, "dim": dim, "depth": depth, "tie": False}
     if callable(mixer):
@@ -74,7 +74,7 @@ def stack(mixer: Mixing, task: Task, *, dim: int, depth: int) -> LanguageModel:
 
 def learn(
     model: nn.Module,
-    task: Task,
+    task: Source,
     *,
     seconds: float = 30.0,
     steps: int | None = None,

@@ -44,7 +44,8 @@ class Gates(Cell[GatesState]):
 
     def __init__(self, dim: int, low: int):
         super().__init__()
-        self.out, self.low = dim, low
+        self.dim = self.out = dim
+        self.low = low
         self.gate, self.value = nn.Linear(dim, dim), nn.Linear(dim, dim)
 
     def initial_state(

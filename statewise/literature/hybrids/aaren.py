@@ -1,0 +1,199 @@
+"""Attention as an RNN: attention whose query is fixed is a scan, and does a transformer's work.
+
+Feng et al., "Attention as an RNN", 2024, arXiv:2405.13956, sections 3 and 4.
+
+Recipe   the mixer, and its step, against softmax attention written out; the operator of its scan on
+         pieces cut and joined at random. Then two layers of 64 features, with learned positions, of
+         Aaren or of attention: which digit 16 quarters of rows show, the next of five kinds of
+         events in streams of 48 (Hawkes), and eight steps of a noisy season after 48.
+Weak     the sets are stand-ins that need no download: scikit-learn's digits for series to classify,
+         generated streams and seasons for real ones. Each has a floor that neither model passes:
+         classes that shades do not tell apart, and chance. Reinforcement learning is left out.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, mse_loss, one_hot
+
+from statewise import mixers
+from statewise.analysis.learning import minimize
+from statewise.analysis.ranks import sizes
+from statewise.literature.paper import Budget, Check, Claim, at
+from statewise.mixers import Mixer
+from statewise.mixers.aaren import Aaren
+from statewise.models.layers import blocks
+from statewise.models.stack import Stack
+from statewise.ops.semiring import SoftmaxState, softmax_scan
+from statewise.tasks import digits
+from statewise.tasks.hawkes import Hawkes
+from statewise.tasks.seasons import Seasons
+from statewise.testing.agreement import distance
+
+PAPER = 12
+DIM, LENGTHS = 64, (16, 64, 256, 1024)
+SHORT, LONG = (f"at {length} bytes of state" for length in (LENGTHS[0], LENGTHS[-1]))
+RIGHT, SURPRISE, ERROR = "digits right", "nats per event", "squared error of seasons"
+APART = "relative difference of forms"
+
+CLAIM = Claim(
+    "Aaren is causal softmax attention with its query, and the operator of its scan is "
+    "associative, to 1e-6; its state has as many bytes after 1024 inputs as after 16, where the "
+    "keys and values of attention have 60 times as many; and on digits, events and seasons it "
+    "comes within 3% of a transformer.",
+    (
+        Check("a scan is attention", ("scan and softmax", APART), "<=", 1e-6),
+        Check("pieces join in any order", ("random pieces", APART), "<=", 1e-6),
+        Check("the state does not grow", ("aaren", LONG), "<=", ("aaren", SHORT)),
+        Check("keys and values do", ("transformer", LONG), ">=", ("transformer", SHORT), 60.0),
+        Check("digits", ("aaren", RIGHT), ">=", ("transformer", RIGHT), 0.97),
+        Check("events", ("aaren", SURPRISE), "<=", ("transformer", SURPRISE), 1.03),
+        Check("seasons", ("aaren", ERROR), "<=", ("transformer", ERROR), 1.03),
+    ),
+)
+
+
+class Data(NamedTuple):
+    """Sequences, and what is asked of them: the same for all seeds."""
+
+    inputs: Tensor
+    targets: Tensor
+    cost: Callable[[Tensor, Tensor], Tensor]
+    """Of answers at all times, and targets."""
+    answers: int
+    held_out: int
+    """How many of the last sequences are not trained on."""
+
+
+def pictures() -> Data:
+    """Return the digits, four dots an input, asked for at the end."""
+    parts = [digits.fold(part, 4) for part in digits.read()]
+    inputs, targets = (torch.cat(both) for both in zip(*parts, strict=True))
+    return Data(
+        inputs, targets, lambda y, to: cross_entropy(y[:, -1], to), 10, len(parts[1].targets)
+    )
+
+
+def events() -> Data:
+    """Return streams of events, each asked for the kind of the next."""
+    influence = 0.6 * torch.eye(5).roll(1, 1) + 0.05
+    gaps, kinds = Hawkes(torch.full((5,), 0.05), influence).draw(3000, 49, _fixed())
+    inputs = torch.cat([gaps.log()[..., None], one_hot(kinds, 5)], 2)[:, :-1]
+    return Data(inputs, kinds[:, 1:], lambda y, to: cross_entropy(y.mT, to), 5, 1000)
+
+
+def seasons() -> Data:
+    """Return series, asked for the eight steps after the last."""
+    series = Seasons().draw(3000, 56, _fixed())
+    return Data(series[:, :48, None], series[:, 48:], lambda y, to: mse_loss(y[:, -1], to), 8, 1000)
+
+
+def _fixed() -> torch.Generator:
+    return torch.Generator().manual_seed(12)
+
+
+class Reader(nn.Module):
+    """Inputs with learned positions, two layers of a mixer, and an answer at every time."""
+
+    def __init__(self, mixer: dict[str, Any], data: Data):
+        super().__init__()
+        self.read = nn.Linear(data.inputs.shape[2], DIM)
+        self.position = nn.Parameter(0.02 * torch.randn(data.inputs.shape[1], DIM))
+        layer = {"branches": [mixer, {"name": "feed_forward", "expansion": 2}]}
+        self.stack = Stack(blocks(layer, DIM, 2))
+        self.answer = nn.Linear(DIM, data.answers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, time, features) to (batch, time, answers)."""
+        return self.answer(self.stack(self.read(x) + self.position)[0])
+
+
+def learned(mixer: dict[str, Any], budget: Budget, seed: int) -> dict[str, float]:
+    """Return what each set comes to on its held-out part, and the bytes of a state by length."""
+    found = {}
+    for name, make in ((RIGHT, pictures), (SURPRISE, events), (ERROR, seasons)):
+        data = make()
+        torch.manual_seed(seed)
+        model, generator = Reader(mixer, data), torch.Generator().manual_seed(seed)
+        seen = len(data.inputs) - data.held_out
+
+        def cost(_: float, data=data, model=model, generator=generator, seen=seen) -> Tensor:
+            rows = torch.randint(seen, (64,), generator=generator)
+            return data.cost(model(data.inputs[rows]), data.targets[rows])
+
+        minimize(model, cost, steps=budget.steps(1000), learning_rate=2e-3)
+        with torch.no_grad():
+            answers, targets = model(data.inputs[seen:]), data.targets[seen:]
+        right = digits.accuracy(answers, digits.Digits(data.inputs[seen:], targets))
+        found[name] = right if name == RIGHT else float(data.cost(answers, targets))
+    built = mixers.build(mixer, DIM)
+    assert isinstance(built, Mixer)
+    state = sizes(built, torch.randn(1, LENGTHS[-1], DIM), LENGTHS)
+    return found | at({size.length: size.bytes for size in state}, "bytes of state")
+
+
+def scan(what: None, budget: Budget, seed: int) -> dict[str, float]:
+    """Return how far the mixer, at once and by steps, is from softmax attention."""
+    mixer, x = Aaren(DIM), torch.randn(2, 200, DIM)
+    with torch.no_grad():
+        score, value = _scored(mixer, x)
+        later = torch.ones(200, 200, dtype=torch.bool).triu(1)
+        weights = score.mT[:, :, None].masked_fill(later, -torch.inf).softmax(-1)
+        expected = mixer.output((weights @ value.transpose(1, 2)).transpose(1, 2).flatten(2))
+        state, ys = mixer.initial_state(2), []
+        for x_t in x.unbind(1):
+            y, state = mixer.step(x_t, state)
+            ys.append(y)
+        found = (mixer(x)[0], torch.stack(ys, 1))
+    return {APART: max(distance(y, expected) for y in found)}
+
+
+def pieces(what: None, budget: Budget, seed: int) -> dict[str, float]:
+    """Return how far pieces joined in any order are from the whole, at the worst of 20 times."""
+    score, value = (part.detach() for part in _scored(Aaren(DIM), torch.randn(2, 200, DIM)))
+    (_, whole), apart = softmax_scan(score, value), []
+    for _ in range(20):
+        cuts = (torch.randperm(199)[:15] + 1).sort().values.tolist()
+        parts = zip(score.tensor_split(cuts, 1), value.tensor_split(cuts, 1), strict=True)
+        states = [softmax_scan(*part)[1] for part in parts]
+        while len(states) > 1:
+            place = int(torch.randint(len(states) - 1, ()))
+            states[place : place + 2] = [joined(*states[place : place + 2])]
+        apart.append(distance(_mean(states[0]), _mean(whole)))
+    return {APART: max(apart)}
+
+
+def joined(left: SoftmaxState, right: SoftmaxState) -> SoftmaxState:
+    """Return the state after both pieces: the paper's operator."""
+    high = torch.maximum(left.maximum, right.maximum)
+    first, then = (left.maximum - high).exp(), (right.maximum - high).exp()
+    return SoftmaxState(
+        high,
+        left.total * first + right.total * then,
+        left.weighted * first[..., None] + right.weighted * then[..., None],
+    )
+
+
+def _mean(state: SoftmaxState) -> Tensor:
+    return state.weighted / state.total[..., None]
+
+
+def _scored(mixer: Aaren, x: Tensor) -> tuple[Tensor, Tensor]:
+    key, value = mixer.key_value(x)
+    return (key * mixer.query).sum(-1) / key.shape[-1] ** 0.5, value
+
+
+RECIPES = {
+    "aaren": (learned, {"name": "aaren"}),
+    "transformer": (learned, {"name": "attention", "rotary": False}),
+    "scan and softmax": (scan, None),
+    "random pieces": (pieces, None),
+}
+
+
+def measure(recipe: tuple[Callable[..., Any], Any], budget: Budget, seed: int) -> dict[str, float]:
+    """Return what is measured of a model, or of the scan."""
+    found, what = recipe
+    return found(what, budget, seed)
