@@ -10,13 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from statewise.analysis.lengths import extrapolation
 from statewise.analysis.positions import Predictor
 from statewise.models.language_model import LanguageModel, LanguageModelConfig
 from statewise.tasks import examples
 from statewise.tasks.examples import Source, Task
+
+Mixing = str | Mapping[str, Any] | list[str | dict[str, Any]]
+"""What a stack is made of, as `statewise.models.layers` reads it."""
 
 FIRST = 4
 """Tokens of the first examples: they grow over the first half of training. In 14 s an LSTM learned
@@ -30,7 +33,7 @@ ASKED = 256
 
 
 def learned_by_length(
-    mixer: str | Mapping[str, Any],
+    mixer: Mixing,
     task: Task,
     lengths: Sequence[int],
     *,
@@ -44,7 +47,7 @@ def learned_by_length(
     """Return how often a fresh stack is right at each length, after it learned a task.
 
     Args:
-        mixer: a name, or `{"name": ..., option: value}`.
+        mixer: a name, `{"name": ..., option: value}`, or a list of these, one for each layer.
         task: draws the examples.
         lengths: tokens of the examples that are asked.
         length: of the longest examples in training.
@@ -59,9 +62,9 @@ def learned_by_length(
     return accuracy_by_length(model, task, lengths, seed=seed)
 
 
-def stack(mixer: str | Mapping[str, Any], task: Source, *, dim: int, depth: int) -> LanguageModel:
+def stack(mixer: Mixing, task: Source, *, dim: int, depth: int) -> LanguageModel:
     """Return a fresh model that reads and answers a task's symbols."""
-    spec = mixer if isinstance(mixer, str) else dict(mixer)
+    spec = dict(mixer) if isinstance(mixer, Mapping) else mixer
     return LanguageModel(
         LanguageModelConfig(vocab=task.vocab, dim=dim, depth=depth, mixer=spec, tie=False)
     )
@@ -98,6 +101,36 @@ def learn(
         watch: is told how much of the budget was used since it was called last.
     """
     generator = torch.Generator().manual_seed(2 * seed)
+
+    def cost(progress: float) -> Tensor:
+        reach = round(first + (length - first) * min(1.0, 2 * progress))
+        drawn = task.draw(batch, reach, generator)
+        return examples.loss(model(drawn.tokens)[0], drawn)
+
+    return minimize(
+        model, cost, seconds=seconds, steps=steps, learning_rate=learning_rate, watch=watch
+    )
+
+
+def minimize(
+    model: nn.Module,
+    cost: Callable[[float], Tensor],
+    *,
+    seconds: float = 30.0,
+    steps: int | None = None,
+    learning_rate: float = 3e-3,
+    watch: Callable[[float], object] = lambda _: None,
+) -> tuple[int, int]:
+    """Train a model to lower a cost; return the steps taken, and those left out, as `learn` does.
+
+    Args:
+        model: whose parameters are trained.
+        cost: of new examples, told how much of the budget is used, from 0 to 1.
+        seconds: of training.
+        steps: of training, in place of seconds.
+        learning_rate: the highest; it rises over the first twentieth and then falls to zero.
+        watch: is told how much of the budget was used since it was called last.
+    """
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0
     )
@@ -109,10 +142,9 @@ def learn(
         rising = min(1.0, 20 * progress + 0.02)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * rising * (1 + math.cos(math.pi * progress)) / 2
-        reach = round(first + (length - first) * min(1.0, 2 * progress))
-        drawn = task.draw(batch, reach, generator)
+        loss = cost(progress)
         optimizer.zero_grad()
-        examples.loss(model(drawn.tokens)[0], drawn).backward()
+        loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         if norm.isfinite():
             optimizer.step()
