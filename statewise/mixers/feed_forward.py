@@ -37,7 +37,7 @@ class FeedForward(Positionwise[FeedForwardState]):
 
     remembers = FeedForwardState
 
-    def __init__(self, dim: int, *, expansion: float = 4):
+    def __init__(self, dim: int, *, expansion: float | int = 4):
         super().__init__()
         hidden = round(expansion * dim)
         if hidden < 1:

@@ -42,7 +42,7 @@ class GatedFeedForward(Positionwise[GatedFeedForwardState]):
 
     remembers = GatedFeedForwardState
 
-    def __init__(self, dim: int, *, expansion: float = 8 / 3, activation: str = "silu"):
+    def __init__(self, dim: int, *, expansion: float | int = 8 / 3, activation: str = "silu"):
         super().__init__()
         hidden = round(expansion * dim)
         if hidden < 1:
