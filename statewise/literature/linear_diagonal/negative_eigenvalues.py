@@ -10,8 +10,8 @@ Weak     small groups alone, one learning rate for each layer; the paper also ha
          with brackets and text. Within the training length an excluded layer learns a part by
          counting up, so that most are asked at five times that length; of swaps it learns less.
 
-Of seed 100, swaps and counting were tried once with these settings before the claim was written,
-and parity at seeds 100 and 101.
+Tried before the claim was written: swaps, counting and parity at seed 100, and parity by gates at
+seed 101 too; with a learning rate of 3e-3 and fewer steps they kept 87 in 100 at the longest.
 """
 
 from collections.abc import Mapping
@@ -71,7 +71,7 @@ class Gates(Cell[GatesState]):
 
 
 LEARNED: Mapping[str, dict[str, Any]] = {
-    "gates, parity": {"task": Parity(), "own": Gates},
+    "gates, parity": {"task": Parity(), "own": Gates, "learning_rate": 1e-2},
     "delta_net, parity": {"task": Parity()},
     "delta_net, swaps of three": {"task": GroupWords(moved=2)},
     "two of delta_net, modulo 3": {"task": ModularCounting(), "depth": 2},
@@ -115,8 +115,9 @@ def measure(recipe: tuple[dict[str, Any], int], budget: Budget, seed: int) -> di
             options["task"],
             (LENGTH, 2 * LENGTH, 5 * LENGTH),
             length=LENGTH,
-            steps=budget.steps(1200),
+            steps=budget.steps(1500),
             depth=options.get("depth", 1),
+            learning_rate=options.get("learning_rate", 3e-3),
             seed=seed,
         )
     )
