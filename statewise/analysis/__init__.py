@@ -33,6 +33,7 @@ from statewise.analysis.readout import Ridge as Ridge
 from statewise.analysis.throughput import costs as costs
 from statewise.analysis.throughput import exponent as exponent
 from statewise.analysis.throughput import plot_costs as plot_costs
+from statewise.analysis.trajectories import steps_apart as steps_apart
 from statewise.analysis.trajectories import visited as visited
 
 __all__ = [
@@ -66,5 +67,6 @@ __all__ = [
     "sizes",
     "spectra",
     "spectral_radius",
+    "steps_apart",
     "visited",
 ]

@@ -63,6 +63,22 @@ def visited(mixer: Recurrence, x: Inputs, *, leaf: str) -> Num[Tensor, "batch ti
     return torch.stack(after, 1) if after else start[:, None][:, :0]
 
 
+@torch.no_grad()
+def steps_apart(mixer: Recurrence, x: Inputs) -> float:
+    """Return how far steps are from `forward`: the largest difference over the largest answer.
+
+    Args:
+        mixer: any, or a model, in eval mode.
+        x: inputs, or tokens for a model.
+    """
+    whole, state = mixer(x)[0], mixer.initial_state(len(x))
+    largest = torch.zeros((), dtype=whole.dtype)
+    for answer, x_t in zip(whole.unbind(1), x.unbind(1), strict=True):
+        y, state = mixer.step(x_t, state)
+        largest = largest.maximum((y - answer).abs().max())
+    return float(largest / whole.abs().max())
+
+
 def named(state: Any, leaf: str) -> Tensor:
     """Return a leaf of a state.
 
