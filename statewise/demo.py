@@ -2,11 +2,10 @@
 
 import time
 from pathlib import Path
-from pydoc_data import topics
 
 from statewise import state as states
 from statewise.tasks import baselines
-from statewise.tasks.documents import split
+from statewise.tasks.documents import manual, split
 from statewise.training.configuration import Data, Evaluation, LanguageRun
 from statewise.training.language import Trained, train_language_model
 
@@ -20,16 +19,6 @@ SAMPLE = 600
 """Tokens of the sample."""
 
 
-def text() -> str:
-    """Return the reference manual's topics that Python carries, each paragraph once.
-
-    Many topics quote each other whole; a paragraph in both parts of the split would be scored as a
-    feat of memory.
-    """
-    paragraphs = (p for key in sorted(topics.topics) for p in topics.topics[key].split("\n\n"))
-    return "\n\n".join(dict.fromkeys(paragraphs))
-
-
 def run(*, seconds: float, out: str) -> Trained:
     """Train, compare, stream, and say where everything is.
 
@@ -40,9 +29,9 @@ def run(*, seconds: float, out: str) -> Trained:
     Returns:
         what was trained; nothing is compared if it was interrupted.
     """
-    manual, file = text(), Path(out).with_suffix(".txt")
+    text, file = manual(), Path(out).with_suffix(".txt")
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(manual, encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
     config = LanguageRun(
         data=Data(path=str(file)),
         mixer=MIXER,
@@ -51,10 +40,8 @@ def run(*, seconds: float, out: str) -> Trained:
         out=out,
         overwrite=out == OUT,
     )
-    seen, held_out = (part.encode() for [part] in split([manual], config.data.held_out))
-    print(
-        f"{file}: Python's own manual, {len(manual.encode()):,} bytes; the last tenth is held out."
-    )
+    seen, held_out = (part.encode() for [part] in split([text], config.data.held_out))
+    print(f"{file}: Python's own manual, {len(text.encode()):,} bytes; the last tenth is held out.")
     trained = train_language_model(config)
     if trained.bits_per_byte is None:
         return trained

@@ -16,7 +16,7 @@ from statewise.analysis.lengths import extrapolation
 from statewise.analysis.positions import Predictor
 from statewise.models.language_model import LanguageModel, LanguageModelConfig
 from statewise.tasks import examples
-from statewise.tasks.examples import Task
+from statewise.tasks.examples import Source, Task
 
 FIRST = 4
 """Tokens of the first examples: they grow over the first half of training. In 14 s an LSTM learned
@@ -59,7 +59,7 @@ def learned_by_length(
     return accuracy_by_length(model, task, lengths, seed=seed)
 
 
-def stack(mixer: str | Mapping[str, Any], task: Task, *, dim: int, depth: int) -> LanguageModel:
+def stack(mixer: str | Mapping[str, Any], task: Source, *, dim: int, depth: int) -> LanguageModel:
     """Return a fresh model that reads and answers a task's symbols."""
     spec = mixer if isinstance(mixer, str) else dict(mixer)
     return LanguageModel(
@@ -69,7 +69,7 @@ def stack(mixer: str | Mapping[str, Any], task: Task, *, dim: int, depth: int) -
 
 def learn(
     model: nn.Module,
-    task: Task,
+    task: Source,
     *,
     seconds: float = 30.0,
     steps: int | None = None,

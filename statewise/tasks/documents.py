@@ -159,3 +159,15 @@ def shuffle(documents: list[str], seed: int) -> list[str]:
     """Return the documents in an order that the seed alone decides."""
     order = torch.randperm(len(documents), generator=torch.Generator().manual_seed(seed))
     return [documents[at] for at in order.tolist()]
+
+
+def manual() -> str:
+    """Return the reference manual's topics that Python carries, each paragraph once.
+
+    Many topics quote each other whole; a paragraph in both parts of a split would be scored as a
+    feat of memory. Another version of Python carries another text.
+    """
+    from pydoc_data import topics  # 0.7 MB, which only this needs
+
+    paragraphs = (p for key in sorted(topics.topics) for p in topics.topics[key].split("\n\n"))
+    return "\n\n".join(dict.fromkeys(paragraphs))

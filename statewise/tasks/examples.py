@@ -22,7 +22,7 @@ class Examples(NamedTuple):
 
 
 @runtime_checkable
-class Task(Protocol):
+class Source(Protocol):
     """Examples without end: the same generator, the same bytes."""
 
     @property
@@ -30,13 +30,18 @@ class Task(Protocol):
         """Return the symbols there are, tokens and answers together."""
         ...
 
+    def draw(self, batch: int, length: int, generator: torch.Generator) -> Examples:
+        """Return `batch` examples of `length` tokens each."""
+        ...
+
+
+@runtime_checkable
+class Task(Source, Protocol):
+    """A source whose answers are exact."""
+
     @property
     def answers(self) -> int:
         """Return how many answers there are. Not all are equally likely in every task: `chance`."""
-        ...
-
-    def draw(self, batch: int, length: int, generator: torch.Generator) -> Examples:
-        """Return `batch` examples of `length` tokens each."""
         ...
 
     def solve(self, tokens: list[int]) -> list[int]:

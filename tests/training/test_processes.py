@@ -8,7 +8,7 @@ import sys
 import pytest
 from safetensors.torch import load_file
 
-from statewise import demo
+from statewise.tasks import documents
 from statewise.training.runs import checkpoint
 
 LIMIT = 1e-5
@@ -17,7 +17,7 @@ its rounding errors are then relative to nothing."""
 
 
 def run(folder, processes, *options, steps=200):
-    (folder / "text").write_text(demo.text())
+    (folder / "text").write_text(documents.manual())
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
     launcher += ["--master_port", "0", "--standalone"]
     command = [

@@ -1,0 +1,22 @@
+import pytest
+import torch
+
+from statewise.tasks import passages
+from statewise.tasks.passages import Passages
+
+
+def test_each_target_is_the_byte_after():
+    text = passages.of("to be, être")
+    assert len(text) == len("to be, être".encode())
+    tokens, targets, mask, _ = Passages(text).draw(50, 4, torch.Generator().manual_seed(0))
+    assert torch.equal(tokens[:, 1:], targets[:, :-1])
+    assert mask.all()
+    read = bytes(text.tolist())
+    whole = torch.cat([tokens, targets[:, -1:]], 1)
+    starts = {read.index(bytes(row)) for row in whole.tolist()}
+    assert starts == set(range(len(text) - 4))
+
+
+def test_a_passage_has_to_fit_into_the_text():
+    with pytest.raises(ValueError, match="the text has 4"):
+        Passages(passages.of("to b")).draw(1, 4, torch.Generator())
