@@ -12,16 +12,16 @@ Weak     one task. "Near the baseline" is put as a ratio: an Elman network of 64
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from statewise import mixers
+from statewise.analysis.adding import Adder, learn_sums, squared_error
 from statewise.analysis.gradients import gradient_by_lag
 from statewise.literature.paper import Budget, Check, Claim
 from statewise.mixers import Mixer
-from statewise.tasks.adding_problem import AddingProblem
 
 PAPER = 2
-HIDDEN, LAG, LENGTH, TASK = 64, 100, 100, AddingProblem()
+HIDDEN, LAG, LENGTH = 64, 100, 100
 FALL, ERROR = f"gradient falls over {LAG} by 10 to the", "squared error of sums"
 
 CLAIM = Claim(
@@ -66,31 +66,8 @@ def _inputs(seed: int) -> Tensor:
     return torch.randn(LAG, HIDDEN, generator=generator, dtype=torch.float64)
 
 
-class Adder(nn.Module):
-    """A mixer, and a number read from its last output."""
-
-    def __init__(self, name: str):
-        super().__init__()
-        self.read = nn.Linear(TASK.features, HIDDEN)
-        self.mixer = mixers.build(name, HIDDEN)
-        self.answer = nn.Linear(HIDDEN, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, time, 2) to (batch,)."""
-        y, _ = self.mixer(self.read(x))
-        return self.answer(y[:, -1])[:, 0]
-
-
 def learned(name: str, budget: Budget, seed: int) -> float:
     """Return the mean square of the error on examples that were not trained on."""
-    generator, model = torch.Generator().manual_seed(2 * seed), Adder(name)
-    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
-    for _ in range(budget.steps(4000)):
-        x, target = TASK.draw(64, LENGTH, generator)
-        optimizer.zero_grad()
-        (model(x) - target).square().mean().backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-    x, target = TASK.draw(2000, LENGTH, torch.Generator().manual_seed(2 * seed + 1))
-    with torch.no_grad():
-        return float((model(x) - target).square().mean())
+    adder = Adder(name, dim=HIDDEN)
+    learn_sums(adder, length=LENGTH, steps=budget.steps(4000), seed=seed)
+    return squared_error(adder, length=LENGTH, seed=seed)
