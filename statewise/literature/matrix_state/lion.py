@@ -72,7 +72,7 @@ def hidden(mixer: Callable[[int], nn.Module], budget: Budget, seed: int) -> dict
     """Return how many hidden bytes are found in the part of the text that was held out."""
     seen, held_out = (MaskedBytes(of(part)) for [part] in split([manual()], 0.1))
     model = Reader(mixer)
-    learn(model, seen, steps=budget.steps(1200), length=WINDOW, first=WINDOW, batch=16, seed=seed)
+    learn(model, seen, steps=budget.steps(800), length=WINDOW, first=WINDOW, batch=16, seed=seed)
     (score,) = extrapolation(model.eval(), held_out, [WINDOW], rows=512)
     right = 100 * score.accuracy
     return {RIGHT: right, MORE: right + 2, LESS: right - 1}
