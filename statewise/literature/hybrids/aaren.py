@@ -7,8 +7,9 @@ Recipe   the mixer against softmax attention written out; the operator of its sc
          of attention: which digit 16 half rows show, the next of five kinds of events in streams
          of 48 (Hawkes), and eight steps of a noisy season after 48.
 Weak     the sets are stand-ins that need no download: scikit-learn's digits for series to classify,
-         generated streams and seasons for real ones. Each has a floor that neither model passes:
-         classes that shades do not tell apart, and chance. Reinforcement learning is left out.
+         generated streams and seasons for real ones. Chance sets a floor under the last two: of
+         the 1.61 nats of an event a fifth is learned. Reinforcement learning is left out. Tried
+         before, with seed 100: 1000 steps in place of 500.
 """
 
 from collections.abc import Callable
@@ -124,7 +125,7 @@ def learned(mixer: dict[str, Any], budget: Budget, seed: int) -> dict[str, float
     built = mixers.build(mixer, DIM)
     assert isinstance(built, Mixer)
     state = sizes(built, torch.randn(1, LENGTHS[-1], DIM), LENGTHS)
-    return found | at({size.length: size.bytes for size in state}, "bytes of state")
+    return found | at({size.length: float(size.bytes) for size in state}, "bytes of state")
 
 
 def judged(mixer: dict[str, Any], data: Data, budget: Budget, seed: int) -> float:
@@ -136,7 +137,7 @@ def judged(mixer: dict[str, Any], data: Data, budget: Budget, seed: int) -> floa
         rows = torch.randint(seen, (64,))
         return data.cost(model(data.inputs[rows]), data.targets[rows])
 
-    minimize(model, cost, steps=budget.steps(1000), learning_rate=2e-3)
+    minimize(model, cost, steps=budget.steps(500), learning_rate=2e-3)
     with torch.no_grad():
         return float(data.score(model(data.inputs[seen:]), data.targets[seen:]))
 

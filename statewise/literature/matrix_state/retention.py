@@ -101,7 +101,7 @@ def timed(layers: Mapping[str, Any], budget: Budget, seed: int) -> dict[str, flo
             _, state = model(piece, state)
             if NEAR * read in (NEAR, FAR):
                 calls[NEAR * read] = partial(model.step, row[:, -1], state)
-                bytes_of[NEAR * read] = states.nbytes(state)
+                bytes_of[NEAR * read] = float(states.nbytes(state))
         # In turn, and the least of the medians: what else the machine does only adds to it.
         rounds = [
             {read: median_seconds(call, least=5, seconds=0.2) for read, call in calls.items()}
