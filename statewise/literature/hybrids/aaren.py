@@ -2,16 +2,18 @@
 
 Feng et al., "Attention as an RNN", 2024, arXiv:2405.13956, sections 3 and 4.
 
-Recipe   the mixer, and its step, against softmax attention written out; the operator of its scan on
-         pieces cut and joined at random. Then two layers of 64 features, with learned positions, of
-         Aaren or of attention: which digit 16 quarters of rows show, the next of five kinds of
-         events in streams of 48 (Hawkes), and eight steps of a noisy season after 48.
+Recipe   the mixer against softmax attention written out; the operator of its scan on pieces cut
+         and joined at random. Then two layers of 64 features, with learned positions, of Aaren or
+         of attention: which digit 16 half rows show, the next of five kinds of events in streams
+         of 48 (Hawkes), and eight steps of a noisy season after 48.
 Weak     the sets are stand-ins that need no download: scikit-learn's digits for series to classify,
-         generated streams and seasons for real ones. Each has a floor that neither model passes:
-         classes that shades do not tell apart, and chance. Reinforcement learning is left out.
+         generated streams and seasons for real ones. Chance sets a floor under the last two: of
+         the 1.61 nats of an event a fifth is learned. Reinforcement learning is left out. Tried
+         before, with seed 100: 1000 steps in place of 500.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -55,43 +57,49 @@ CLAIM = Claim(
 )
 
 
+Measure = Callable[[Budget, int], dict[str, float]]
+Judge = Callable[[Tensor, Tensor], Tensor]
+"""Of answers at all times, and targets."""
+
+
 class Data(NamedTuple):
-    """Sequences, and what is asked of them: the same for all seeds."""
+    """Sequences, the same for all seeds, of which the last fifth is held out; what is asked."""
 
     inputs: Tensor
     targets: Tensor
-    cost: Callable[[Tensor, Tensor], Tensor]
-    """Of answers at all times, and targets."""
     answers: int
-    held_out: int
-    """How many of the last sequences are not trained on."""
+    cost: Judge
+    score: Judge
 
 
 def pictures() -> Data:
     """Return the digits, four dots an input, asked for at the end."""
-    parts = [digits.fold(part, 4) for part in digits.read()]
-    inputs, targets = (torch.cat(both) for both in zip(*parts, strict=True))
+    seen, held_out = (digits.fold(part, 4) for part in digits.read())
+    inputs, targets = (torch.cat(both) for both in zip(seen, held_out, strict=True))
     return Data(
-        inputs, targets, lambda y, to: cross_entropy(y[:, -1], to), 10, len(parts[1].targets)
+        inputs,
+        targets,
+        digits.CLASSES,
+        lambda y, to: cross_entropy(y[:, -1], to),
+        lambda y, to: (y[:, -1].argmax(-1) == to).float().mean(),
     )
 
 
 def events() -> Data:
     """Return streams of events, each asked for the kind of the next."""
-    influence = 0.6 * torch.eye(5).roll(1, 1) + 0.05
-    gaps, kinds = Hawkes(torch.full((5,), 0.05), influence).draw(3000, 49, _fixed())
+    influence = 0.9 * torch.eye(5).roll(1, 1)
+    gaps, kinds = Hawkes(torch.full((5,), 0.01), influence).draw(
+        4000, 49, torch.Generator().manual_seed(PAPER)
+    )
     inputs = torch.cat([gaps.log()[..., None], one_hot(kinds, 5)], 2)[:, :-1]
-    return Data(inputs, kinds[:, 1:], lambda y, to: cross_entropy(y.mT, to), 5, 1000)
+    return Data(inputs, kinds[:, 1:], 5, *[lambda y, to: cross_entropy(y.mT, to)] * 2)
 
 
 def seasons() -> Data:
     """Return series, asked for the eight steps after the last."""
-    series = Seasons().draw(3000, 56, _fixed())
-    return Data(series[:, :48, None], series[:, 48:], lambda y, to: mse_loss(y[:, -1], to), 8, 1000)
-
-
-def _fixed() -> torch.Generator:
-    return torch.Generator().manual_seed(12)
+    series = Seasons().draw(4000, 56, torch.Generator().manual_seed(PAPER))
+    inputs, targets = series[:, :48, None], series[:, 48:]
+    return Data(inputs, targets, 8, *[lambda y, to: mse_loss(y[:, -1], to)] * 2)
 
 
 class Reader(nn.Module):
@@ -101,7 +109,7 @@ class Reader(nn.Module):
         super().__init__()
         self.read = nn.Linear(data.inputs.shape[2], DIM)
         self.position = nn.Parameter(0.02 * torch.randn(data.inputs.shape[1], DIM))
-        layer = {"branches": [mixer, {"name": "feed_forward", "expansion": 2}]}
+        layer = {"branches": [mixer, {"name": "feed_forward", "expansion": 2.0}]}
         self.stack = Stack(blocks(layer, DIM, 2))
         self.answer = nn.Linear(DIM, data.answers)
 
@@ -111,46 +119,41 @@ class Reader(nn.Module):
 
 
 def learned(mixer: dict[str, Any], budget: Budget, seed: int) -> dict[str, float]:
-    """Return what each set comes to on its held-out part, and the bytes of a state by length."""
-    found = {}
-    for name, make in ((RIGHT, pictures), (SURPRISE, events), (ERROR, seasons)):
-        data = make()
-        torch.manual_seed(seed)
-        model, generator = Reader(mixer, data), torch.Generator().manual_seed(seed)
-        seen = len(data.inputs) - data.held_out
-
-        def cost(_: float, data=data, model=model, generator=generator, seen=seen) -> Tensor:
-            rows = torch.randint(seen, (64,), generator=generator)
-            return data.cost(model(data.inputs[rows]), data.targets[rows])
-
-        minimize(model, cost, steps=budget.steps(1000), learning_rate=2e-3)
-        with torch.no_grad():
-            answers, targets = model(data.inputs[seen:]), data.targets[seen:]
-        right = digits.accuracy(answers, digits.Digits(data.inputs[seen:], targets))
-        found[name] = right if name == RIGHT else float(data.cost(answers, targets))
+    """Return what each set comes to, and the bytes of a state by length."""
+    sets = {RIGHT: pictures, SURPRISE: events, ERROR: seasons}
+    found = {name: judged(mixer, make(), budget, seed) for name, make in sets.items()}
     built = mixers.build(mixer, DIM)
     assert isinstance(built, Mixer)
     state = sizes(built, torch.randn(1, LENGTHS[-1], DIM), LENGTHS)
-    return found | at({size.length: size.bytes for size in state}, "bytes of state")
+    return found | at({size.length: float(size.bytes) for size in state}, "bytes of state")
 
 
-def scan(what: None, budget: Budget, seed: int) -> dict[str, float]:
-    """Return how far the mixer, at once and by steps, is from softmax attention."""
+def judged(mixer: dict[str, Any], data: Data, budget: Budget, seed: int) -> float:
+    """Return the score of a model on what is held out."""
+    torch.manual_seed(seed)
+    model, seen = Reader(mixer, data), len(data.inputs) * 4 // 5
+
+    def cost(progress: float) -> Tensor:
+        rows = torch.randint(seen, (64,))
+        return data.cost(model(data.inputs[rows]), data.targets[rows])
+
+    minimize(model, cost, steps=budget.steps(500), learning_rate=2e-3)
+    with torch.no_grad():
+        return float(data.score(model(data.inputs[seen:]), data.targets[seen:]))
+
+
+def scan(budget: Budget, seed: int) -> dict[str, float]:
+    """Return how far the mixer is from softmax attention."""
     mixer, x = Aaren(DIM), torch.randn(2, 200, DIM)
     with torch.no_grad():
         score, value = _scored(mixer, x)
         later = torch.ones(200, 200, dtype=torch.bool).triu(1)
         weights = score.mT[:, :, None].masked_fill(later, -torch.inf).softmax(-1)
-        expected = mixer.output((weights @ value.transpose(1, 2)).transpose(1, 2).flatten(2))
-        state, ys = mixer.initial_state(2), []
-        for x_t in x.unbind(1):
-            y, state = mixer.step(x_t, state)
-            ys.append(y)
-        found = (mixer(x)[0], torch.stack(ys, 1))
-    return {APART: max(distance(y, expected) for y in found)}
+        read = (weights @ value.transpose(1, 2)).transpose(1, 2)
+        return {APART: distance(mixer(x)[0], mixer.output(read.flatten(2)))}
 
 
-def pieces(what: None, budget: Budget, seed: int) -> dict[str, float]:
+def pieces(budget: Budget, seed: int) -> dict[str, float]:
     """Return how far pieces joined in any order are from the whole, at the worst of 20 times."""
     score, value = (part.detach() for part in _scored(Aaren(DIM), torch.randn(2, 200, DIM)))
     (_, whole), apart = softmax_scan(score, value), []
@@ -161,7 +164,8 @@ def pieces(what: None, budget: Budget, seed: int) -> dict[str, float]:
         while len(states) > 1:
             place = int(torch.randint(len(states) - 1, ()))
             states[place : place + 2] = [joined(*states[place : place + 2])]
-        apart.append(distance(_mean(states[0]), _mean(whole)))
+        joint, alone = (state.weighted / state.total[..., None] for state in (states[0], whole))
+        apart.append(distance(joint, alone))
     return {APART: max(apart)}
 
 
@@ -176,24 +180,19 @@ def joined(left: SoftmaxState, right: SoftmaxState) -> SoftmaxState:
     )
 
 
-def _mean(state: SoftmaxState) -> Tensor:
-    return state.weighted / state.total[..., None]
-
-
 def _scored(mixer: Aaren, x: Tensor) -> tuple[Tensor, Tensor]:
     key, value = mixer.key_value(x)
     return (key * mixer.query).sum(-1) / key.shape[-1] ** 0.5, value
 
 
 RECIPES = {
-    "aaren": (learned, {"name": "aaren"}),
-    "transformer": (learned, {"name": "attention", "rotary": False}),
-    "scan and softmax": (scan, None),
-    "random pieces": (pieces, None),
+    "aaren": partial(learned, {"name": "aaren"}),
+    "transformer": partial(learned, {"name": "attention", "rotary": False}),
+    "scan and softmax": scan,
+    "random pieces": pieces,
 }
 
 
-def measure(recipe: tuple[Callable[..., Any], Any], budget: Budget, seed: int) -> dict[str, float]:
+def measure(recipe: Measure, budget: Budget, seed: int) -> dict[str, float]:
     """Return what is measured of a model, or of the scan."""
-    found, what = recipe
-    return found(what, budget, seed)
+    return recipe(budget, seed)

@@ -10,7 +10,8 @@ Recipe   without decay (LIT), with constant (D) and with selected decays (S), th
          Python's manual: LION-S, simple GLA, which reads from the left alone, and softmax attention
          from both sides with rotary positions.
 Weak     text alone, where the paper has pictures of objects too; 100,000 weights. Simple GLA has an
-         output gate that LION has not, and both have no short convolution.
+         output gate that LION has not; none has a short convolution. Tried before, with seed 100:
+         1200 steps in place of 800, which found 60, 48 and 60 of 100.
 """
 
 from collections.abc import Callable
@@ -72,7 +73,7 @@ def hidden(mixer: Callable[[int], nn.Module], budget: Budget, seed: int) -> dict
     """Return how many hidden bytes are found in the part of the text that was held out."""
     seen, held_out = (MaskedBytes(of(part)) for [part] in split([manual()], 0.1))
     model = Reader(mixer)
-    learn(model, seen, steps=budget.steps(1200), length=WINDOW, first=WINDOW, batch=16, seed=seed)
+    learn(model, seen, steps=budget.steps(800), length=WINDOW, first=WINDOW, batch=16, seed=seed)
     (score,) = extrapolation(model.eval(), held_out, [WINDOW], rows=512)
     right = 100 * score.accuracy
     return {RIGHT: right, MORE: right + 2, LESS: right - 1}
@@ -138,7 +139,7 @@ def memory(form: Callable[..., Tensor], budget: Budget, seed: int) -> dict[str, 
     mixer, held = LION(DIM), {}
     for length in LENGTHS:
         x = torch.randn(1, length, DIM, generator=torch.Generator().manual_seed(seed))
-        held[length] = peak_bytes(lambda x=x: form(mixer, x))
+        held[length] = float(peak_bytes(lambda x=x: form(mixer, x)))
     return at(held, "bytes of memory")
 
 
