@@ -7,13 +7,13 @@ Recipe   three layers, of which Griffin's third is attention over 64 bytes, lear
          bytes of Python's manual. The same held-out bytes are then predicted in windows of 128 to
          2,048, each from half of a window before it at least. Hawk and Griffin also learn to recall
          six pairs out of 32 tokens, within Griffin's window.
-Weak     one text, read not quite twice, and 100,000 weights: little is to be gained from more than
+Weak     one text, not quite read twice, and 100,000 weights: little is to be gained from more than
          100 bytes. Rotary positions are not stretched. That Griffin needs fewer tokens than a
          transformer is a finding at billions of weights, and is not asked. On seed 100, before this
          was committed, Hawk with the paper's decays, 0.9 to 0.999, paid 5 percent more beyond 512
-         bytes than before 128, after 400 steps: they remember longer than a passage. With faster
-         ones, from 0.3 to 0.6 up to 0.95 to 0.99, it paid 0.01 to 0.1 percent more, and Griffin
-         0.1, where attention paid 180; so that they are not seen to gain, though the paper's do.
+         bytes than before 128: they remember longer than a passage. With faster ones, from 0.3 to
+         0.6 up to 0.95 to 0.99, it paid 0.01 to 0.1 percent more, and Griffin 0.1, where attention
+         paid 180 percent: they are not seen to gain, as the paper's do.
 """
 
 from collections.abc import Mapping

