@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from statewise.analysis import pictures
 from statewise.analysis.positions import Predictor
-from statewise.tasks.examples import Examples, Task
+from statewise.tasks.examples import Examples, Source
 
 
 class Score(NamedTuple):
@@ -29,7 +29,7 @@ class Score(NamedTuple):
 
 def extrapolation(
     model: Predictor,
-    task: Task,
+    task: Source,
     lengths: Sequence[int],
     *,
     rows: int = 256,
