@@ -9,13 +9,13 @@ are bound by what a call costs whatever its length: exponents below 1 speak of t
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from statewise.analysis import pictures
 from statewise.analysis.trajectories import Inputs, Recurrence
@@ -88,19 +88,40 @@ def costs(
 def _cost(model: Trainable, x: Inputs, length: int, least: int, seconds: float | int) -> Cost:
     # A copy: a part of longer rows would be read from memory in another order.
     read, after = x[:, :length].clone(), x[:, length].clone()
-    leaf = read.requires_grad_() if read.is_floating_point() else None
-    wanted = [p for p in (leaf, *model.parameters()) if p is not None and p.requires_grad]
-
-    def train() -> None:
-        y, _ = model(read)
-        torch.autograd.grad(y.float().sum(), wanted, allow_unused=True)
-
     with torch.no_grad():
         _, state = model(read)
         forward = median_seconds(lambda: model(read), least=least, seconds=seconds)
         step = median_seconds(lambda: model.step(after, state), least=least, seconds=seconds)
-    training = median_seconds(train, least=least, seconds=seconds) if wanted else math.nan
+    training = training_seconds(
+        lambda x: model(x)[0], read, model.parameters(), least=least, seconds=seconds
+    )
     return Cost(length, len(x), forward, training, step)
+
+
+def training_seconds(
+    call: Callable[[Tensor], Tensor],
+    x: Inputs,
+    parameters: Iterable[nn.Parameter],
+    *,
+    least: int,
+    seconds: float | int,
+) -> float:
+    """Return the median seconds of a call and of the gradients of what it answers, added up.
+
+    Args:
+        call: what is timed.
+        x: what it is given.
+        parameters: what gradients are taken by, beside x where that can have one; NaN if nothing.
+        least: calls, however slow they are.
+        seconds: in all, after which there are no more than `least`.
+    """
+    read = x.detach().requires_grad_() if x.is_floating_point() else x
+    wanted = [leaf for leaf in (read, *parameters) if leaf.requires_grad]
+
+    def train() -> None:
+        torch.autograd.grad(call(read).float().sum(), wanted, allow_unused=True)
+
+    return median_seconds(train, least=least, seconds=seconds) if wanted else math.nan
 
 
 def median_seconds(
@@ -121,6 +142,23 @@ def median_seconds(
         call()
         took.append(time.perf_counter() - start)
     return median(took)
+
+
+def times_faster(
+    ours: Callable[[], float], theirs: Callable[[], float], *, rounds: int = 3
+) -> float:
+    """Return their seconds over ours, each the least of a few that are measured in turn.
+
+    What else a machine does only adds to what is measured.
+
+    Args:
+        ours: measures, as `median_seconds` does.
+        theirs: the same of what is slower.
+        rounds: how often both are measured.
+    """
+    measured = [(theirs(), ours()) for _ in range(rounds)]
+    slower, faster = map(min, zip(*measured, strict=True))
+    return slower / faster
 
 
 def exponent(lengths: Sequence[float | int], seconds: Sequence[float | int]) -> float:

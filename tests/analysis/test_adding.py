@@ -1,10 +1,12 @@
+from typing import Any
+
 import pytest
 import torch
 
 from statewise.analysis.adding import TASK, Adder, learn_sums, squared_error
 
 
-def adder(mixer="min_gru", dim=8):
+def adder(mixer: Any = "min_gru", dim=8):
     torch.manual_seed(0)
     return Adder(mixer, dim=dim)
 

@@ -1,3 +1,4 @@
+import math
 import time
 
 import pytest
@@ -5,7 +6,15 @@ import torch
 from torch import nn
 
 from statewise import mixers
-from statewise.analysis.throughput import Cost, costs, exponent, median_seconds, plot_costs
+from statewise.analysis.throughput import (
+    Cost,
+    costs,
+    exponent,
+    median_seconds,
+    plot_costs,
+    times_faster,
+    training_seconds,
+)
 from statewise.models.language_model import LanguageModel, LanguageModelConfig
 
 
@@ -115,3 +124,24 @@ def test_the_plot_is_a_picture():
     found = [Cost(n, 2, 0.1 * n, 0.2 * n, 0.3) for n in (4, 8)]
     for kind in ("forward", "training", "step"):
         assert plot_costs({"a": found, "b": found}, kind=kind).startswith(b"\x89PNG")
+
+
+def test_training_is_a_call_and_the_gradients_by_all_that_can_have_one(monkeypatch):
+    clock = Clock(monkeypatch)
+    weight, asked = nn.Parameter(torch.ones(())), []
+
+    def call(x):
+        clock.now += 3.0
+        asked.append(x.requires_grad)
+        return weight * x
+
+    assert training_seconds(call, torch.ones(1, 1, 2), [weight], least=2, seconds=0) == 3.0
+    assert all(asked)
+    tokens = torch.ones(1, 2, dtype=torch.long)
+    assert training_seconds(call, tokens, [weight], least=2, seconds=0) == 3.0
+    assert math.isnan(training_seconds(call, tokens, [], least=2, seconds=0))
+
+
+def test_what_else_the_machine_does_is_left_out_of_how_much_faster_one_is():
+    ours, theirs = iter([1.0, 7.0, 2.0]), iter([9.0, 4.0, 30.0])
+    assert times_faster(lambda: next(ours), lambda: next(theirs)) == 4.0
