@@ -155,6 +155,23 @@ def test_a_module_is_torchs_but_for_its_computation(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_one_input_after_another_is_the_whole_sequence(kind, dtype):
+    theirs, mine = twins(kind, 3, 4, num_layers=2, dtype=dtype)
+    x, hx, outputs = torch.randn(5, 2, 3).to(dtype), None, []
+    with torch.no_grad():
+        for now in x:
+            output, hx = mine(now[None], hx)
+            outputs.append(output)
+        expected = theirs(x)
+    assert output.untyped_storage().data_ptr() not in [
+        leaf.untyped_storage().data_ptr() for leaf in tree_leaves(hx)
+    ]
+    tolerance = {torch.float64: 1e-9, torch.float32: 1e-5, torch.bfloat16: 0.02}[dtype]
+    assert far([torch.cat(outputs), hx], list(expected)) < tolerance
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_bfloat16_goes_in_and_comes_out(kind):
     theirs, mine = twins(kind, 3, 4, num_layers=2)
     x = torch.randn(5, 2, 3)

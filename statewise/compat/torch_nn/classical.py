@@ -76,13 +76,7 @@ class _Ours(nn.RNNBase):
             given.append(getattr(self, f"weight_hr_{name}"))
             y, final = _recur_projected(x, given, before, form)
         else:
-            y, final = cells.recur(
-                _CELLS[self.mode],
-                x,
-                cells.Weights(*given),
-                initial=None if before is None else tuple(before),
-                lengths=form.lengths,
-            )
+            y, final = _recur(_CELLS[self.mode], x, cells.Weights(*given), before, form)
         return form.turned(y) if backward else y, final
 
 
@@ -110,6 +104,24 @@ class RNN(_Ours, nn.RNN):
         """Return the output and h, as torch.nn.RNN does."""
         output, (h,) = self._mapped(input, None if hx is None else (hx,))
         return output, h
+
+
+def _recur(
+    cell: cells.Cell,
+    x: Float[Tensor, "batch time dim"],
+    weights: cells.Weights,
+    before: Leaves | None,
+    form: Form,
+) -> tuple[Float[Tensor, "batch time features"], Leaves]:
+    """Return what a cell answers: one input at a time by its step, a third of an op's call."""
+    initial = None if before is None else tuple(leaf.to(state_dtype(x.dtype)) for leaf in before)
+    if x.shape[1] != 1 or form.lengths is not None:
+        return cells.recur(cell, x, weights, initial=initial, lengths=form.lengths)
+    if initial is None:
+        hidden = weights.recurrent.shape[1]
+        initial = (x.new_zeros(len(x), hidden, dtype=state_dtype(x.dtype)),) * cell.leaves
+    final = cells.recur_step(cell, x[:, 0], weights, initial)
+    return final[0][:, None].to(x.dtype), final
 
 
 _NAMES = ("w", "u", "bias", "recurrent_bias", "projection")
