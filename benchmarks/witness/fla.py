@@ -13,8 +13,8 @@ LAST: dict[str, Any] = {"output_final_state": True}
 """What asks these files for the last state too."""
 
 
-def naive(name: str) -> Any:
-    """Return one file of fla/ops, given its path there without its ending.
+def folder() -> Path:
+    """Return where fla/ops is.
 
     Raises:
         ModuleNotFoundError: if the package is not installed.
@@ -22,8 +22,16 @@ def naive(name: str) -> Any:
     package = find_spec("fla")
     if package is None or not package.submodule_search_locations:
         raise ModuleNotFoundError("No module named 'fla'", name=PACKAGE)
-    path = Path(package.submodule_search_locations[0], "ops", f"{name}.py")
-    spec = spec_from_file_location(f"fla_{name.replace('/', '_')}", path)
+    return Path(package.submodule_search_locations[0], "ops")
+
+
+def naive(name: str) -> Any:
+    """Return one file of fla/ops, given its path there without its ending.
+
+    Raises:
+        ModuleNotFoundError: if the package is not installed.
+    """
+    spec = spec_from_file_location(f"fla_{name.replace('/', '_')}", folder() / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)

@@ -86,14 +86,37 @@ class ProjectedLSTM(Cell[ProjectedLSTMState]):
         self, x: Float[Tensor, "batch dim"], state: ProjectedLSTMState
     ) -> tuple[Float[Tensor, "batch out"], ProjectedLSTMState]:
         """Map one input."""
-        read = linear(x, self.weight_ih_l0, self.bias_ih_l0)
-        sums = read + linear(state.r, self.weight_hh_l0, self.bias_hh_l0)
-        i, f, g, o = sums.chunk(4, -1)
-        c = f.sigmoid() * state.c + i.sigmoid() * g.tanh()
-        r = linear(o.sigmoid() * c.tanh(), self.weight_hr_l0)
+        r, c = projected(
+            x,
+            state.r,
+            state.c,
+            w=self.weight_ih_l0,
+            u=self.weight_hh_l0,
+            bias=self.bias_ih_l0,
+            recurrent_bias=self.bias_hh_l0,
+            projection=self.weight_hr_l0,
+        )
         return r, ProjectedLSTMState(r, c)
 
     @classmethod
     def example(cls) -> "ProjectedLSTM":
         """Return a small instance."""
         return cls(dim=4, hidden=5, projection=3)
+
+
+def projected(
+    x: Float[Tensor, "batch dim"],
+    r: Float[Tensor, "batch projection"],
+    c: Float[Tensor, "batch hidden"],
+    *,
+    w: Float[Tensor, "gates_hidden dim"],
+    u: Float[Tensor, "gates_hidden projection"],
+    bias: Float[Tensor, " gates_hidden"] | None = None,
+    recurrent_bias: Float[Tensor, " gates_hidden"] | None = None,
+    projection: Float[Tensor, "projection hidden"],
+) -> tuple[Float[Tensor, "batch projection"], Float[Tensor, "batch hidden"]]:
+    """Return the next r and c: the equations, of gates in the order i, f, g, o."""
+    sums = linear(x, w, bias) + linear(r, u, recurrent_bias)
+    i, f, g, o = sums.chunk(4, -1)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return linear(o.sigmoid() * c.tanh(), projection), c

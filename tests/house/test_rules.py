@@ -116,7 +116,9 @@ def test_a_missing_line_is_named():
 
 
 def test_one_word_for_one_thing():
-    assert rules.synonyms({**OURS, **PROGRAMS}) == []
+    # Other people's interfaces keep other people's words.
+    ours = {path: text for path, text in OURS.items() if not path.startswith("statewise/compat/")}
+    assert rules.synonyms({**ours, **PROGRAMS}) == []
 
 
 @pytest.mark.parametrize("text", ["def f(use_cache): ...", "x.init_state()", "zero_state = 1"])
