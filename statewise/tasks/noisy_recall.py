@@ -8,6 +8,10 @@ it reads, fails at lengths beyond those it was trained at. After the noisy recal
 "Mechanistic design and scaling of hybrid architectures", 2024, arXiv:2403.17844; there
 keys are asked wherever they come again, here all at the end. How many tokens back the value stood
 is the difficulty.
+
+Learned in half a minute by one thread: `statewise.analysis.learning.learn` with 600 steps of 3e-3,
+first=12 and length=32 took two layers of 64 to 0.99 at 32 tokens (GLA, retention; seed 100), each
+behind a convolution of four taps; without those, 800 steps ended at 0.34.
 """
 
 from dataclasses import dataclass
