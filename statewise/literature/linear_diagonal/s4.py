@@ -22,8 +22,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from statewise.analysis.linear_system import LinearSystem
 from statewise.analysis.memory import memory_curve
 from statewise.analysis.readers import learned_digits
 from statewise.analysis.throughput import median_seconds
@@ -61,35 +62,6 @@ CLAIM = Claim(
 )
 
 
-class Memory(nn.Module):
-    """A linear system in steps of time, that answers with its state."""
-
-    def __init__(self, system: System):
-        super().__init__()
-        self.A, self.B = system
-
-    def initial_state(self, batch: int) -> Tensor:
-        """Return zeros."""
-        return torch.zeros(batch, len(self.B), dtype=torch.float64)
-
-    def state_size(self, time: int) -> int:
-        """Return how many numbers there are."""
-        return len(self.B)
-
-    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Map one input."""
-        state = state @ self.A.mT + x * self.B
-        return state, state
-
-    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Map a whole sequence."""
-        state, held = self.initial_state(len(x)) if state is None else state, []
-        for x_t in x.unbind(1):
-            _, state = self.step(x_t, state)
-            held.append(state)
-        return torch.stack(held, 1), state
-
-
 def hippo() -> System:
     """Return what a fresh S4 remembers one feature by."""
     transition, write, _ = S4(1, state=STATE, steps=(STEP, STEP)).system(torch.float64)
@@ -116,7 +88,7 @@ def signal(time: int, seed: int) -> Tensor:
 
 def remembered(make: Callable[[], System], budget: Budget, seed: int) -> dict[str, float]:
     """Return the share of the signal that a readout does not find, by how long ago."""
-    x, memory = signal(2000 if budget is Budget.smoke else 16_000, seed), Memory(make())
+    x, memory = signal(2000 if budget is Budget.smoke else 16_000, seed), LinearSystem(*make())
     curve = memory_curve(memory, x, lags=LAGS[-1] + 1, penalty=1e-9)[:, 0]
     lost = {lag: 1 - float(curve[lag]) for lag in LAGS}
     found = at(lost, "inputs ago") | {LOST: 1 - float(curve[LAGS[0] :].mean())}
