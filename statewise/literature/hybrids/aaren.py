@@ -7,10 +7,10 @@ Recipe   the mixer against softmax attention written out; the operator of its sc
          of attention: which digit 16 half rows show, the next of five kinds of events in streams
          of 48 (Hawkes), and eight steps of a noisy season after 48.
 Weak     the sets are stand-ins that need no download: scikit-learn's digits for series to classify,
-         generated streams and seasons for real ones. Chance sets a floor under the last two: of
-         the 1.61 nats of an event a fifth is learned. Reinforcement learning is left out. Tried
-         before: 1000 steps for all three (seed 100), and 500 (101), too few for the seasons. A layer
-         of Aaren has three quarters of the weights of one of attention.
+         generated streams and seasons for real ones. Chance sets a floor under the last two: of the
+         1.61 nats of an event a fifth is learned. Reinforcement learning is left out. Tried before:
+         1000 steps for all three (seed 100), and 500 (101), too few for the seasons. A layer of
+         Aaren has three quarters of the weights of one of attention.
 """
 
 from collections.abc import Callable

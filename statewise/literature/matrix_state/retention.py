@@ -12,8 +12,8 @@ Weak     130,000 weights, and text of one kind; the paper begins at 1.3 billion,
          behind the transformer below 2.7. A window holds all that is attended to, so that a memory
          that fades costs little. A step of this size is mostly what its calls cost. Tried before,
          with seed 100: learning rates of 3e-3 and 1e-2, better for both by 1%, and four heads of
-         retention, 11% behind the transformer where two were 4% behind; other numbers of heads of the
-         transformer were not tried.
+         retention, 11% behind the transformer where two were 4% behind; other numbers of heads of
+         the transformer were not tried.
 """
 
 import math
