@@ -183,7 +183,7 @@ class CRF(nn.Module):
     ) -> Paths:
         """Return the k best paths of each row, the best one first, no two the same.
 
-        The cost is k times that of one, and a loop over time.
+        The cost is that of one, and a loop over time that is the longer the larger k.
 
         Args:
             emissions: of each tag at each time.
@@ -299,26 +299,28 @@ def _k_best(
 ) -> tuple[Int[Tensor, "batch paths time"], Bool[Tensor, "batch paths"]]:
     """Return the k best paths, -1 in the padding and in those that there are not; and if they are.
 
-    h holds, of every tag, the best k ways to get there, and `came` which way each went on from: the
-    place in h of the time before, flattened.
+    Beginnings of paths are kept by how well each can end at best, which is what a scan from the end
+    says. The k best are enough: each is the beginning of a path of its own.
     """
     transition, score, lengths, real = chain
     batch, time, tags = score.shape
-    into = transition.T.repeat_interleave(k, 1)  # tag, way from which
-    stay = torch.arange(tags * k, device=score.device).view(tags, k)
-    # One way to each tag before it is scored; and to the end of an empty row but one.
-    ways = torch.where((lengths == 0)[:, None, None], stay == 0, stay % k == 0)
-    h = torch.where(ways, 0, -math.inf).to(score.dtype)
-    came: list[Tensor] = []
+    mirrored = max_matrix_scan(transition.T, _mirror(score, chain), lengths=lengths)[0].score
+    back = _mirror(mirrored, chain)
+    place = torch.arange(k, device=score.device).expand(batch, k)
+    total = torch.where(place == 0, 0, -math.inf).to(score.dtype)
+    tag = torch.zeros_like(place)
+    steps: list[tuple[Tensor, Tensor]] = []
     for t in range(time):
-        best = (h.flatten(1)[:, None] + into).topk(k) if t else (h, stay)
-        going = real[:, t, None, None]
-        h = torch.where(going, best[0] + score[:, t, :, None], h)
-        came.append(torch.where(going, best[1], stay).flatten(1))
-    values, way = h.flatten(1).topk(k)
-    found, path = values > -math.inf, []
-    for before in reversed(came):
-        path.append(way // k)
-        way = before.gather(1, way)
-    best_tags = torch.stack(path[::-1], 2) if path else way.new_zeros(batch, k, 0)
-    return torch.where(found[..., None] & real[:, None], best_tags, -1), found
+        reach = total[..., None] + (transition[tag] if t else score.new_zeros(tags))
+        best = (reach + back[:, t, None]).flatten(1).topk(k).indices
+        going = real[:, t, None]
+        after = (reach + score[:, t, None]).flatten(1).gather(1, best)
+        total = torch.where(going, after, total)
+        tag = torch.where(going, best % tags, -1)
+        steps.append((tag, torch.where(going, best // tags, place)))
+    found, path, way = total > -math.inf, [], place
+    for tag, came in reversed(steps):
+        path.append(tag.gather(1, way))
+        way = came.gather(1, way)
+    paths = torch.stack(path[::-1], 2) if path else place.new_zeros(batch, k, 0)
+    return torch.where(found[..., None], paths, -1), found
