@@ -193,9 +193,7 @@ class Detected(NamedTuple):
         if self.scheme is None:
             return "the tags are classes of words, and no spans"
         also = f", and as well {' and '.join(self.also)}" if self.also else ""
-        broken = (
-            f"; it is broken first by {self.first}, {self.broken} in all" if self.broken else ""
-        )
+        broken = f"; {self.first} breaks it first, {self.broken} in all" if self.broken else ""
         return f"the tags are spans in {self.scheme}{also}{broken}"
 
 
