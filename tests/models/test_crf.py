@@ -8,6 +8,7 @@ import torch
 
 from statewise import backends
 from statewise.models import CRF
+from statewise.tasks import tagging
 
 INF = math.inf
 
@@ -188,6 +189,21 @@ def test_rules_are_never_broken():
         assert legal[1][path[:-1], path[1:]].all()
         assert legal[2][path[-1]]
     assert not CRF(6).viterbi(emissions).tags.equal(crf.viterbi(emissions).tags)
+
+
+@pytest.mark.parametrize("scheme", ["BIO", "BIOES", "BMES", "IOB1"])
+def test_the_rules_of_a_tag_scheme_hold_in_every_row(scheme):
+    """So that the best tags need no repair: they are what their own spans are written as."""
+    letters = sorted(set(tagging.SCHEMES[scheme]) - {""})
+    tags = ["O", *(f"{letter}-{kind}" for letter in letters for kind in "XY")]
+    crf = CRF(len(tags), legal=tagging.legal(tags, scheme))
+    emissions = 20 * torch.randn(30, 9, len(tags), generator=torch.Generator().manual_seed(0))
+    lengths = torch.arange(30) % 10
+    found = crf.k_best(emissions, 2, lengths=lengths).tags
+    for paths, length in zip(found.tolist(), lengths.tolist(), strict=True):
+        for path in paths[: 2 if length else 1]:
+            written = [tags[tag] for tag in path[:length]]
+            assert tagging.convert(written, scheme) == written
 
 
 def test_what_is_known_of_a_sequence_is_said_by_forbidding_the_rest():
