@@ -100,9 +100,7 @@ def test_documents_are_held_out_and_evaluated_whole(tmp_path, capsys):
     path = str(folder / "a.jsonl")
     cli.main(["evaluate", str(tmp_path / "run"), "--data.path", path, "--data.field", "body"])
     assert "over 80 bytes" in capsys.readouterr().out
-    assert f"{path}, line 1: " in refused(
-        capsys, "evaluate", str(tmp_path / "run"), "--data.path", path
-    )
+    assert f"{path}:1: " in refused(capsys, "evaluate", str(tmp_path / "run"), "--data.path", path)
 
 
 def test_generate_streams_and_goes_on_from_a_state(run, tmp_path, capsys):

@@ -1,5 +1,7 @@
 """Networks for a purpose, written once against the mixer interface."""
 
+from statewise.models.crf import CRF as CRF
+from statewise.models.crf import Paths as Paths
 from statewise.models.generation import BatchGeneration as BatchGeneration
 from statewise.models.generation import Generation as Generation
 from statewise.models.generation import GenerationState as GenerationState
@@ -12,6 +14,7 @@ from statewise.models.tokenizers import ByteTokenizer as ByteTokenizer
 from statewise.models.tokenizers import FileTokenizer as FileTokenizer
 
 __all__ = [
+    "CRF",
     "BatchGeneration",
     "Block",
     "ByteTokenizer",
@@ -20,6 +23,7 @@ __all__ = [
     "GenerationState",
     "LanguageModel",
     "LanguageModelConfig",
+    "Paths",
     "SideBySide",
     "Stack",
 ]

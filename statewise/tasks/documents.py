@@ -10,14 +10,18 @@ A document is what is read from the initial state: nothing of one tells anything
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
 ENDINGS = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz")
 """The files of a folder that are read. A file that is named itself may end otherwise."""
+
+MARK = "\ufeff"
+"""The byte-order mark that some editors put before a text."""
 
 
 def read_text(path: str | Path, encoding: str = "utf-8") -> str:
@@ -51,7 +55,7 @@ def read_text(path: str | Path, encoding: str = "utf-8") -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ValueError(
-            f"{path}, line {line}: byte 0x{data[error.start]:02x} is not {encoding}; "
+            f"{path}:{line}: byte 0x{data[error.start]:02x} is not {encoding}; "
             "name the right one with --data.encoding, such as latin-1"
         ) from None
 
@@ -92,7 +96,7 @@ def read_documents(
     for file in files:
         text = read_text(file, encoding)
         if file.name.endswith((".jsonl", ".jsonl.gz")):
-            pieces = list(_lines(file, text, field))
+            pieces = list(_texts(file, text, field))
         else:
             pieces = [text] if separator is None else text.split(separator)
         if not any(pieces):
@@ -101,29 +105,90 @@ def read_documents(
     return documents
 
 
-def _lines(path: Path, text: str, field: str) -> Iterator[str]:
+def _texts(path: Path, text: str, field: str) -> Iterator[str]:
     # Not `splitlines`: inside a JSON string U+2028 and its like may stand as they are.
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, read in json_lines(path, text.split("\n")):
+        document = read.get(field) if isinstance(read, dict) else None
+        if not isinstance(document, str):
+            raise ValueError(
+                f"{path}:{number}: this is no object with a string {field!r}; "
+                "name its text with --data.field"
+            )
+        check_characters(path, number, document)
+        yield document
+
+
+def json_lines(path: str | Path, lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
+    """Yield the number and the value of every line of JSON that is not blank.
+
+    Args:
+        path: of the file, for what is said of it.
+        lines: of the file.
+
+    Raises:
+        ValueError: for a line that is no JSON.
+    """
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             read = json.loads(line)
         except (ValueError, RecursionError) as error:
             why = getattr(error, "msg", error)  # without its "line 1", which is that of the string
-            raise ValueError(f"{path}, line {number}: this is not JSON ({why})") from None
-        document = read.get(field) if isinstance(read, dict) else None
-        if not isinstance(document, str):
+            raise ValueError(f"{path}:{number}: this is not JSON ({why})") from None
+        yield number, read
+
+
+def check_characters(path: str | Path, line: int, text: str) -> None:
+    """Refuse a text from JSON that holds what is no character, by a ValueError."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{path}:{line}: the text has half a surrogate pair, not a character"
+        ) from None
+
+
+class Lines(NamedTuple):
+    """The lines of a text, and what is worth saying of it."""
+
+    lines: list[str]
+    """Without their ends."""
+    notes: tuple[str, ...]
+    """One sentence each."""
+
+
+def read_lines(path: str | Path, encoding: str = "utf-8") -> Lines:
+    """Return the lines of a text file, which end in LF or CRLF.
+
+    A byte-order mark at the beginning is left out, and told of, as are the other oddities of ends.
+
+    Raises:
+        ValueError: for what `read_text` refuses, a byte-order mark later on, or a CR that ends no
+            line.
+        FileNotFoundError: if there is no such file.
+    """
+    text = read_text(path, encoding)
+    notes = []
+    if text.startswith(MARK):
+        notes.append(f"{path}: a byte-order mark at the beginning is left out")
+        text = text[1:]
+    if not text.endswith("\n"):
+        notes.append(f"{path}: the last line has no end; perhaps the file is cut short")
+    lines = text.removesuffix("\n").split("\n")
+    returns = sum(line.endswith("\r") for line in lines)
+    if returns:
+        notes.append(f"{path}: {returns} of {len(lines)} lines end in CRLF")
+        lines = [line.removesuffix("\r") for line in lines]
+    for number, line in enumerate(lines, start=1):
+        if line.startswith(MARK):
             raise ValueError(
-                f"{path}, line {number}: this is no object with a string {field!r}; "
-                "name its text with --data.field"
+                f"{path}:{number}: a byte-order mark inside the file, which seems to be put "
+                "together from several"
             )
-        try:
-            document.encode()
-        except UnicodeEncodeError:
-            raise ValueError(
-                f"{path}, line {number}: the text has half a surrogate pair, not a character"
-            ) from None
-        yield document
+        if "\r" in line:
+            raise ValueError(f"{path}:{number}: a CR inside the line; lines end in LF or CRLF")
+    return Lines(lines, tuple(notes))
 
 
 def split(documents: list[str], held_out: float) -> tuple[list[str], list[str]]:

@@ -455,7 +455,11 @@ def test_chains_are_the_sum_and_the_best_of_all_paths(name):
     assert pairs[0, 2] == 0
 
 
-def test_best_path_ends_before_every_start_and_in_the_padding():
+@pytest.mark.parametrize("watched", [False, True])
+def test_best_path_ends_before_every_start_and_in_the_padding(watched, monkeypatch):
+    """Both as plain tensors are followed and as all others are."""
+    if watched:
+        monkeypatch.setattr(backends, "plain", lambda tensors: False)
     g = torch.Generator().manual_seed(0)
     transition = torch.randn(4, 4, generator=g)
     score = torch.randn(3, 9, 4, generator=g)

@@ -29,7 +29,7 @@ def test_another_encoding_is_read_when_named(tmp_path):
         (b"", "the file is empty"),
         (gzip.compress(b"")[:20], "the file is empty"),
         (b"a\0b", "binary file, not text (a zero byte at offset 1)"),
-        (b"one\ntwo \xff", "line 2: byte 0xff is not utf-8"),
+        (b"one\ntwo \xff", ":2: byte 0xff is not utf-8"),
         (gzip.compress(b"a text" * 99)[:-6], "the gzip file is damaged"),
     ],
 )
@@ -133,12 +133,12 @@ def test_a_folder_is_its_files_sorted_by_path(tmp_path):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ('{"text": "a"}\n\n{"text": "b"', ", line 3: this is not JSON (Expecting"),
-        ("[" * 10**5, ", line 1: this is not JSON ("),
-        ('{"text": "a"}\n"b"', ", line 2: this is no object with a string 'text'"),
+        ('{"text": "a"}\n\n{"text": "b"', ":3: this is not JSON (Expecting"),
+        ("[" * 10**5, ":1: this is not JSON ("),
+        ('{"text": "a"}\n"b"', ":2: this is no object with a string 'text'"),
         ('{"body": "a"}', "name its text with --data.field"),
-        ('{"text": null}', ", line 1: this is no object with a string 'text'"),
-        ('{"text": "\\ud83d"}', ", line 1: the text has half a surrogate pair"),
+        ('{"text": null}', ":1: this is no object with a string 'text'"),
+        ('{"text": "\\ud83d"}', ":1: the text has half a surrogate pair"),
         ('{"text": ""}\n', "there is no document in it"),
         ("\n\n", "there is no document in it"),
     ],

@@ -75,7 +75,7 @@ BAD_INPUT = {
     "another encoding": (
         write("x", b"one\ncaf\xe9"),
         f"{NEW} --data.path x",
-        r"x, line 2: byte 0xe9 is not utf-8",
+        r"x:2: byte 0xe9 is not utf-8",
     ),
     "an unknown encoding": (None, f"{NEW} --data.encoding utf-9", "knows no encoding 'utf-9'"),
     "a damaged gzip": (
@@ -87,7 +87,7 @@ BAD_INPUT = {
     "a damaged JSON line": (
         write("x.jsonl", '{"text": "one"}\n{"text": '),
         f"{NEW} --data.path x.jsonl",
-        "x.jsonl, line 2",
+        "x.jsonl:2: ",
     ),
     "a folder without texts": (os.mkdir, f"{NEW} --data.path empty", "empty: "),
     "a missing tokenizer": (None, f"{NEW} --data.tokenizer lost.json", "lost.json"),

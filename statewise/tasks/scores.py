@@ -1,0 +1,120 @@
+"""Right and wrong, counted: precision, recall, F1 and accuracy, of whatever has classes.
+
+    wanted  cat dog dog cow        cat   1 right of 2 found and 1 wanted
+    found   cat cat dog cat        dog   1 right of 1 found and 2 wanted
+                                   cow   0 right of 0 found and 1 wanted
+
+A share of nothing is 0, as in the usual evaluation scripts.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+
+class Score(NamedTuple):
+    """How many were found, how many there are, and how many were found rightly."""
+
+    correct: int
+    found: int
+    wanted: int
+
+    @property
+    def precision(self) -> float:
+        """The share of what was found that is right, from 0 to 1."""
+        return self.correct / self.found if self.found else 0.0
+
+    @property
+    def recall(self) -> float:
+        """The share of what is wanted that was found, from 0 to 1."""
+        return self.correct / self.wanted if self.wanted else 0.0
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of precision and recall, from 0 to 1."""
+        both = self.precision + self.recall
+        return 2 * self.precision * self.recall / both if both else 0.0
+
+    def percent(self) -> tuple[float, float, float]:
+        """Return precision, recall and F1 in percent, rounded as evaluation scripts round them.
+
+        They multiply by 100 first, which in some last digits is another number.
+        """
+        precision = 100 * self.correct / self.found if self.found else 0.0
+        recall = 100 * self.correct / self.wanted if self.wanted else 0.0
+        both = precision + recall
+        f1 = 2 * precision * recall / both if both else 0.0
+        return round(precision, 2), round(recall, 2), round(f1, 2)
+
+
+class ClassReport(NamedTuple):
+    """What `class_report` counted; printed, a table in percent."""
+
+    classes: Mapping[str, Score]
+    """Of every class that is wanted or found, sorted by name."""
+    confusion: Mapping[tuple[str, str], int]
+    """How often the one was wanted and the other found."""
+
+    @property
+    def accuracy(self) -> float:
+        """The share that is right, from 0 to 1."""
+        return self.total.precision
+
+    @property
+    def micro_f1(self) -> float:
+        """F1 of all classes together: the accuracy, because each example has one class."""
+        return self.total.f1
+
+    @property
+    def macro_f1(self) -> float:
+        """The mean of the F1 of the classes, of which each counts the same."""
+        return sum(score.f1 for score in self.classes.values()) / max(len(self.classes), 1)
+
+    @property
+    def total(self) -> Score:
+        """All classes together."""
+        return add(self.classes.values())
+
+    def __str__(self) -> str:
+        rows = {**self.classes, "all": self.total}
+        return (
+            f"{table(rows)}\n"
+            f"accuracy {100 * self.accuracy:.2f}, macro F1 {100 * self.macro_f1:.2f}, "
+            f"micro F1 {100 * self.micro_f1:.2f}"
+        )
+
+
+def class_report(wanted: Sequence[str], found: Sequence[str]) -> ClassReport:
+    """Return how often each class was found and wanted, and rightly so.
+
+    Raises:
+        ValueError: if there is not one found for each wanted.
+    """
+    if len(wanted) != len(found):
+        raise ValueError(f"class_report: {len(found)} classes found for {len(wanted)} wanted")
+    confusion = Counter(zip(wanted, found, strict=True))
+    there, given = Counter(wanted), Counter(found)
+    classes = {
+        name: Score(confusion[name, name], given[name], there[name])
+        for name in sorted(there | given)
+    }
+    return ClassReport(classes, dict(sorted(confusion.items())))
+
+
+def add(scores: Iterable[Score]) -> Score:
+    """Return several scores as one."""
+    correct, found, wanted = (sum(counts) for counts in zip((0, 0, 0), *scores, strict=True))
+    return Score(correct, found, wanted)
+
+
+def table(rows: Mapping[str, Score]) -> str:
+    """Return named scores as lines of text, in percent."""
+    width = max(map(len, rows), default=0)
+    lines = [f"{'':{width}}  precision  recall      F1   found  wanted"]
+    for name, score in rows.items():
+        precision, recall, f1 = score.percent()
+        lines.append(
+            f"{name:{width}}  {precision:9.2f}  {recall:6.2f}  {f1:6.2f}"
+            f"  {score.found:6}  {score.wanted:6}"
+        )
+    return "\n".join(lines)
