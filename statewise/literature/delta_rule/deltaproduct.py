@@ -5,7 +5,8 @@ Siems et al., "DeltaProduct: Improving State-Tracking in Linear RNNs via Househo
 token that turns three things around needs two of them.
 
 Recipe   one layer between embeddings, trained on words over S3 of up to 24 permutations.
-Weak     one group, one layer, one learning rate; the paper also has S4, A5 and S5, and text.
+Weak     one group, one layer, one learning rate; the paper also has S4, A5 and S5, and text. The
+         first record, after 1,500 steps, was undecided: at one seed two steps kept 0.926 in 96.
 """
 
 from collections.abc import Mapping
@@ -50,5 +51,5 @@ RECIPES = {
 
 def measure(recipe: Mapping[str, Any], budget: Budget, seed: int) -> dict[str, float]:
     """Return how often answers are right, within the training length and beyond."""
-    asked, steps = (LENGTH, 2 * LENGTH, 4 * LENGTH), budget.steps(1500)
+    asked, steps = (LENGTH, 2 * LENGTH, 4 * LENGTH), budget.steps(2500)
     return at(learned_by_length(recipe, TASK, asked, length=LENGTH, steps=steps, seed=seed))
