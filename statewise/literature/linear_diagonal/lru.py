@@ -146,13 +146,14 @@ def measure(
     right = learned_digits(make, seen, held_out, steps=steps, learning_rate=rate, seed=seed)
     if recipe.ring is None:
         return {RIGHT: right}
-    return {RIGHT: right, FOUND: remembered(recipe.ring, seed), FORMS: _apart(make())}
+    return {RIGHT: right, FOUND: remembered(recipe.ring, budget, seed), FORMS: _apart(make())}
 
 
-def remembered(ring: tuple[float, float], seed: int) -> float:
+def remembered(ring: tuple[float, float], budget: Budget, seed: int) -> float:
     """Return the share of noise that a readout of a fresh LRU's state finds, of so long ago."""
     generator = torch.Generator().manual_seed(seed)
-    x = torch.rand(2, 3000, 1, generator=generator, dtype=torch.float64)
+    time = 1000 if budget is Budget.smoke else 3000
+    x = torch.rand(2, time, 1, generator=generator, dtype=torch.float64)
     layer = LRU(1, state=DIM, ring=ring).double()
     curve = memory_curve(layer, 2 * x - 1, lags=LAGS[1], leaf="h")
     return float(curve[LAGS[0] :].mean())

@@ -150,7 +150,9 @@ def forms(what: None, budget: Budget, seed: int) -> dict[str, float]:
 
 def in_equal_time(what: None, budget: Budget, seed: int) -> dict[str, float]:
     """Return how often an LSTM is wrong about digits for each time that S4 is."""
-    seen, held_out = (_enlarged(part) for part in digits.read(held_out=0.4))
+    most = 20 if budget is Budget.smoke else None
+    parts = (Digits(*(of[:most] for of in part)) for part in digits.read(held_out=0.4))
+    seen, held_out = (digits.enlarge(part, 2) for part in parts)
     seconds = budget.steps(2000) / 100
     right = [
         learned_digits(make, seen, held_out, batch=32, seconds=seconds, seed=seed)
@@ -160,33 +162,23 @@ def in_equal_time(what: None, budget: Budget, seed: int) -> dict[str, float]:
     return {MISTAKES: lstm / max(s4, 1 / len(held_out.targets))}
 
 
-def _enlarged(drawn: Digits) -> Digits:
-    pictures = drawn.inputs.unflatten(1, (8, 8))
-    return drawn._replace(
-        inputs=pictures.repeat_interleave(2, 1).repeat_interleave(2, 2).flatten(1, 2)
-    )
-
-
-def generating(make: Callable[[int], Any], budget: Budget, seed: int) -> dict[str, float]:
+def generating(make: Any, budget: Budget, seed: int) -> dict[str, float]:
     """Return how much longer a token takes after many others."""
-    calls = [make(read) for read in READ]
+    mixer = make(DIM)
+    calls = [token(mixer, read) for read in READ]
     with torch.no_grad():
         rounds = [[median_seconds(call, least=20, seconds=0.2) for call in calls] for _ in range(4)]
     short, long = (min(seconds) for seconds in zip(*rounds, strict=True))
     return {SLOWER: long / short}
 
 
-def s4_token(read: int) -> Callable[[], object]:
-    """Return what maps one more input, with the state."""
-    mixer, x = S4(DIM), torch.randn(1, read + 1, DIM)
+def token(mixer: S4 | Attention, read: int) -> Callable[[], object]:
+    """Return what maps one more input: with its state, or attention with all before it anew."""
+    x = torch.randn(1, read + 1, DIM)
+    if isinstance(mixer, Attention):
+        return lambda: mixer(x)
     _, state = mixer(x[:, :-1])
     return lambda: mixer.step(x[:, -1], state)
-
-
-def transformer_token(read: int) -> Callable[[], object]:
-    """Return what maps one more input, and all before it anew."""
-    mixer, x = Attention(DIM), torch.randn(1, read + 1, DIM)
-    return lambda: mixer(x)
 
 
 RECIPES = {
@@ -194,8 +186,8 @@ RECIPES = {
     "random": (remembered, random_stable),
     "forms": (forms, None),
     "in equal time": (in_equal_time, None),
-    "s4, timed": (generating, s4_token),
-    "transformer, timed": (generating, transformer_token),
+    "s4, timed": (generating, S4),
+    "transformer, timed": (generating, Attention),
 }
 ALONE = ("in equal time", "s4, timed", "transformer, timed")
 
