@@ -11,6 +11,7 @@ that of Le et al., "A simple way to initialize recurrent networks of rectified l
 arXiv:1504.00941, section 4.2, which has pictures of 28 x 28.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -73,6 +74,21 @@ def fold(digits: Digits, dots: int) -> Digits:
     if dots < 1 or time % dots:
         raise ValueError(f"dots is {dots}; it should divide the {time} inputs of a digit")
     return digits._replace(inputs=digits.inputs.reshape(batch, time // dots, dots * dim))
+
+
+def enlarge(digits: Digits, times: int) -> Digits:
+    """Return pictures as many times as wide and as high, dot by dot, each dot a square of itself.
+
+    Raises:
+        ValueError: if the inputs are not the dots of a square.
+    """
+    batch, time, dim = digits.inputs.shape
+    width = math.isqrt(time)
+    if width**2 != time or dim != 1:
+        raise ValueError(f"inputs are ({batch}, {time}, {dim}); they should be the dots of squares")
+    square = digits.inputs.reshape(batch, width, width, 1)
+    wide = square.repeat_interleave(times, 1).repeat_interleave(times, 2)
+    return digits._replace(inputs=wide.flatten(1, 2))
 
 
 def draw(digits: Digits, batch: int, generator: torch.Generator) -> Digits:
