@@ -16,7 +16,9 @@ from statewise.analysis.lengths import extrapolation
 from statewise.analysis.positions import Predictor
 from statewise.models.language_model import LanguageModel, LanguageModelConfig, MixerMaker
 from statewise.tasks import examples
+from statewise.tasks.documents import manual, split
 from statewise.tasks.examples import Source, Task
+from statewise.tasks.passages import Passages, of
 
 Mixing = str | Mapping[str, Any] | list[str | dict[str, Any]] | MixerMaker
 """What a stack is made of, as `statewise.models.layers` reads it, or a mixer of one's own."""
@@ -61,6 +63,39 @@ def learned_by_length(
     model = stack(mixer, task, dim=dim, depth=depth)
     learn(model, task, steps=steps, length=length, seed=seed, **options)
     return accuracy_by_length(model, task, lengths, seed=seed)
+
+
+def learned_bits(
+    mixer: Mixing,
+    *,
+    length: int,
+    steps: int,
+    dim: int = 64,
+    depth: int = 2,
+    rows: int = 256,
+    seed: int = 0,
+    **options: Any,
+) -> float:
+    """Return the bits per byte that a fresh stack pays for passages it did not learn from.
+
+    The text is the manual that every Python carries.
+
+    Args:
+        mixer: as `learned_by_length` has it.
+        length: of all passages, in bytes.
+        steps: of training.
+        dim: features the mixer reads.
+        depth: layers.
+        rows: passages that are asked.
+        seed: of the passages; weights come from torch's own generator.
+        options: of `learn`.
+    """
+    seen, held_out = (Passages(of(part)) for [part] in split([manual()], 0.1))
+    model = stack(mixer, seen, dim=dim, depth=depth)
+    learn(model, seen, steps=steps, length=length, first=length, seed=seed, **options)
+    predict: Predictor = model.eval()
+    (score,) = extrapolation(predict, held_out, [length], rows=rows)
+    return score.nats / math.log(2)
 
 
 def stack(mixer: Mixing, task: Source, *, dim: int, depth: int) -> LanguageModel:

@@ -15,7 +15,6 @@ copying is by minGRU alone. How much faster it should be was seen of an earlier 
 11 times, rounded down.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -23,13 +22,10 @@ import torch
 from torch import Tensor, nn
 
 from statewise import mixers
-from statewise.analysis.learning import learn, learned_by_length, stack
-from statewise.analysis.lengths import extrapolation
+from statewise.analysis.learning import learned_by_length
 from statewise.analysis.throughput import times_faster, training_seconds
 from statewise.literature.paper import Budget, Check, Claim
 from statewise.mixers import MinGRU, Mixer
-from statewise.tasks.documents import manual, split
-from statewise.tasks.passages import Passages, of
 from statewise.tasks.selective_copying import SelectiveCopying
 from statewise.testing.agreement import distance
 
@@ -139,11 +135,8 @@ def copying(depth: int, budget: Budget, seed: int) -> dict[str, float]:
 
 def text(mixer: str, dim: int, budget: Budget, seed: int) -> dict[str, float]:
     """Return the bits per byte of passages that were held out."""
-    seen, held_out = (Passages(of(part)) for [part] in split([manual()], 0.1))
-    model = stack(mixer, seen, dim=dim, depth=2)
-    learn(model, seen, steps=budget.steps(600), length=WINDOW, first=WINDOW, batch=32, seed=seed)
-    (score,) = extrapolation(model.eval(), held_out, [WINDOW], rows=1024)
-    return {BITS: score.nats / math.log(2)}
+    sizes: Any = {"length": WINDOW, "steps": budget.steps(600), "batch": 32, "rows": 1024}
+    return {BITS: learned_bits(mixer, dim=dim, seed=seed, **sizes)}
 
 
 RECIPES: Mapping[str, Callable[[Budget, int], dict[str, float]]] = {

@@ -16,7 +16,6 @@ Weak     130,000 weights, and text of one kind; the paper begins at 1.3 billion,
          the transformer were not tried.
 """
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -25,15 +24,14 @@ import torch
 from torch import Tensor
 
 from statewise import state as states
-from statewise.analysis.learning import learn, stack
-from statewise.analysis.lengths import extrapolation
+from statewise.analysis.learning import stack
 from statewise.analysis.throughput import median_seconds
 from statewise.literature.paper import Budget, Check, Claim, at
 from statewise.mixers.base import where_rows
 from statewise.mixers.parts.positions import retention_rates, turned
 from statewise.mixers.retention import Retention
 from statewise.tasks import passages
-from statewise.tasks.documents import manual, split
+from statewise.tasks.documents import manual
 from statewise.testing.agreement import distance
 
 PAPER = 126
@@ -74,20 +72,8 @@ RETNET, TRANSFORMER = layer("retention", 2, 2.0), layer("attention", 4, 4.0)
 
 def learned(layers: Mapping[str, Any], budget: Budget, seed: int) -> dict[str, float]:
     """Return the bits per byte of windows that were held out."""
-    seen, held_out = (passages.Passages(passages.of(part)) for [part] in split([manual()], 0.1))
-    model = stack(layers, seen, dim=64, depth=2)
-    learn(
-        model,
-        seen,
-        steps=budget.steps(1200),
-        learning_rate=1e-2,
-        length=WINDOW,
-        first=WINDOW,
-        batch=16,
-        seed=seed,
-    )
-    (score,) = extrapolation(model.eval(), held_out, [WINDOW])
-    return {BITS: score.nats / math.log(2)}
+    sizes: Any = {"length": WINDOW, "steps": budget.steps(1200), "batch": 16}
+    return {BITS: learned_bits(layers, learning_rate=1e-2, seed=seed, **sizes)}
 
 
 def timed(layers: Mapping[str, Any], budget: Budget, seed: int) -> dict[str, float]:
