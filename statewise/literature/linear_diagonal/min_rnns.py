@@ -17,12 +17,13 @@ copying is by minGRU alone. How much faster it should be was seen of an earlier 
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from statewise import mixers
-from statewise.analysis.learning import learned_by_length
+from statewise.analysis.learning import learned_bits, learned_by_length
 from statewise.analysis.throughput import times_faster, training_seconds
 from statewise.literature.paper import Budget, Check, Claim
 from statewise.mixers import MinGRU, Mixer

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from statewise import state as states
-from statewise.analysis.learning import stack
+from statewise.analysis.learning import learned_bits, stack
 from statewise.analysis.throughput import median_seconds
 from statewise.literature.paper import Budget, Check, Claim, at
 from statewise.mixers.base import where_rows
