@@ -84,11 +84,15 @@ def gradients_are_right(subject: Subject) -> None:
                 with torch.no_grad():
                     return [_loss(exact.function(*point))]
 
-            slope = _slope(loss)[0].item()
             ours_along = _dot(found[number], ours.along[number]).item()
             largest = (found[number].norm() * ours.along[number].norm()).item()
+            limit = _LIMITS[subject.dtype] * max(largest, 1e-3)
+            slope = _slope(loss)[0].item()
+            if abs(ours_along - slope) > limit:
+                # A kink of relu was between the steps: at one seed of IndRNN, 1 percent off.
+                slope = _slope(loss, _STEP / 32)[0].item()
             require(
-                abs(ours_along - slope) <= _LIMITS[subject.dtype] * max(largest, 1e-3),
+                abs(ours_along - slope) <= limit,
                 f"along a direction of {name} the gradient is {ours_along:.6g}, and differences "
                 f"give {slope:.6g}" + _masks(masked),
             )
@@ -175,13 +179,11 @@ def _loss(outputs: Sequence[Tensor]) -> Tensor:
     return weigh([leaf.sin() for leaf in outputs])
 
 
-def _slope(function: Callable[[float], Sequence[Tensor]]) -> list[Tensor]:
+def _slope(function: Callable[[float], Sequence[Tensor]], step: float = _STEP) -> list[Tensor]:
     """Return the derivatives at zero that differences give."""
-    ahead, behind, far_ahead, far_behind = (
-        function(step) for step in (_STEP, -_STEP, 2 * _STEP, -2 * _STEP)
-    )
+    ahead, behind, far_ahead, far_behind = map(function, (step, -step, 2 * step, -2 * step))
     return [
-        (8 * (a - b) - (c - d)) / (12 * _STEP)
+        (8 * (a - b) - (c - d)) / (12 * step)
         for a, b, c, d in zip(ahead, behind, far_ahead, far_behind, strict=True)
     ]
 
