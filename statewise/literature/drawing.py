@@ -28,20 +28,30 @@ def picture(tables: Sequence[Table], title: str = "") -> bytes:
     for measure in measures:
         if found := AT.match(measure):
             units.setdefault(found[2] or "share right", {})[int(found[1])] = measure
-    rows = len(tables[0])
-    tall, low = pictures.tall(2 * rows), 0.9 + 0.3 * rows
-    drawings = [partial(_curves, tables, along, unit, tall) for unit, along in units.items()]
-    drawings += [partial(_marks, tables, one) for one in measures if not AT.match(one)]
-    heights = [tall] * len(units) + [low] * (len(drawings) - len(units))
+    drawings: list[pictures.Drawing] = []
+    heights: list[float] = []
+    for unit, along in units.items():
+        rows = [row for row, found in tables[0].items() if found.keys() & set(along.values())]
+        heights.append(pictures.tall(2 * len(rows)))
+        drawings.append(partial(_curves, tables, rows, along, unit, heights[-1]))
+    for measure in measures:
+        if not AT.match(measure):
+            rows = [row for row, found in tables[0].items() if measure in found]
+            heights.append(0.8 + 0.3 * len(rows))
+            drawings.append(partial(_marks, tables, rows, measure))
     return pictures.picture(*drawings, height=heights, title=title)
 
 
 def _curves(
-    tables: Sequence[Table], along: dict[int, str], unit: str, height: float, axes: Any
+    tables: Sequence[Table],
+    rows: Sequence[str],
+    along: dict[int, str],
+    unit: str,
+    height: float,
+    axes: Any,
 ) -> None:
     """Draw a line for each row through the means, and a thin one for each seed."""
-    rows = [row for row in tables[0] if any(one in tables[0][row] for one in along.values())]
-    middle: dict[str, pictures.Line] = {}
+    middle: dict[str, tuple[list[int], list[float]]] = {}
     for number, row in enumerate(rows):
         places = [place for place, one in along.items() if one in tables[0][row]]
         seeds = [[table[row][along[place]] for place in places] for table in tables]
@@ -50,19 +60,24 @@ def _curves(
         middle[row] = places, list(map(mean, zip(*seeds, strict=True)))
     pictures.by_length(axes, list(along), "length")
     axes.set_ylabel(unit, fontsize=10)
+    if _wide([value for _, values in middle.values() for value in values]):
+        axes.set_yscale("log")
     pictures.lines(axes, middle, marker=True)
     pictures.name_ends(axes, middle, height=height)
 
 
-def _marks(tables: Sequence[Table], measure: str, axes: Any) -> None:
+def _marks(tables: Sequence[Table], rows: Sequence[str], measure: str, axes: Any) -> None:
     """Draw a row of marks for each that has the measure."""
-    rows = [row for row in tables[0] if measure in tables[0][row]]
     for place, row in enumerate(rows):
         values = [table[row][measure] for table in tables]
         axes.plot(values, [place] * len(values), "o", color=pictures.colour(0), alpha=0.7)
     axes.set_yticks(range(len(rows)), map(pictures.printable, rows))
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    values = [table[row][measure] for table in tables for row in rows]
-    if min(values) > 0 and max(values) > 100 * min(values):
+    if _wide([table[row][measure] for table in tables for row in rows]):
         axes.set_xscale("log")
     axes.set_xlabel(measure, fontsize=10)
+
+
+def _wide(values: Sequence[float]) -> bool:
+    """Return whether the least would be lost beside the greatest."""
+    return min(values) > 0 and max(values) > 50 * min(values)

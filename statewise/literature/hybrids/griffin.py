@@ -79,7 +79,7 @@ def measure(recipe: Mapping[str, Any], budget: Budget, seed: int) -> dict[str, f
         short, long = (_step_seconds(built(recipe["timed"], RECALL), read) for read in READ)
         return {SLOWER: long / short}
     paid = read_on(recipe, budget, seed)
-    found = at(paid, "bytes") | {BEYOND: (paid[1024] + paid[2048]) / 2 / paid[LENGTH]}
+    found = at(paid, "bits per byte") | {BEYOND: (paid[1024] + paid[2048]) / 2 / paid[LENGTH]}
     if "hybrid" in recipe:
         model = built(recipe, RECALL).double().eval()
         apart = steps_apart(model, torch.randint(RECALL.vocab, (2, 3 * WINDOW)))
