@@ -14,7 +14,8 @@ Weak     one text, not quite read twice, and 100,000 weights: little is to be ga
          bytes than before 128: they remember longer than a passage. With faster ones, from 0.3 to
          0.6 up to 0.95 to 0.99, at four rates, it paid 0.01 to 0.1 percent more, and Griffin 0.1,
          where attention paid 180 percent: they are not seen to gain, as the paper's do. Eight pairs
-         of 16 keys in 64 tokens were too many for Griffin in 400 steps: it recalled 0.28.
+         of 16 keys in 64 tokens were too many for Griffin in 400 steps: it recalled 0.28. Seen at
+         the record: 0.02 percent less to 0.3 percent more; all else held.
 """
 
 from collections.abc import Mapping

@@ -13,7 +13,8 @@ Weak     130,000 weights, and text of one kind; the paper begins at 1.3 billion,
          that fades costs little. A step of this size is mostly what its calls cost. Tried before,
          with seed 100: learning rates of 3e-3 and 1e-2, better for both by 1%, and four heads of
          retention, 11% behind the transformer where two were 4% behind; other numbers of heads of
-         the transformer were not tried.
+         the transformer were not tried. Seen at the record: retention paid 2.108 to 2.139 bits, the
+         transformer 2.005 to 2.065, about 4% less, but seeds differ by 3%.
 """
 
 from collections.abc import Callable, Iterator, Mapping
