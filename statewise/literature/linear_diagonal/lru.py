@@ -15,7 +15,9 @@ Weak     300 steps and 64 dots. That a rung is no worse is put as losing no more
          at 1e-3 and 0.92 at 6e-3, 0.96 with decays near one; without its scale in 0.93. The long
          task was a symbol among 512 first: at chance after 300 steps with either decays, so it is
          not learned here. On a busy machine the LRU took 0.7 to 1 of the seconds of torch.nn.RNN
-         and 3 times those of our own loop in C++.
+         and 3 times those of our own loop in C++. Seen at the record: the dense linear network
+         stayed near chance at all three seeds, though at seed 100 the same rate had served it;
+         training took a quarter of torch.nn.RNN's seconds, where a fifth was asked for.
 """
 
 from collections.abc import Callable
