@@ -90,6 +90,8 @@ def _names(axes: Any, points: Mapping[str, tuple[float, float, str]]) -> None:
                 ha=side,
                 fontsize=7,
                 color=colour,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.5},
+                zorder=2,
             )
             box = text.get_window_extent(canvas.get_renderer()).extents
             others = taken[:own] + taken[own + 1 :]
@@ -204,7 +206,8 @@ def main() -> None:
     every = {cards.title(name): card for name, card in records.items()}
     plain = {name: card for name, card in records.items() if not name.startswith("{")}
     curves, _ = parted(text.RECORDS.read(), [])
-    (folder / "text-by-seconds.png").write_bytes(text_by_seconds(curves))
+    if any("curve" in found for found in curves.values()):
+        (folder / "text-by-seconds.png").write_bytes(text_by_seconds(curves))
     (folder / "recall-by-state.png").write_bytes(recall_by_state(plain))
     (folder / "tracking-by-length.png").write_bytes(tracking_by_length(every))
 
