@@ -116,7 +116,8 @@ def page(records: dict[str, dict[str, Any]]) -> str:
     """Return the documentation's page."""
     good, missing = parted(records, names())
     rows, contradictions = [], []
-    for name, found in sorted(good.items(), key=lambda pair: title(pair[0])):
+    named = sorted(good.items(), key=lambda pair: title(pair[0]))
+    for name, found in named:
         cost, tasks = found["cost"], found["tasks"]
         rows.append(
             f"| {title(name)} | {cost['state_bytes']:,}{'+' if cost['state_grows'] else ''} "
@@ -132,7 +133,7 @@ def page(records: dict[str, dict[str, Any]]) -> str:
     unsolved = {
         task: [
             f"{title(name)} ({result['accuracy']:.2f} at {LENGTH})"
-            for name, found in sorted(good.items(), key=lambda pair: title(pair[0]))
+            for name, found in named
             if (result := found["tasks"][task])["theory"]["allowed"] and not result["solved"]
         ]
         for task in TASKS

@@ -82,7 +82,7 @@ def _names(axes: Any, points: Mapping[str, tuple[float, float, str]]) -> None:
     taken = [(x - 8, y - 8, x + 8, y + 8) for x, y in marks]
     for own, (name, (x, y, colour)) in enumerate(points.items()):
         for dx, dy, side in PLACES:
-            text = axes.annotate(
+            written = axes.annotate(
                 pictures.printable(name),
                 (x, y),
                 xytext=(dx, dy),
@@ -93,13 +93,13 @@ def _names(axes: Any, points: Mapping[str, tuple[float, float, str]]) -> None:
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.5},
                 zorder=2,
             )
-            box = text.get_window_extent(canvas.get_renderer()).extents
+            box = written.get_window_extent(canvas.get_renderer()).extents
             others = taken[:own] + taken[own + 1 :]
             inside = axes.bbox.x0 <= box[0] and box[2] <= axes.bbox.x1
             if inside and not any(_meet(box, other) for other in others):
                 taken.append(tuple(box))
                 break
-            text.remove()
+            written.remove()
 
 
 def _meet(one: Sequence[float], other: Sequence[float]) -> bool:
@@ -156,9 +156,9 @@ def _tracking(found: Cards, names: Sequence[str], axes: Any) -> None:
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     ticks = {
-        WIDE * n + place: text
+        WIDE * n + place: head
         for n in range(len(TRACKING))
-        for place, text in enumerate(("theory", str(LENGTH), str(LENGTH * LONGER)))
+        for place, head in enumerate(("theory", str(LENGTH), str(LENGTH * LONGER)))
     }
     axes.set_xticks(list(ticks), ticks.values(), fontsize=7)
     axes.xaxis.tick_top()

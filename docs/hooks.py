@@ -109,9 +109,9 @@ def _measured(here: Paper, record: Record) -> str:
     _, source, *told = (
         _line(part) for part in re.split(r"\n\n|\n(?=[A-Z][a-z]+ {2,})", here.module.__doc__ or "")
     )
-    head, *rows = (" | ".join(cell or " " for cell in row) for row in cells(record.tables))
-    rules = " | ".join(["---", *["---:"] * (len(cells(record.tables)[0]) - 1)])
-    table = "\n".join(f"| {row} |" for row in (head, rules, *rows))
+    head, *rows = ([cell or " " for cell in row] for row in cells(record.tables))
+    rules = ["---", *["---:"] * (len(head) - 1)]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in (head, rules, *rows))
     checks = [Decision(**check) for check in record.checks]
     decided = "\n".join(f"- {check.verdict}: {inequality(check)}" for check in checks)
     parts = [

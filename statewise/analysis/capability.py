@@ -20,7 +20,7 @@ from statewise import state as states
 from statewise.analysis import theory
 from statewise.analysis.learning import accuracy_by_length, learn, stack
 from statewise.analysis.theory import Verdict
-from statewise.analysis.throughput import median_seconds
+from statewise.analysis.throughput import median_seconds, training_seconds
 from statewise.mixers.base import Mixer
 from statewise.tasks.associative_recall import AssociativeRecall
 from statewise.tasks.examples import Task
@@ -169,14 +169,10 @@ def _cost(mixer: Mixer[Any], dim: int) -> Cost:
         _, state = mixer(torch.randn(1, time_, dim))
         x = torch.randn(1, dim)
         step = median_seconds(lambda: mixer.step(x, state), least=20, most=500, seconds=0.5)
-    x = torch.randn(SPEED_BATCH, SPEED_TIME, dim, requires_grad=True)
-    inputs = [x, *(p for p in mixer.parameters() if p.requires_grad)]
-
-    def train() -> None:
-        y, _ = mixer(x)
-        torch.autograd.grad(y.sum(), inputs, allow_unused=True)
-
-    took = median_seconds(train, least=5, most=20, seconds=1.0)
+    x = torch.randn(SPEED_BATCH, SPEED_TIME, dim)
+    took = training_seconds(
+        lambda x: mixer(x)[0], x, mixer.parameters(), least=5, most=20, seconds=1.0
+    )
     return Cost(
         parameters=sum(p.numel() for p in mixer.parameters()),
         state_numbers=mixer.state_size(time_),

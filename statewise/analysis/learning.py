@@ -16,9 +16,8 @@ from statewise.analysis.lengths import extrapolation
 from statewise.analysis.positions import Predictor
 from statewise.models.language_model import LanguageModel, LanguageModelConfig, MixerMaker
 from statewise.tasks import examples
-from statewise.tasks.documents import manual, split
 from statewise.tasks.examples import Source, Task
-from statewise.tasks.passages import Passages, of
+from statewise.tasks.passages import Passages, of_manual
 
 Mixing = str | Mapping[str, Any] | list[str | dict[str, Any]] | MixerMaker
 """What a stack is made of, as `statewise.models.layers` reads it, or a mixer of one's own."""
@@ -90,7 +89,7 @@ def learned_bits(
         seed: of the passages; weights come from torch's own generator.
         options: of `learn`.
     """
-    seen, held_out = (Passages(of(part)) for [part] in split([manual()], 0.1))
+    seen, held_out = map(Passages, of_manual())
     model = stack(mixer, seen, dim=dim, depth=depth)
     learn(model, seen, steps=steps, length=length, first=length, seed=seed, **options)
     predict: Predictor = model.eval()

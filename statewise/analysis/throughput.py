@@ -105,6 +105,7 @@ def training_seconds(
     *,
     least: int,
     seconds: float | int,
+    most: int = 1000,
 ) -> float:
     """Return the median seconds of a call and of the gradients of what it answers, added up.
 
@@ -114,6 +115,7 @@ def training_seconds(
         parameters: what gradients are taken by, beside x where that can have one; NaN if nothing.
         least: calls, however slow they are.
         seconds: in all, after which there are no more than `least`.
+        most: calls, however fast they are.
     """
     read = x.detach().requires_grad_() if x.is_floating_point() else x
     wanted = [leaf for leaf in (read, *parameters) if leaf.requires_grad]
@@ -121,7 +123,9 @@ def training_seconds(
     def train() -> None:
         torch.autograd.grad(call(read).float().sum(), wanted, allow_unused=True)
 
-    return median_seconds(train, least=least, seconds=seconds) if wanted else math.nan
+    if not wanted:
+        return math.nan
+    return median_seconds(train, least=least, seconds=seconds, most=most)
 
 
 def median_seconds(

@@ -63,6 +63,15 @@ def visited(mixer: Recurrence, x: Inputs, *, leaf: str) -> Num[Tensor, "batch ti
     return torch.stack(after, 1) if after else start[:, None][:, :0]
 
 
+def stepped(mixer: Recurrence, x: Inputs) -> Tensor:
+    """Return what a mixer answers to inputs that it is fed one at a time, with its gradients."""
+    state, answers = mixer.initial_state(len(x)), []
+    for x_t in x.unbind(1):
+        y, state = mixer.step(x_t, state)
+        answers.append(y)
+    return torch.stack(answers, 1)
+
+
 @torch.no_grad()
 def steps_apart(mixer: Recurrence, x: Inputs) -> float:
     """Return how far steps are from `forward`: the largest difference over the largest answer.
@@ -71,12 +80,8 @@ def steps_apart(mixer: Recurrence, x: Inputs) -> float:
         mixer: any, or a model, in eval mode.
         x: inputs, or tokens for a model.
     """
-    whole, state = mixer(x)[0], mixer.initial_state(len(x))
-    largest = torch.zeros((), dtype=whole.dtype)
-    for answer, x_t in zip(whole.unbind(1), x.unbind(1), strict=True):
-        y, state = mixer.step(x_t, state)
-        largest = largest.maximum((y - answer).abs().max())
-    return float(largest / whole.abs().max())
+    whole = mixer(x)[0]
+    return float((stepped(mixer, x) - whole).abs().max() / whole.abs().max())
 
 
 def named(state: Any, leaf: str) -> Tensor:

@@ -159,9 +159,9 @@ def describe(run: Run) -> str:
     head, *rows = cells(run.tables)
     wide = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     lines = [run.finding, ""]
-    for row in (head, *rows):
-        first, *others = (f"{cell:>{width}}" for cell, width in zip(row, wide, strict=True))
-        lines.append("  ".join([f"{first.strip():{wide[0]}}", *others]).rstrip())
+    for name, *others in (head, *rows):
+        numbers = (f"{cell:>{width}}" for cell, width in zip(others, wide[1:], strict=True))
+        lines.append("  ".join([f"{name:{wide[0]}}", *numbers]).rstrip())
     seeds = f"seeds {', '.join(map(str, run.seeds))}" if len(run.seeds) > 1 else "one seed"
     lines += ["", f"mean and range over {seeds}; {run.seconds:.0f} s, budget {run.budget}"]
     if run.verdict is None:

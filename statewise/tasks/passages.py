@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from statewise.tasks.documents import manual, split
 from statewise.tasks.examples import Examples
 
 
@@ -34,6 +35,12 @@ class Passages:
         starts = torch.randint(len(self.text) - length, (batch, 1), generator=generator)
         read = self.text[starts + torch.arange(length + 1)]
         return Examples(read[:, :-1], read[:, 1:], torch.ones(batch, length, dtype=torch.bool))
+
+
+def of_manual() -> tuple[Int[Tensor, " seen"], Int[Tensor, " held_out"]]:
+    """Return the bytes of the manual that Python carries: to learn from, and the last tenth."""
+    seen, held_out = (of(part) for [part] in split([manual()], 0.1))
+    return seen, held_out
 
 
 def of(text: str) -> Int[Tensor, " time"]:

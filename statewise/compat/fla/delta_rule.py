@@ -11,21 +11,24 @@ value.
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from statewise.compat.fla.sequences import over_sequences, refuse
+from statewise.compat.fla.sequences import (
+    Answer,
+    Bounds,
+    Heads,
+    State,
+    Values,
+    over_sequences,
+    refuse,
+)
 from statewise.ops.delta_rule import delta_rule
 
 Keys = Float[Tensor, "batch time groups key"]
-Values = Float[Tensor, "batch time heads value"]
-Heads = Float[Tensor, "batch time heads"]
 Gates = Float[Tensor, "batch time heads key"]
 Rates = Float[Tensor, "batch time heads *value"]
-State = Float[Tensor, "sequences heads rows columns"]
-Bounds = Int[Tensor, " bounds"]
-Answer = tuple[Values, State | None]
 
 
 def chunk_delta_rule(

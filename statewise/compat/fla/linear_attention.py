@@ -7,20 +7,22 @@ or of a value (`gv`).
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from statewise.compat.fla.sequences import over_sequences
+from statewise.compat.fla.sequences import (
+    Answer,
+    Bounds,
+    Heads,
+    Keys,
+    State,
+    Values,
+    over_sequences,
+)
 from statewise.ops.linear_attention import linear_attention
 
-Keys = Float[Tensor, "batch time heads key"]
-Values = Float[Tensor, "batch time heads value"]
-Heads = Float[Tensor, "batch time heads"]
-State = Float[Tensor, "sequences heads rows columns"]
 Sums = State | tuple[State, Float[Tensor, "sequences one heads key"]]
 """What is normalized has two sums for a state: S, and that of keys, (sequences, 1, heads, key)."""
-Bounds = Int[Tensor, " bounds"]
-Answer = tuple[Values, State | None]
 
 
 def chunk_gla(

@@ -6,16 +6,13 @@ S_t = diag(exp(gk_t)) S_{t-1} + b_t (a_t^T S_{t-1}) + k_t v_t^T,    o_t = scale 
 from functools import partial
 from typing import Any
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from statewise.compat.fla.sequences import over_sequences, refuse
+from statewise.compat.fla.sequences import Bounds, Keys, Values, over_sequences, refuse
 from statewise.ops.delta_rule import low_rank_delta_rule
 
-Keys = Float[Tensor, "batch time heads key"]
-Values = Float[Tensor, "batch time heads value"]
 State = Float[Tensor, "sequences heads key value"]
-Bounds = Int[Tensor, " bounds"]
 Answer = tuple[Values, State | None]
 
 

@@ -5,8 +5,17 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
+
+Keys = Float[Tensor, "batch time heads key"]
+Values = Float[Tensor, "batch time heads value"]
+Heads = Float[Tensor, "batch time heads"]
+State = Float[Tensor, "sequences heads rows columns"]
+"""Keys and values, or values and keys where a function is told `state_v_first`."""
+
+Bounds = Int[Tensor, " bounds"]
+Answer = tuple[Values, State | None]
 
 Op = Callable[..., tuple[Tensor, Tensor]]
 """op(**timed, initial=..., **marks) -> (output, final): one of ours, with `reset` or `lengths`."""
@@ -21,7 +30,7 @@ def over_sequences(
     *,
     initial_state: Tensor | None,
     output_final_state: bool,
-    cu_seqlens: Int[Tensor, " bounds"] | None,
+    cu_seqlens: Bounds | None,
     reverse: bool = False,
     state_v_first: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
@@ -65,7 +74,7 @@ def refuse(function: str, **options: Any) -> None:
             raise ValueError(f"{function}: {name} is not supported, and should not be given")
 
 
-def _lengths(cu_seqlens: Int[Tensor, " bounds"], timed: Timed) -> list[int]:
+def _lengths(cu_seqlens: Bounds, timed: Timed) -> list[int]:
     """Return those of the sequences."""
     bounds = cu_seqlens.tolist()
     lengths = [stop - start for start, stop in pairwise(bounds)]

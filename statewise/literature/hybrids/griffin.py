@@ -30,10 +30,9 @@ from statewise.analysis.trajectories import steps_apart
 from statewise.literature.paper import Budget, Check, Claim, at
 from statewise.mixers import RGLRU, Hawk
 from statewise.models.language_model import LanguageModel
-from statewise.tasks import documents, passages
 from statewise.tasks.examples import Source
 from statewise.tasks.multi_query_recall import MultiQueryRecall
-from statewise.tasks.passages import Passages
+from statewise.tasks.passages import Passages, of_manual
 
 PAPER = 71
 DIM, DEPTH, LENGTH, WINDOW, READ = 48, 3, 128, 64, (128, 4096)
@@ -99,8 +98,7 @@ def built(spec: Mapping[str, Any], source: Source) -> LanguageModel:
 
 def read_on(spec: Mapping[str, Any], budget: Budget, seed: int) -> dict[int, float]:
     """Return the bits a byte costs by the window that it is read in, over the same bytes."""
-    parts = documents.split([documents.manual()], held_out=0.1)
-    seen, held_out = (passages.of(part) for [part] in parts)
+    seen, held_out = of_manual()
     source = Passages(seen)
     model = built(spec, source)
     learn(

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from statewise import mixers
 from statewise.analysis.learning import learned_bits, learned_by_length
 from statewise.analysis.throughput import times_faster, training_seconds
+from statewise.analysis.trajectories import stepped
 from statewise.literature.paper import Budget, Check, Claim
 from statewise.mixers import MinGRU, Mixer
 from statewise.tasks.selective_copying import SelectiveCopying
@@ -69,18 +70,9 @@ def forms(name: str, budget: Budget, seed: int) -> dict[str, float]:
     x = torch.randn(4, 256, 64, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
         return {
-            DIFFERENCE: distance(in_steps(mixer, x), mixer(x)[0]),
+            DIFFERENCE: distance(stepped(mixer, x), mixer(x)[0]),
             SHARE: weights(mixer) / weights(namesake),
         }
-
-
-def in_steps(mixer: Mixer, x: Tensor) -> Tensor:
-    """Return the outputs of a mixer that is fed one input at a time."""
-    state, ys = mixer.initial_state(len(x)), []
-    for now in x.unbind(1):
-        y, state = mixer.step(now, state)
-        ys.append(y)
-    return torch.stack(ys, 1)
 
 
 def weights(module: nn.Module) -> int:
@@ -114,7 +106,7 @@ def rivals(ours: Mixer) -> dict[str, tuple[nn.Module, Callable[[Tensor], Tensor]
         return torch.stack(ys, 1)
 
     modules = (ours, gru, cell)
-    calls = (partial(in_steps, ours), lambda x: gru(x)[0], by_cells)
+    calls = (partial(stepped, ours), lambda x: gru(x)[0], by_cells)
     return dict(zip(RIVALS, zip(modules, calls, strict=True), strict=True))
 
 

@@ -29,9 +29,8 @@ from statewise.literature.paper import Budget, Check, Claim, at
 from statewise.mixers.attention import Attention
 from statewise.mixers.lion import DECAYS, LION
 from statewise.mixers.parts.positions import rotary_rates, turned
-from statewise.tasks.documents import manual, split
 from statewise.tasks.masked_bytes import MaskedBytes
-from statewise.tasks.passages import of
+from statewise.tasks.passages import of_manual
 from statewise.testing.agreement import distance
 
 PAPER = 63
@@ -77,7 +76,7 @@ CLAIM = Claim(
 
 def hidden(mixer: Callable[[int], nn.Module], budget: Budget, seed: int) -> dict[str, float]:
     """Return how many hidden bytes are found in the part of the text that was held out."""
-    seen, held_out = (MaskedBytes(of(part)) for [part] in split([manual()], 0.1))
+    seen, held_out = map(MaskedBytes, of_manual())
     model = Reader(mixer)
     learn(model, seen, steps=budget.steps(800), length=WINDOW, first=WINDOW, batch=16, seed=seed)
     (score,) = extrapolation(model.eval(), held_out, [WINDOW], rows=512)
