@@ -1,9 +1,7 @@
-// From arrays of any library (DLPack) to what kernels take. Every check is here, so that a wrong
-// call from Python is an error in words and never a stray access to memory.
+// From arrays to what kernels take. Every check is here, so that a wrong call from Python is an
+// error in words and never a stray access to memory.
 #pragma once
 
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 
 #include <initializer_list>
@@ -11,14 +9,12 @@
 #include <optional>
 #include <string>
 
+#include "array.h"
 #include "parallel.h"
 #include "tensor.h"
 
 namespace statewise {
 
-namespace nb = nanobind;
-
-using Array = nb::ndarray<nb::device::cpu>;
 using MaybeArray = std::optional<Array>;
 
 int64_t last_level_cache();  // bytes

@@ -46,6 +46,8 @@ int64_t cache = find_cache();
 
 }  // namespace
 
+Exchanged exchanged;
+
 int64_t last_level_cache() { return cache; }
 
 // The second level's cache is listed at 2.
@@ -66,6 +68,17 @@ void use_large_pages(const Array& array) {
   // Refused where the system has no such pages; the memory is as good as before then.
   if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
 #endif
+}
+
+bool read_directly(nb::object type) {
+  const nb::object capsule = nb::getattr(type, "__dlpack_c_exchange_api__", nb::none());
+  if (capsule.is_none()) return false;
+  const void* found = PyCapsule_GetPointer(capsule.ptr(), "dlpack_exchange_api");
+  if (!found) throw nb::python_error();
+  const auto* table = static_cast<const Exchange*>(found);
+  if (table->major != 1) return false;  // another layout
+  exchanged = {reinterpret_cast<PyTypeObject*>(type.release().ptr()), table};
+  return true;
 }
 
 std::string levels(bool (*which)(int)) {
@@ -132,6 +145,9 @@ NB_MODULE(_native, module) {
   module.def(
       "set_cache", [](int64_t bytes) { cache = bytes; }, "bytes"_a,
       "Take the last-level cache to be this large; tensors beyond it are written around it.");
+  module.def("read_directly", &read_directly, "type"_a,
+             "Read arrays of this type through its table of C functions from now on; return "
+             "whether it has one.");
   module.def("use_large_pages", &use_large_pages, "array"_a,
              "Ask the system for large pages for fresh contiguous memory, where it has any.");
 #define BIND(op) bind_##op(module);

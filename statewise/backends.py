@@ -58,6 +58,9 @@ def _load_core():
 core, core_missing = _load_core()
 """The C++ core or None, and then the sentence that says why."""
 
+_read_directly = core is not None and core.read_directly(Tensor)
+"""Whether the core looks into tensors, as it does from torch 2.10 on; else it reads capsules."""
+
 _forced: str | None = None
 _told: set[str] = set()
 _notes: dict[str, set[Choice]] | None = None
@@ -175,20 +178,19 @@ def transformed() -> bool:
     return functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
 
 
-def to_dlpack(x: Tensor) -> Any:
-    """Return a tensor as a capsule that a kernel can read.
+def readable(x: Tensor) -> Any:
+    """Return a tensor as a kernel can read it.
 
-    `Tensor.__dlpack__` takes two microseconds where this takes 0.3. The export itself is blind to
-    the bits by which torch negates and conjugates lazily, so they are resolved first.
+    Neither way sees the bits by which torch negates and conjugates lazily, so they are resolved.
     """
     if x.is_neg() or x.is_conj():
         x = x.resolve_conj().resolve_neg()
-    return _to_dlpack(x)
+    return x if _read_directly else _to_dlpack(x)
 
 
 def run(kernel: Callable[..., None], *tensors: Tensor | None) -> None:
     """Call a kernel of the core on tensors, with as many threads as torch uses."""
-    arrays = [None if x is None else to_dlpack(x) for x in tensors]
+    arrays = [None if x is None else readable(x) for x in tensors]
     kernel(*arrays, torch.get_num_threads())
 
 

@@ -220,7 +220,7 @@ def in_large_pages(*tensors: Tensor | None) -> None:
     """
     for x in tensors:
         if x is not None and x.nbytes >= 1 << 22:
-            core().use_large_pages(backends.to_dlpack(x))
+            core().use_large_pages(backends.readable(x))
 
 
 def rows(x: Tensor) -> Tensor:

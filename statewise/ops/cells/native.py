@@ -59,13 +59,13 @@ def step(cell: Cell, x: Tensor, weights: Weights, state: State) -> State:
     # Only x is made contiguous: it may be one time of a batch, the others are as they were made.
     # Lists, because a tuple from a generator takes a microsecond more.
     after = [fresh_like(leaf) for leaf in state]
-    dlpack = backends.to_dlpack
+    readable = backends.readable
     core().cells_step(
         *cell.kernel,
-        dlpack(x.contiguous()),
-        *[None if y is None else dlpack(y) for y in (w, recurrent, bias, recurrent_bias, vectors)],
-        [dlpack(leaf) for leaf in state],
-        [dlpack(leaf) for leaf in after],
+        readable(x.contiguous()),
+        *[None if y is None else readable(y) for y in (w, recurrent, bias, recurrent_bias, vectors)],
+        [readable(leaf) for leaf in state],
+        [readable(leaf) for leaf in after],
         get_num_threads(),
     )
     return tuple(after)

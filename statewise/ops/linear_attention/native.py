@@ -169,7 +169,7 @@ def _readable(given: Sequence[Any]) -> list[Tensor | None]:
 
 
 def _run(kernel: Any, tensors: Sequence[Tensor | None], *numbers: float | int) -> None:
-    arrays = [None if x is None else backends.to_dlpack(x) for x in tensors]
+    arrays = [None if x is None else backends.readable(x) for x in tensors]
     kernel(*arrays, *numbers, get_num_threads())
 
 

@@ -60,7 +60,7 @@ def step(
         fresh_like(m),
     )
     arrays = [
-        backends.to_dlpack(x)
+        backends.readable(x)
         for x in (query, key, value, log_input, log_forget, C, n, m, output, *after)
     ]
     threads = get_num_threads() if C.numel() > SHARED else 1
