@@ -67,7 +67,7 @@ template <>
 struct type_caster<statewise::Array> {
   NB_TYPE_CASTER(statewise::Array, const_name("Array"))
 
-  // A tensor takes 0.05 microseconds so, where one through nanobind takes 0.9 and its capsule 0.3.
+  // Eight tensors of a step took 1.8 microseconds less so than as capsules, of 17.
   template <class Flags>
   bool from_python(handle source, Flags flags, cleanup_list* cleanup) noexcept {
     if (statewise::exchanged.type && PyObject_TypeCheck(source.ptr(), statewise::exchanged.type)) {

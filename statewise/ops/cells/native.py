@@ -59,11 +59,11 @@ def step(cell: Cell, x: Tensor, weights: Weights, state: State) -> State:
     # Only x is made contiguous: it may be one time of a batch, the others are as they were made.
     # Lists, because a tuple from a generator takes a microsecond more.
     after = [fresh_like(leaf) for leaf in state]
-    readable = backends.readable
+    readable, given = backends.readable, (w, recurrent, bias, recurrent_bias, vectors)
     core().cells_step(
         *cell.kernel,
         readable(x.contiguous()),
-        *[None if y is None else readable(y) for y in (w, recurrent, bias, recurrent_bias, vectors)],
+        *[None if y is None else readable(y) for y in given],
         [readable(leaf) for leaf in state],
         [readable(leaf) for leaf in after],
         get_num_threads(),
