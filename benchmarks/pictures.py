@@ -168,7 +168,7 @@ def _tracking(found: Cards, names: Sequence[str], axes: Any) -> None:
 
 def text_by_seconds(found: Mapping[str, dict[str, Any]]) -> bytes:
     """Return a PNG of bits per byte of held-out text against seconds of training, by mixer."""
-    ends = sorted((card["curve"][-1][1], name) for name, card in found.items() if "curve" in card)
+    ends = sorted((each["curve"][-1][1], name) for name, each in found.items())
     curves: dict[str, pictures.Line] = {
         name: tuple(np.array(found[name]["curve"]).T) for _, name in ends
     }
@@ -205,8 +205,7 @@ def main() -> None:
     records, _ = parted(cards.RECORDS.read(), [])
     every = {cards.title(name): card for name, card in records.items()}
     plain = {name: card for name, card in records.items() if not name.startswith("{")}
-    curves, _ = parted(text.RECORDS.read(), [])
-    if any("curve" in found for found in curves.values()):
+    if curves := parted(text.CURVES.read(), [])[0]:
         (folder / "text-by-seconds.png").write_bytes(text_by_seconds(curves))
     (folder / "recall-by-state.png").write_bytes(recall_by_state(plain))
     (folder / "tracking-by-length.png").write_bytes(tracking_by_length(every))

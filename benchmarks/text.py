@@ -25,22 +25,14 @@ from statewise import state as states
 from statewise.models.language_model import LanguageModel
 from statewise.training.runs import checkpoint
 
-RECORDS = Records("text")
+RECORDS, CURVES = Records("text"), Records("curves")
 READING = 15
 """Seconds between two readings of the beginning of the held-out text, which cost a second or so."""
 HELD_OUT = "bits_per_byte"
 SECONDS, DIM, DEPTH, CONTEXT, RATE = 180, 128, 4, 256, 0.004
 OPTIONS = [
     *("--max_seconds", str(SECONDS), "--model.dim", str(DIM), "--model.depth", str(DEPTH)),
-    *(
-        "--evaluation.seconds",
-        str(READING),
-        "--context",
-        str(CONTEXT),
-        "--optimizer.learning_rate",
-        str(RATE),
-        "--json",
-    ),
+    *("--context", str(CONTEXT), "--optimizer.learning_rate", str(RATE), "--json"),
 ]
 READS_AHEAD = "reads the future, which it would have to predict"
 NO_MEMORY = "sees one position at a time"
@@ -66,8 +58,9 @@ records of {dates}, on: {processor}.
 ![Bits per byte of held-out text against seconds of training, a line for each of some
 mixers](text-by-seconds.png)
 
-The lines are of the beginning of the held-out text, read every {reading} seconds; the table is of
-all of it.
+The lines are of trainings of their own, side by side on one day, and of the beginning of the
+held-out text, which is read every {reading} seconds and so costs some of them. The table is of all
+of that text.
 
 | mixer | bits per byte | tokens per second | state |
 | --- | ---: | ---: | ---: |
@@ -77,14 +70,15 @@ Not in the table: {others}.
 """
 
 
-def measure(name: str, text: Path) -> dict[str, Any]:
+def measure(name: str, text: Path, reading: int | None) -> dict[str, Any]:
     """Train one mixer, and return what there is to say of it, or why it failed."""
+    often = [] if reading is None else ["--evaluation.seconds", str(reading)]
     with tempfile.TemporaryDirectory() as folder:
         out = str(Path(folder) / "run")
         command = [sys.executable, "-m", "statewise", "train", "lm", "--data.path", str(text)]
         before = _processor_seconds()
         done = subprocess.run(
-            [*command, "--mixer", name, *OPTIONS, "--out", out],
+            [*command, "--mixer", name, *OPTIONS, *often, "--out", out],
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
@@ -159,14 +153,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("text", type=Path, help="a text file, plain or gzip")
     parser.add_argument("mixers", nargs="*", metavar="MIXER", help="all of them if absent")
+    parser.add_argument("--curve", action="store_true", help="read held-out text all along")
     parser.add_argument("--again", action="store_true", help="replace the records there are")
     parser.add_argument("--markdown", action="store_true", help="print the documentation's page")
     chosen = parser.parse_args()
     if chosen.markdown:
         print(page(RECORDS.read(), chosen.text.name), end="")
         return
+    records, reading = (CURVES, READING) if chosen.curve else (RECORDS, None)
     wanted = chosen.mixers or names()
-    RECORDS.complete(wanted, lambda name: measure(name, chosen.text), again=chosen.again)
+    records.complete(wanted, lambda name: measure(name, chosen.text, reading), again=chosen.again)
 
 
 if __name__ == "__main__":
