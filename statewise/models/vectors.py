@@ -6,8 +6,10 @@
     ...
 """
 
+import gzip
 import math
-from collections.abc import Collection
+import zlib
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,43 +40,43 @@ def read_vectors(
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such file of word vectors")
-    opened = _unpacked(path)
     found: dict[str, Tensor] = {}
     dim = 0
-    with opened as file:
-        for number, raw in enumerate(file, 1):
-            try:
-                line = raw.decode("utf-8").rstrip("\r\n ")
-            except UnicodeDecodeError as error:
-                raise ValueError(
-                    f"{path}:{number}: byte 0x{raw[error.start]:02x} is not UTF-8; is this the "
-                    "binary format? Save the vectors as text"
-                ) from None
-            fields = line.split(" ")
-            if number == 1 and len(fields) == 2 and all(map(str.isdigit, fields)):
-                dim = int(fields[1])
-                continue
-            dim = dim or len(fields) - 1
-            if dim < 1 or len(fields) < dim + 1:
-                raise ValueError(
-                    f"{path}:{number}: expected a word and {max(dim, 1)} numbers, found "
-                    f"{len(fields) - 1}"
-                )
-            word = key(" ".join(fields[:-dim]))
-            if word in found or (word not in wanted and number > first):
-                continue
+    for number, line in _lines(path):
+        fields = line.split(" ")
+        if number == 1 and len(fields) == 2 and all(map(str.isdigit, fields)):
+            dim = int(fields[1])
+            continue
+        dim = dim or len(fields) - 1
+        if dim < 1 or len(fields) < dim + 1:
+            raise ValueError(
+                f"{path}:{number}: expected a word and {max(dim, 1)} numbers, found "
+                f"{len(fields) - 1}"
+            )
+        word = key(" ".join(fields[:-dim]))
+        if word not in found and (word in wanted or number <= first):
             found[word] = _numbers(path, number, fields[-dim:])
     if not dim:
         raise ValueError(f"{path}: there are no word vectors in it")
     return found, dim
 
 
-def _unpacked(path: Path):
-    import gzip
-
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the numbered lines of a file that may be gzip, and too long to be read at once."""
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if packed else path.open("rb")
+    number = 0
+    try:
+        with gzip.open(path) if packed else path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                yield number, line.decode("utf-8").rstrip("\r\n ")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}:{number}: byte 0x{error.object[error.start]:02x} is not UTF-8; is this the "
+            "binary format? Save the vectors as text"
+        ) from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path}: the gzip file is damaged ({error})") from None
 
 
 def _numbers(path: Path, number: int, fields: list[str]) -> Tensor:
