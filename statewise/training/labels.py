@@ -156,7 +156,7 @@ class LabelLessons(Lessons):
         self, model: Labelling[Any], work: Work[Any], gold: Gold, dev: Gold, config: LabelRun
     ):
         self.model, self.work, self.dev = model, work, dev
-        self.target = work.target
+        self.target, self.loss = work.target, f"bits_per_{work.target}"
         self.spelling = model.vocabulary.spell(gold.sentences, buckets=model.buckets)
         self.targets = work.targets(gold.labels)
         self.epochs = Epochs([len(words) for words in gold.sentences], config.batch, config.seed)

@@ -26,6 +26,9 @@ class Lessons(abc.ABC):
 
     states: list[Any]
 
+    loss: str
+    """What the cost of an answer, in bits, is written down as."""
+
     target: str
     """What is answered, such as "token"."""
 

@@ -257,7 +257,7 @@ class Training:
 
     def _measure(self, taken: Taken, norm: float, rate: float) -> None:
         self._record(
-            loss_bits=_bits(*self.processes.total(taken.nats, taken.targets)),
+            **{self.lessons.loss: _bits(*self.processes.total(taken.nats, taken.targets))},
             learning_rate=self.optimizer.param_groups[0]["lr"],
             gradient_norm=norm,
             tokens_per_second=round(rate, 1),
@@ -289,7 +289,9 @@ class _Due:
     """Whether something is to be done again; asking starts the time anew when it is."""
 
     def __init__(self, often: Often, progress: Progress):
-        self.often, self.at = often, (progress.step, progress.seconds)
+        # By steps alone, the times of a run that goes on are those of one that never stopped.
+        past = progress.step % often.steps if often.steps and not often.seconds else 0
+        self.often, self.at = often, (progress.step - past, progress.seconds)
 
     def __call__(self, progress: Progress) -> bool:
         steps, seconds = progress.step - self.at[0], progress.seconds - self.at[1]

@@ -34,7 +34,7 @@ class StreamLessons(Lessons):
         evaluate: returns the bits per byte on held-out text.
     """
 
-    target = token = "token"
+    loss, target, token = "loss_bits", "token", "token"
 
     def __init__(
         self,
