@@ -9,7 +9,7 @@ residually or densely, as in `statewise.mixers.stacked_bidirectional`.
 from typing import Any
 
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
 from statewise.mixers.parts.wiring import Wiring, above, answered, layers
@@ -34,6 +34,8 @@ class EncoderConfig(Configuration):
             after the layers.
     """
 
+    # Not strict, which would take nothing but instances where others hold it.
+    model_config = ConfigDict(strict=False)
     called = "an encoder"
 
     words: WordConfig = Field(default_factory=WordConfig)

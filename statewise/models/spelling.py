@@ -12,6 +12,7 @@ its UTF-8 gives, modulo the buckets: the same on every machine. Bojanowski et al
 Vectors with Subword Information", 2017, arXiv:1607.04606, section 3.2.
 """
 
+import functools
 import json
 import re
 import unicodedata
@@ -54,7 +55,19 @@ SHAPES = (
 
 # Scripts that are written without spaces: each character is a word of its own.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-_WORD = re.compile(rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])\w)+(?:['’](?:(?![{_UNSPACED}])\w)+)*|\S")
+_JOINERS = "\u200c\u200d"
+
+
+@functools.cache
+def _words() -> re.Pattern[str]:
+    """Return what a word looks like."""
+    # Python counts no combining mark among the characters of words, such as vowels of Bengali.
+    points = map(chr, range(0x300, 0x1F000))
+    marks = "".join(point for point in points if unicodedata.category(point)[0] == "M") + _JOINERS
+    letters = rf"(?:(?![{_UNSPACED}])\w[{marks}]*)+"
+    return re.compile(
+        rf"[{_UNSPACED}][{marks}]*|{letters}(?:['’]{letters})*|\S[{marks}]*(?:(?<=\u200d)\S[{marks}]*)*"
+    )
 
 
 def normalize(text: str) -> str:
@@ -68,7 +81,7 @@ def cut(text: str) -> tuple[str, ...]:
     An apostrophe between letters belongs to them. Characters of Chinese and Japanese, and of Thai,
     Lao, Burmese and Khmer, which write no spaces, are words of their own.
     """
-    return tuple(_WORD.findall(normalize(text)))
+    return tuple(_words().findall(normalize(text)))
 
 
 def key(word: str) -> str:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field
+from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -59,6 +59,8 @@ class WordConfig(Configuration):
         drop: the share of words whose own vector is withheld while training.
     """
 
+    # Not strict, which would take nothing but instances where others hold it.
+    model_config = ConfigDict(strict=False)
     called = "words"
 
     dim: Size = 100

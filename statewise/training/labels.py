@@ -25,6 +25,7 @@ from statewise.training.lessons import Lessons, Taken
 from statewise.training.loop import Outcome, Training
 from statewise.training.memory import keep_memory
 from statewise.training.processes import Processes
+from statewise.training.progress import described
 from statewise.training.runs import begin, checkpoint
 
 Model = TypeVar("Model", bound=Labelling[Any])
@@ -206,9 +207,9 @@ def train(config: LabelRun, work: Work[Model], golds: Golds) -> Trained[Model]:
     processes = Processes(config)
     if processes.count > 1:
         raise ValueError(f"a {work.what} is trained by one process, not {processes.count}")
-    fingerprint = zlib.crc32(json.dumps([golds.train.sentences, golds.train.labels]).encode())
-    train, dev = _split(golds, config)
-    train = work.learn(train)
+    about = {"data": zlib.crc32(json.dumps([golds.train.sentences, golds.train.labels]).encode())}
+    learned = work.learn(golds.train)
+    train, dev = _split(golds._replace(train=learned), config)
     odd = tuple(note for gold in (dev, golds.test) if gold for note in work.check(gold))
     torch.manual_seed(config.seed)
     encoder, vocabulary, vectors = _known(config, golds, train)
@@ -220,9 +221,11 @@ def train(config: LabelRun, work: Work[Model], golds: Golds) -> Trained[Model]:
     for gold in golds:
         for note in gold.notes if gold is not None else ():
             run.say(note)
-    for note in (*train.notes, *odd):
+    for note in (*learned.notes, *odd):
         run.say(note)
     if last := run.last():
+        # First: of other data the vocabulary is another, and the weights do not fit.
+        described(last, about)
         pretrained.read_weights(last, model)
     parameters = sum(p.numel() for p in model.parameters())
     run.say(
@@ -230,7 +233,7 @@ def train(config: LabelRun, work: Work[Model], golds: Golds) -> Trained[Model]:
         f"on: {len(train.sentences)} sentences, held out: {len(dev.sentences)}"
     )
     training = Training(
-        model, lessons, _ends(config, lessons), run, processes=processes, about={"data": fingerprint}
+        model, lessons, _ends(config, lessons), run, processes=processes, about=about
     )
     outcome = training.run_to_its_end()
     model = type(model).from_pretrained(checkpoint(config.out))
@@ -263,13 +266,16 @@ def begin_with(weight: Tensor, vocabulary: Vocabulary, vectors: dict[str, Tensor
 
 
 def _ends(config: LabelRun, lessons: LabelLessons) -> LabelRun:
-    """Return the configuration with its epochs as steps."""
+    """Return the configuration with its epochs as steps, of which a tenth at most warm up."""
     epoch = lessons.epochs.steps
     steps = min(config.max_epochs * epoch, config.max_steps or math.inf)
     readings = config.evaluation
     if readings.steps is None and readings.seconds is None:
         readings = readings.model_copy(update={"steps": epoch})
-    return config.model_copy(update={"max_steps": int(steps), "evaluation": readings})
+    warm_up = min(config.optimizer.warm_up, int(steps) // 10)
+    optimizer = config.optimizer.model_copy(update={"warm_up": warm_up})
+    ends = {"max_steps": int(steps), "evaluation": readings, "optimizer": optimizer}
+    return config.model_copy(update=ends)
 
 
 def _split(golds: Golds, config: LabelRun) -> tuple[Gold, Gold]:
@@ -281,7 +287,7 @@ def _split(golds: Golds, config: LabelRun) -> tuple[Gold, Gold]:
     held_out = max(1, round(len(train.sentences) * share))
     if held_out >= len(train.sentences):
         raise ValueError(
-            f"{train.name}: {len(train.sentences)} examples are too few to hold out {share:g}"
+            f"{train.name}: too few examples to hold out {share:g} of them: {len(train.sentences)}"
         )
     generator = torch.Generator().manual_seed(config.seed)
     order = torch.randperm(len(train.sentences), generator=generator).tolist()

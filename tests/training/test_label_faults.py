@@ -101,7 +101,7 @@ BAD_INPUT = {
     "JSON cut short": tags('{"words": ["a"], "tags": ["O"]}\n{"wor', "bad.jsonl:2: this is not JSON", name="bad.jsonl"),
     "a tag too few": tags('{"words": ["a", "b"], "tags": ["O"]}\n', "bad.jsonl:1: expected 2 entries in 'tags', found 1", name="bad.jsonl"),
     "no words": tags('{"words": [], "tags": []}\n', "bad.jsonl:1: the sentence has no words", name="bad.jsonl"),
-    "one sentence": tags(ROW + "\n", "bad.conllu: 1 examples are too few to hold out 0.1"),
+    "one sentence": tags(ROW + "\n", "bad.conllu: too few examples to hold out 0.1 of them: 1"),
     "a missing file": asked(f"{TAGGER} --data.train lost.conllu", "lost.conllu: there is no such file"),
     "a missing file to test with": asked(f"{TAGGER} --data.test lost.conllu", "lost.conllu: there is no such file"),
     "other tags to hold out": asked(f"{TAGGER} --data.dev bad.conllu", "bad.conllu:1: the tagger has no tag 'NN', nor any other", ROW.replace("PROPN", "NN") + "\n", "bad.conllu"),

@@ -124,7 +124,7 @@ def test_a_saved_tagger_is_one_line_away(trained):
 def test_fit_predict_score(tmp_path):
     found = sentences(200)
     words, spans = [words for words, *_ in found], [spans for _, _, spans, _ in found]
-    tagger = Tagger(model=MODEL, max_epochs=3, quiet=True)
+    tagger = Tagger(model=MODEL, max_epochs=5, batch=8, quiet=True)
     assert tagger.fit(words, spans, out=tmp_path / "run") is tagger
     assert tagger.score(words, spans) > 0.9
     tagger.save(tmp_path / "model")
@@ -132,7 +132,7 @@ def test_fit_predict_score(tmp_path):
     assert Tagger.load(tmp_path / "run").predict(words) == tagger.predict(words)
     about = [about for *_, about in found]
     strings = [" ".join(some) for some in words]
-    classifier = Classifier(model=MODEL, max_epochs=3, quiet=True).fit(strings, about)
+    classifier = Classifier(model=MODEL, max_epochs=5, batch=8, quiet=True).fit(strings, about)
     assert classifier.score(strings, about) > 0.9
     assert len(classifier.predict_proba(strings)[0]) == 2
 
