@@ -10,23 +10,25 @@ included. The last column is what we set out to reach.
 import argparse
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
-from typing import Any, NamedTuple
+from typing import Any
 
 from benchmarks.timing import machine
 from statewise.training.classifier import train_classifier
 from statewise.training.configuration import (
     Classified,
     ClassifierRun,
-
     Tagged,
     TaggerRun,
 )
 from statewise.training.labels import Trained
 from statewise.training.tagger import train_tagger
 
-class Set(NamedTuple):
+
+@dataclass(frozen=True)
+class Set:
     """Files of labelled sentences or texts, and how they are read."""
 
     title: str
@@ -35,13 +37,13 @@ class Set(NamedTuple):
     aim: float | None
     """The score to reach, in percent."""
     tags: bool = True
-    read: dict[str, Any] = {}
+    read: dict[str, Any] = field(default_factory=dict)
     """Further options of the data."""
-    run: dict[str, Any] = {}
-    """Further options of the run."""
+
 
 def _parts(pattern: str, *parts: str) -> dict[str, str]:
     return {part: pattern.format(part) for part in parts}
+
 
 ALL = ("train", "dev", "test")
 
@@ -83,13 +85,15 @@ SETS = {
     ),
 }
 
+
 def train(chosen: Set, folder: Path, out: str, seed: int, options: dict[str, Any]) -> Trained[Any]:
     """Return a default training on a set."""
     files = {part: str(folder / name) for part, name in chosen.files.items()}
-    rest = {"out": out, "seed": seed, "quiet": True, **chosen.run, **options}
+    rest = {"out": out, "seed": seed, "quiet": True, **options}
     if chosen.tags:
         return train_tagger(TaggerRun(data=Tagged(**files, **chosen.read), **rest))
     return train_classifier(ClassifierRun(data=Classified(**files, **chosen.read), **rest))
+
 
 def row(chosen: Set, folder: Path, seeds: int, options: dict[str, Any]) -> str:
     """Train over seeds; return a line of the table."""
@@ -105,8 +109,10 @@ def row(chosen: Set, folder: Path, seeds: int, options: dict[str, Any]) -> str:
     aim = "" if chosen.aim is None else f"{chosen.aim:g}"
     return (
         f"{chosen.title:34} {name.removeprefix('test_'):9} {mean(values):6.2f} "
-        f"{min(values):6.2f} to {max(values):5.2f} {mean(seconds):6.0f} s {mean(words):8,.0f} {aim:>6}"
+        f"{min(values):6.2f} to {max(values):5.2f} {mean(seconds):6.0f} s {mean(words):8,.0f} "
+        f"{aim:>6}"
     )
+
 
 def rows(folder: Path, names: list[str], seeds: int, options: dict[str, Any]) -> Iterator[str]:
     """Yield the lines of the table as they come."""
@@ -114,6 +120,7 @@ def rows(folder: Path, names: list[str], seeds: int, options: dict[str, Any]) ->
     yield head
     for name in names:
         yield row(SETS[name], folder, seeds, options)
+
 
 def main() -> None:
     """Print the table."""
@@ -127,6 +134,7 @@ def main() -> None:
     given = {} if options.epochs is None else {"max_epochs": options.epochs}
     for line in rows(options.folder, options.only, options.seeds, given):
         print(line, flush=True)
+
 
 if __name__ == "__main__":
     main()

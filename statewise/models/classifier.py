@@ -1,9 +1,9 @@
 """A classifier: a text in, one of several classes out.
 
-    words      where is my card           a text, cut by `statewise.models.spelling.cut`
-    features   x_1 ... x_4                of each word in its sentence
-    vector     [attention(x), max(x)]     one or several poolings over time, side by side
-    class      W vector + b               a score for each
+words      where is my card           a text, cut by `statewise.models.spelling.cut`
+features   x_1 ... x_4                of each word in its sentence
+vector     [attention(x), max(x)]     one or several poolings over time, side by side
+class      W vector + b               a score for each
 """
 
 from collections.abc import Sequence

@@ -3,7 +3,7 @@
 import abc
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,7 @@ from statewise.models.spelling import Sentences, Vocabulary, check_sentences
 
 Answer = TypeVar("Answer")
 Config = TypeVar("Config", bound="LabelConfig")
+This = TypeVar("This", bound="Labelling[Any]")
 
 AT_ONCE = 4096
 """Words that are read at once, padding included, where the answers alone are wanted."""
@@ -128,7 +129,7 @@ class Labelling(nn.Module, abc.ABC, Generic[Config]):
         pretrained.write(folder, self.kind, self.config.model_dump(), self, files)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
+    def from_pretrained(cls: type[This], folder: str | Path) -> This:
         """Return the model in a folder, in eval mode.
 
         Raises:

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from statewise import mixers as catalogue
@@ -12,7 +12,7 @@ from statewise.mixers.base import Mixer, WholeSequence
 from statewise.mixers.bidirectional import Bidirectional
 
 
-class Reader(nn.Module):
+class Reader(WholeSequence):
     """A mixer over padded batches.
 
     One that takes no option `hidden` reads, and so answers with, as many features as a linear map
@@ -46,10 +46,19 @@ class Reader(nn.Module):
         self.dim, self.out = dim, mixer.out
 
     def forward(
-        self, x: Float[Tensor, "batch time dim"], lengths: Int[Tensor, " batch"]
+        self,
+        x: Float[Tensor, "batch time dim"],
+        *,
+        lengths: Int[Tensor, " batch"] | None = None,
+        reset: Bool[Tensor, "batch time"] | None = None,
     ) -> Float[Tensor, "batch time out"]:
         """Map sequences; beyond their lengths the answer is zero."""
         x = self.enter(x)
         if isinstance(self.mixer, WholeSequence):
-            return self.mixer(x, lengths=lengths)
-        return self.mixer(x, lengths=lengths)[0]
+            return self.mixer(x, lengths=lengths, reset=reset)
+        return self.mixer(x, lengths=lengths, reset=reset)[0]
+
+    @classmethod
+    def example(cls) -> "Reader":
+        """Return a small instance."""
+        return cls("lstm", 4, 3, both_ways=True)

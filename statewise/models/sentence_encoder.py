@@ -80,5 +80,5 @@ class SentenceEncoder(nn.Module):
         x = y = enter(self.words(sentences))
         for place, (layer, dropout) in enumerate(zip(self.layers, after, strict=True)):
             x = above(self.config.wiring, x, y) if place else x
-            y = dropout(layer(x, sentences.lengths))
+            y = dropout(layer(x, lengths=sentences.lengths))
         return y

@@ -20,7 +20,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -65,9 +65,8 @@ def _words() -> re.Pattern[str]:
     points = map(chr, range(0x300, 0x1F000))
     marks = "".join(point for point in points if unicodedata.category(point)[0] == "M") + _JOINERS
     letters = rf"(?:(?![{_UNSPACED}])\w[{marks}]*)+"
-    return re.compile(
-        rf"[{_UNSPACED}][{marks}]*|{letters}(?:['’]{letters})*|\S[{marks}]*(?:(?<=\u200d)\S[{marks}]*)*"
-    )
+    other = rf"\S[{marks}]*(?:(?<=\u200d)\S[{marks}]*)*"
+    return re.compile(rf"[{_UNSPACED}][{marks}]*|{letters}(?:['\u2019]{letters})*|{other}")
 
 
 def normalize(text: str) -> str:
@@ -250,7 +249,7 @@ class Vocabulary:
             raise ValueError(f"{path}: the vocabulary is damaged ({error})") from None
 
 
-def check_sentences(sentences: Sequence[Sequence[str]]) -> None:
+def check_sentences(sentences: Sequence[Any]) -> None:
     """Refuse what are no lists of words.
 
     Raises:
@@ -269,9 +268,7 @@ def check_sentences(sentences: Sequence[Sequence[str]]) -> None:
 
 def _frequent(counts: Counter[str], minimum: int) -> list[str]:
     """Return what is frequent enough, ordered by count and then by name."""
-    return [
-        item for item, count in sorted(counts.items(), key=_by_count) if count >= minimum
-    ]
+    return [item for item, count in sorted(counts.items(), key=_by_count) if count >= minimum]
 
 
 def _by_count(entry: tuple[str, int]) -> tuple[int, str]:

@@ -58,9 +58,7 @@ class TaggingModel(Labelling[TaggerConfig]):
     kind = "tagger"
     configuration = TaggerConfig
 
-    def __init__(
-        self, config: TaggerConfig, vocabulary: Vocabulary, *, legal: Legal | None = None
-    ):
+    def __init__(self, config: TaggerConfig, vocabulary: Vocabulary, *, legal: Legal | None = None):
         super().__init__(config, vocabulary)
         self.head = nn.Linear(self.encoder.out, len(self.labels))
         self.crf = CRF(len(self.labels), legal=legal) if config.output == "crf" else None

@@ -1,9 +1,9 @@
 """Word vectors from text files, as word2vec, GloVe and fastText write them.
 
-    3 4                          word2vec and fastText: how many, and how many numbers; GloVe: none
-    the 0.1 -0.2 0.3 0.04        a word, and its numbers, divided by single spaces
-    New York 0.5 0.1 0.0 0.2     the numbers are the last ones: a word may hold spaces
-    ...
+3 4                          word2vec and fastText: how many, and how many numbers; GloVe: none
+the 0.1 -0.2 0.3 0.04        a word, and its numbers, divided by single spaces
+New York 0.5 0.1 0.0 0.2     the numbers are the last ones: a word may hold spaces
+...
 """
 
 import gzip

@@ -110,7 +110,7 @@ class Characters(nn.Module):
         """Return what is answered about each word."""
         x = self.embedding(characters)
         if self.mixer is not None:
-            return self.pool(self.mixer(x, lengths), lengths)
+            return self.pool(self.mixer(x, lengths=lengths), lengths)
         assert self.convolution is not None
         return self.pool(self.convolution(x.mT).relu().mT, lengths)
 

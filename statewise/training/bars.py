@@ -63,7 +63,9 @@ class TrainingBar:
             return
         tokens, seconds = progress.tokens - self.before[0], progress.seconds - self.before[1]
         rate = tokens / max(seconds, 1e-9)
-        figures = f" {loss_bits:.3f} bits/{self.lessons.target}, {rate:,.0f} {self.lessons.token}s/s"
+        figures = (
+            f" {loss_bits:.3f} bits/{self.lessons.target}, {rate:,.0f} {self.lessons.token}s/s"
+        )
         if math.isfinite(progress.best):
             figures += f", held out {self.lessons.short(progress.best)}"
         self.bar.set_postfix_str(figures, refresh=False)

@@ -1,7 +1,7 @@
 """Training a classifier, and a classifier to use from Python.
 
-    classifier = Classifier(max_epochs=10).fit(["where is my card", ...], ["card_arrival", ...])
-    classifier.predict(["it has not come"])        ["card_arrival"]
+classifier = Classifier(max_epochs=10).fit(["where is my card", ...], ["card_arrival", ...])
+classifier.predict(["it has not come"])        ["card_arrival"]
 """
 
 from collections.abc import Sequence

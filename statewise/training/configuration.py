@@ -1,6 +1,6 @@
 """What a run is made of: strict, so that a typo is an error, and written beside the run as YAML."""
 
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -196,7 +196,7 @@ class Running(Strict):
     quiet: bool = False
 
     @model_validator(mode="after")
-    def _one_way(self) -> Self:
+    def _one_way(self) -> "Running":
         if self.overwrite and self.resume:
             raise ValueError("overwrite begins anew and resume goes on: choose one of them")
         return self
@@ -248,7 +248,7 @@ class LanguageRun(Running):
     out: str = "runs/lm"
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> "LanguageRun":
         if self.max_seconds is None and self.max_steps is None and self.max_tokens is None:
             raise ValueError("set max_seconds, max_steps or max_tokens: the run has no end")
         if self.truncation is not None and self.truncation > self.context:

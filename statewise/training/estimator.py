@@ -4,7 +4,7 @@ import abc
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 from torch import Tensor
@@ -16,6 +16,7 @@ from statewise.training.runs import checkpoint
 
 Model = TypeVar("Model", bound=Labelling[Any])
 Run = TypeVar("Run", bound=LabelRun)
+This = TypeVar("This", bound="Estimator[Any, Any]")
 
 
 class Estimator(abc.ABC, Generic[Model, Run]):
@@ -41,7 +42,7 @@ class Estimator(abc.ABC, Generic[Model, Run]):
         """Return the options that were given."""
         return dict(self.options)
 
-    def set_params(self, **options: Any) -> Self:
+    def set_params(self: This, **options: Any) -> This:
         """Change options; return the same estimator."""
         self.options = {**self.options, **options}
         self._checked()
@@ -52,13 +53,13 @@ class Estimator(abc.ABC, Generic[Model, Run]):
         return f"{type(self).__name__}({given})"
 
     def fit(
-        self,
+        self: This,
         inputs: Sequence[Any],
         labels: Sequence[Any],
         *,
         dev: tuple[Sequence[Any], Sequence[Any]] | None = None,
         out: str | Path | None = None,
-    ) -> Self:
+    ) -> This:
         """Learn from examples; return the same estimator.
 
         Ctrl-C ends the training; `model_` is then the best one so far.
@@ -109,7 +110,7 @@ class Estimator(abc.ABC, Generic[Model, Run]):
         self._model().save_pretrained(folder)
 
     @classmethod
-    def load(cls, folder: str | Path) -> Self:
+    def load(cls: type[This], folder: str | Path) -> This:
         """Return what was saved to a folder, or the best checkpoint of a run.
 
         Raises:

@@ -1,9 +1,9 @@
 """What a model that labels says, for a reader: files and lines in, labels out, and reports.
 
-    They    PRON    0.998          a tagger: words, tags and, if asked for, the confidence in each;
-    run     VERB    0.971          a blank line after each sentence
+They    PRON    0.998          a tagger: words, tags and, if asked for, the confidence in each;
+run     VERB    0.971          a blank line after each sentence
 
-    card_arrival    0.962    where is my card          a classifier: one line a text
+card_arrival    0.962    where is my card          a classifier: one line a text
 """
 
 import json
@@ -202,7 +202,7 @@ def evaluate(folder: str | Path, path: str | None, asked: Asked) -> Evaluated:
     else:
         work, kind, data, read = ClassWork.of(model), ClassifierRun, Classified, read_classified
     kept = stored_configuration(folder, kind)
-    own = {name: None for name in data.model_fields} if kept is None else kept.data.model_dump()
+    own = dict.fromkeys(data.model_fields) if kept is None else kept.data.model_dump()
     path = path or own["test"] or own["dev"]
     if path is None:
         raise ValueError(f"{folder} has no test file of its own: name one with --data.path")

@@ -1,4 +1,4 @@
-"""What a model is trained on, as the loop sees it: the gradients of a step, and how well it does."""
+"""What a model is trained on, as the loop sees it: the gradients of a step, and a score."""
 
 import abc
 from typing import Any, NamedTuple

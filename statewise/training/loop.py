@@ -1,7 +1,7 @@
 """The loop: lessons in, gradients clipped, a bar, checkpoints, a clean stop.
 
-    one step    the lessons' forward and backward passes -> the sum of all gradients, over all
-                processes, clipped -> one step of AdamW
+one step    the lessons' forward and backward passes -> the sum of all gradients, over all
+            processes, clipped -> one step of AdamW
 """
 
 import math
@@ -163,7 +163,8 @@ class Training:
                 self._score()
         rate, token = done.tokens / max(done.seconds, 1e-9), self.lessons.token
         self.run.say(
-            f"{done.step} steps, {done.tokens} {token}s, {done.seconds:.1f} s, {rate:.0f} {token}s/s"
+            f"{done.step} steps, {done.tokens} {token}s, {done.seconds:.1f} s, "
+            f"{rate:.0f} {token}s/s"
         )
         return Outcome(done.step, done.seconds, done.tokens, done.best, number or None)
 

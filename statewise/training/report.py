@@ -50,7 +50,11 @@ class Task(NamedTuple):
 
 
 def _labels(
-    what: str, target: str, score: tuple[str, str], meaning: str, facts: tuple[tuple[str, str, str], ...]
+    what: str,
+    target: str,
+    score: tuple[str, str],
+    meaning: str,
+    facts: tuple[tuple[str, str, str], ...],
 ) -> Task:
     """Return what is told of a model that labels."""
     return Task(

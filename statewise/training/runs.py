@@ -107,7 +107,9 @@ class Run:
                 values = json.loads(line)
             except json.JSONDecodeError:
                 continue  # cut short when the run was
-            if values.get("step", 0) <= step and not any(name.startswith(AT_THE_END) for name in values):
+            if values.get("step", 0) <= step and not any(
+                name.startswith(AT_THE_END) for name in values
+            ):
                 kept.append(line + "\n")
         _replace(path, "".join(kept))
 
@@ -207,9 +209,7 @@ def _flat(fields: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
             yield above + name, value
 
 
-def stored_configuration(
-    folder: str | Path, kind: type[Kind]
-) -> Kind | None:
+def stored_configuration(folder: str | Path, kind: type[Kind]) -> Kind | None:
     """Return the configuration of the run in `folder`, or None if there is no run.
 
     Args:

@@ -1,7 +1,7 @@
 """Training a tagger, and a tagger to use from Python.
 
-    tagger = Tagger(max_epochs=10).fit([["They", "run"], ...], [["PRON", "VERB"], ...])
-    tagger.predict([["We", "ran"]])        [("PRON", "VERB")]
+tagger = Tagger(max_epochs=10).fit([["They", "run"], ...], [["PRON", "VERB"], ...])
+tagger.predict([["We", "ran"]])        [("PRON", "VERB")]
 """
 
 from collections.abc import Sequence

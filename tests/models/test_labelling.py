@@ -69,13 +69,14 @@ def test_a_word_of_which_nothing_is_read_is_refused():
 
 def test_dropped_words_are_read_as_unknown_ones():
     vocabulary = Vocabulary.of(SENTENCES)
-    config = SMALL.model_copy(
-        update={"characters": None, "grams": 0, "shape": False, "drop": 0.5}
-    )
+    config = SMALL.model_copy(update={"characters": None, "grams": 0, "shape": False, "drop": 0.5})
     encoder = WordEncoder(config, vocabulary).train()
     batch = vocabulary.spell([["Uma"] * 400], buckets=0).batch([0])
     seen = encoder(batch)[0]
-    known, unknown = encoder.embedding.weight[int(batch.types.words[0])], encoder.embedding.weight[1]
+    known, unknown = (
+        encoder.embedding.weight[int(batch.types.words[0])],
+        encoder.embedding.weight[1],
+    )
     dropped = (seen == unknown).all(1)
     assert ((seen == known).all(1) ^ dropped).all()
     assert 0.35 < float(dropped.float().mean()) < 0.65
@@ -215,7 +216,10 @@ def test_texts_without_words_have_answers_too():
         ({"words": {"dims": 3}}, "words has no field 'dims'; did you mean 'dim'"),
         ({"dropout": 1.5}, "dropout"),
         ({"wiring": "loose"}, "wiring"),
-        ({"words": SMALL.model_copy(update={"characters": "gru", "character_features": 5})}, "even"),
+        (
+            {"words": SMALL.model_copy(update={"characters": "gru", "character_features": 5})},
+            "even",
+        ),
     ],
 )
 def test_what_cannot_be_built_is_refused(options, why):

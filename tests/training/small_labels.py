@@ -17,7 +17,7 @@ def sentence(draw):
     verb = ["left"] if leaves else draw.choice([["saw"], ["loves"]])
     words = [*name, *verb, *place, "."]
     tags = ["PROPN"] * len(name) + ["VERB"] + ["PROPN"] * len(place) + ["PUNCT"]
-    spans = _spans(name, "PER") + ["O"] + _spans(place, "LOC") + ["O"]
+    spans = [*_spans(name, "PER"), "O", *_spans(place, "LOC"), "O"]
     if draw.random() < 0.3:
         words = ["The", "left", "side", ":", *words]
         tags = ["DET", "ADJ", "NOUN", "PUNCT", *tags]

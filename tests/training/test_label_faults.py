@@ -78,55 +78,136 @@ TAGGER = f"train tagger --data.train x.conllu --out new {SMALL}"
 AGAIN = f"train tagger --data.train {{here}}/x.conllu --out tagger --resume {SMALL} --max_epochs 2"
 
 BAD_INPUT = {
-    "a broken column": tags(ROW.replace("_\t_\t_\n", "_\n") + "\n", "bad.conllu:1: expected 10 columns, found 8"),
+    "a broken column": tags(
+        ROW.replace("_\t_\t_\n", "_\n") + "\n", "bad.conllu:1: expected 10 columns, found 8"
+    ),
     "spaces for tabs": tags(ROW.replace("\t", " ") + "\n", "bad.conllu:1: .*divided by tabs"),
     "an empty form": tags(ROW.replace("Uma", "") + "\n", "bad.conllu:1: the form is empty"),
-    "no tag in the column": tags(ROW.replace("PROPN", "_") + "\n", "no word has anything in column upos"),
-    "a number left out": tags(ROW + ROW.replace("1\t", "3\t") + "\n", "bad.conllu:2: expected word 2, found 3"),
+    "no tag in the column": tags(
+        ROW.replace("PROPN", "_") + "\n", "no word has anything in column upos"
+    ),
+    "a number left out": tags(
+        ROW + ROW.replace("1\t", "3\t") + "\n", "bad.conllu:2: expected word 2, found 3"
+    ),
     "a truncated file": tags(GOOD.rstrip("\n")[:-20], "bad.conllu:[0-9]+: expected 10 columns"),
-    "a file that ends inside a sentence": tags(ROW, "bad.conllu:1: the file ends inside a sentence"),
-    "a sentence of no words": tags(ROW + "\n# only a comment\n\n", "bad.conllu:3: the sentence has no words"),
+    "a file that ends inside a sentence": tags(
+        ROW, "bad.conllu:1: the file ends inside a sentence"
+    ),
+    "a sentence of no words": tags(
+        ROW + "\n# only a comment\n\n", "bad.conllu:3: the sentence has no words"
+    ),
     "an empty file": tags("", "bad.conllu: the file is empty"),
     "a NUL byte": tags(GOOD.replace("Uma", "U\0a"), "bad.conllu: this is a binary file"),
-    "another encoding": tags(GOOD.replace("Uma", "Ümä").encode("latin-1"), "bad.conllu:[0-9]+: byte 0xdc is not utf-8"),
+    "another encoding": tags(
+        GOOD.replace("Uma", "Ümä").encode("latin-1"), "bad.conllu:[0-9]+: byte 0xdc is not utf-8"
+    ),
     "a lone CR": tags(GOOD.replace("\n", "\r", 3), "bad.conllu:1: "),
     "a byte-order mark in the middle": tags(GOOD + "\ufeff" + GOOD, "bad.conllu:[0-9]+: "),
-    "a damaged gzip": tags(gzip.compress(GOOD.encode())[:80], "bad.conllu.gz: the gzip file is damaged", name="bad.conllu.gz"),
-    "a column that is not there": tags(GOOD, "there is no column 'pos' in CoNLL-U", "--data.column pos"),
-    "a column too many": tags("a O\nb B-X\n", "there is no column 5", "--data.column 5", name="bad.conll"),
-    "columns by name": tags("a O\n", "columns, which have numbers", "--data.column ner", name="bad.conll"),
-    "a ragged file": tags("a x O\nb O\nc x O\n", "bad.conll:2: expected 3 columns, found 2", name="bad.conll"),
-    "mixed schemes": tags("a S-X\nb B-X\nc L-X\n", "bad.conll:[0-9]+: the tags fit no scheme", name="bad.conll"),
-    "spans and classes": tags("a B-X\nb NOUN\n", "bad.conll:2: 'NOUN' is no tag of a span", name="bad.conll"),
-    "JSON cut short": tags('{"words": ["a"], "tags": ["O"]}\n{"wor', "bad.jsonl:2: this is not JSON", name="bad.jsonl"),
-    "a tag too few": tags('{"words": ["a", "b"], "tags": ["O"]}\n', "bad.jsonl:1: expected 2 entries in 'tags', found 1", name="bad.jsonl"),
-    "no words": tags('{"words": [], "tags": []}\n', "bad.jsonl:1: the sentence has no words", name="bad.jsonl"),
+    "a damaged gzip": tags(
+        gzip.compress(GOOD.encode())[:80],
+        "bad.conllu.gz: the gzip file is damaged",
+        name="bad.conllu.gz",
+    ),
+    "a column that is not there": tags(
+        GOOD, "there is no column 'pos' in CoNLL-U", "--data.column pos"
+    ),
+    "a column too many": tags(
+        "a O\nb B-X\n", "there is no column 5", "--data.column 5", name="bad.conll"
+    ),
+    "columns by name": tags(
+        "a O\n", "columns, which have numbers", "--data.column ner", name="bad.conll"
+    ),
+    "a ragged file": tags(
+        "a x O\nb O\nc x O\n", "bad.conll:2: expected 3 columns, found 2", name="bad.conll"
+    ),
+    "mixed schemes": tags(
+        "a S-X\nb B-X\nc L-X\n", "bad.conll:[0-9]+: the tags fit no scheme", name="bad.conll"
+    ),
+    "spans and classes": tags(
+        "a B-X\nb NOUN\n", "bad.conll:2: 'NOUN' is no tag of a span", name="bad.conll"
+    ),
+    "JSON cut short": tags(
+        '{"words": ["a"], "tags": ["O"]}\n{"wor', "bad.jsonl:2: this is not JSON", name="bad.jsonl"
+    ),
+    "a tag too few": tags(
+        '{"words": ["a", "b"], "tags": ["O"]}\n',
+        "bad.jsonl:1: expected 2 entries in 'tags', found 1",
+        name="bad.jsonl",
+    ),
+    "no words": tags(
+        '{"words": [], "tags": []}\n', "bad.jsonl:1: the sentence has no words", name="bad.jsonl"
+    ),
     "one sentence": tags(ROW + "\n", "bad.conllu: too few examples to hold out 0.1 of them: 1"),
-    "a missing file": asked(f"{TAGGER} --data.train lost.conllu", "lost.conllu: there is no such file"),
-    "a missing file to test with": asked(f"{TAGGER} --data.test lost.conllu", "lost.conllu: there is no such file"),
-    "other tags to hold out": asked(f"{TAGGER} --data.dev bad.conllu", "bad.conllu:1: the tagger has no tag 'NN', nor any other", ROW.replace("PROPN", "NN") + "\n", "bad.conllu"),
-    "vectors that are none": asked(f"{TAGGER} --vectors bad", "bad:2: expected a word and 2 numbers, found 1", "a 1 2\nb 1\n"),
-    "vectors of other words": asked(f"{TAGGER} --vectors bad --data.train x.conllu --data.encoding utf-8", "bad: no word of the data", "1 2\n"),
+    "a missing file": asked(
+        f"{TAGGER} --data.train lost.conllu", "lost.conllu: there is no such file"
+    ),
+    "a missing file to test with": asked(
+        f"{TAGGER} --data.test lost.conllu", "lost.conllu: there is no such file"
+    ),
+    "other tags to hold out": asked(
+        f"{TAGGER} --data.dev bad.conllu",
+        "bad.conllu:1: the tagger has no tag 'NN', nor any other",
+        ROW.replace("PROPN", "NN") + "\n",
+        "bad.conllu",
+    ),
+    "vectors that are none": asked(
+        f"{TAGGER} --vectors bad", "bad:2: expected a word and 2 numbers, found 1", "a 1 2\nb 1\n"
+    ),
+    "vectors of other words": asked(
+        f"{TAGGER} --vectors bad --data.train x.conllu --data.encoding utf-8",
+        "bad: no word of the data",
+        "1 2\n",
+    ),
     "an unknown mixer": asked(f"{TAGGER} --model.mixer lsmt", "did you mean 'lstm'"),
     "an unknown option": asked(f"{TAGGER} --max_epoch 2", "did you mean --max_epochs"),
     "a dropout of one": asked(f"{TAGGER} --model.dropout 1.0", "dropout"),
     "a run that exists": asked(f"{TAGGER} --out tagger", "tagger: a run is there already"),
-    "one class": classes("text,label\na b,x\nc,x\n" * 1, "all texts to train on have one label, 'x'", "--data.dev x.csv"),
+    "one class": classes(
+        "text,label\na b,x\nc,x\n" * 1,
+        "all texts to train on have one label, 'x'",
+        "--data.dev x.csv",
+    ),
     "an empty text": classes("text,label\na,x\n ,y\n", "bad.csv:3: the text is empty"),
     "an open quote": classes('text,label\n"a,x\n', "bad.csv:2: this is no CSV"),
-    "a name that is not there": classes("title,label\na,x\n", "bad.csv:1: there should be one column 'text'; there are title, label"),
-    "a pooling that is not there": classes("text,label\na,x\nb,y\n", "pooling", "--pooling [median]"),
-    "another model of the same folder": asked(f"{AGAIN} --model.depth 2", "cannot go on with another model.depth: it has 1, not 2"),
-    "other data to go on with": asked(AGAIN, "cannot go on: its data was", GOOD.replace("Uma", "Ida"), "x.conllu"),
-    "a run of another kind to go on with": asked(f"{TAGGER} --out classifier --resume", "classifier/config.yaml: "),
-    "a language model to predict with": asked("predict lm x.conllu", "holds a language_model, which labels nothing"),
-    "a folder without a model": asked("predict . x.conllu", "this is neither a run with a checkpoint nor a model"),
-    "other tags at evaluation": asked("evaluate tagger --data.path bad.conllu", "bad.conllu:1: the tagger has no tag 'NN', nor any other of this file", ROW.replace("PROPN", "NN") + "\n", "bad.conllu"),
-    "no file of its own": asked("evaluate tagger", "tagger has no test file of its own: name one with --data.path"),
-    "an option of another model": asked("evaluate tagger --data.path x.conllu --data.separator x", "--data.separator is not for a tagger"),
-    "a column of another model": asked("evaluate classifier --data.path x.csv --data.column x", "--data.column is not for"),
+    "a name that is not there": classes(
+        "title,label\na,x\n", "bad.csv:1: there should be one column 'text'; there are title, label"
+    ),
+    "a pooling that is not there": classes(
+        "text,label\na,x\nb,y\n", "pooling", "--pooling [median]"
+    ),
+    "another model of the same folder": asked(
+        f"{AGAIN} --model.depth 2", "cannot go on with another model.depth: it has 1, not 2"
+    ),
+    "other data to go on with": asked(
+        AGAIN, "cannot go on: its data was", GOOD.replace("Uma", "Ida"), "x.conllu"
+    ),
+    "a run of another kind to go on with": asked(
+        f"{TAGGER} --out classifier --resume", "classifier/config.yaml: "
+    ),
+    "a language model to predict with": asked(
+        "predict lm x.conllu", "holds a language_model, which labels nothing"
+    ),
+    "a folder without a model": asked(
+        "predict . x.conllu", "this is neither a run with a checkpoint nor a model"
+    ),
+    "other tags at evaluation": asked(
+        "evaluate tagger --data.path bad.conllu",
+        "bad.conllu:1: the tagger has no tag 'NN', nor any other of this file",
+        ROW.replace("PROPN", "NN") + "\n",
+        "bad.conllu",
+    ),
+    "no file of its own": asked(
+        "evaluate tagger", "tagger has no test file of its own: name one with --data.path"
+    ),
+    "an option of another model": asked(
+        "evaluate tagger --data.path x.conllu --data.separator x",
+        "--data.separator is not for a tagger",
+    ),
+    "a column of another model": asked(
+        "evaluate classifier --data.path x.csv --data.column x", "--data.column is not for"
+    ),
     "a classifier's file for a tagger": asked("evaluate tagger --data.path x.csv", "x.csv: "),
-}  # fmt: skip
+}
 
 
 def test_there_are_forty():

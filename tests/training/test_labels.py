@@ -107,7 +107,9 @@ def run_with_notes(capsys, line):
 
 
 def test_evaluation_prints_classes_and_confusions(trained, capsys):
-    said = run_with_notes(capsys, f"evaluate {trained / 'spans'} --data.path {trained / 'dev'}.txt.conll")
+    said = run_with_notes(
+        capsys, f"evaluate {trained / 'spans'} --data.path {trained / 'dev'}.txt.conll"
+    )
     assert "precision" in said
     assert "PER" in said
     assert "wanted" in said.split("macro F1")[1]
@@ -199,10 +201,13 @@ def test_patience_ends_a_run_early(tmp_path):
 
 
 def test_tags_that_break_their_scheme_are_put_right(tmp_path):
-    words, tags = [["Uma", "Li", "ran"]] * 20, [["I-PER", "I-PER", "O"], ["B-PER", "I-PER", "O"]] * 10
-    tagger = Tagger(
-        model=MODEL, max_epochs=1, quiet=True, data={"scheme": "BIO"}
-    ).fit(words, tags, out=tmp_path / "run")
+    words, tags = (
+        [["Uma", "Li", "ran"]] * 20,
+        [["I-PER", "I-PER", "O"], ["B-PER", "I-PER", "O"]] * 10,
+    )
+    tagger = Tagger(model=MODEL, max_epochs=1, quiet=True, data={"scheme": "BIO"}).fit(
+        words, tags, out=tmp_path / "run"
+    )
     assert tagger.labels_ == ("B-PER", "I-PER", "O")
     log = (tmp_path / "run/train.log").read_text()
     assert "were put right, as BIO has the same spans" in log
@@ -224,7 +229,10 @@ def test_vectors_are_what_words_begin_with(tmp_path):
     for word, vector in (("left", [1, 2, 3]), ("unseen", [7, 8, 9])):
         place = 2 + vocabulary.words.index(word)
         torch.testing.assert_close(
-            encoder.embedding.weight[place].detach(), torch.tensor(vector).float(), atol=1e-4, rtol=0
+            encoder.embedding.weight[place].detach(),
+            torch.tensor(vector).float(),
+            atol=1e-4,
+            rtol=0,
         )
 
 
