@@ -178,7 +178,6 @@ def _predict_options(parser: _Parser) -> None:
     parser.add_argument("--data.text", type=str | None, default=None, help="of a classifier's file")
     parser.add_argument("--confidence", action="store_true", help="show how sure each label is")
     _json_option(parser)
-    _json_option(parser)
 
 
 def _generate_options(parser: _Parser) -> None:

@@ -5,6 +5,7 @@ import json
 import math
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -130,7 +131,8 @@ class Work(abc.ABC, Generic[Model]):
         """Return the score of a report, from 0 to 1."""
 
 
-class Trained(NamedTuple, Generic[Model]):
+@dataclass(frozen=True)
+class Trained(Generic[Model]):
     """A trained model and its scores."""
 
     model: Model

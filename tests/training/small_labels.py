@@ -4,7 +4,8 @@ import random
 
 SMALL = (
     "--model.words.dim 16 --model.words.grams 8 --model.words.buckets 200 --model.hidden 16 "
-    "--model.words.character_features 16 --model.words.minimum 1 --batch 8 --quiet"
+    "--model.words.character_features 16 --model.words.minimum 1 --model.dropout 0.1 --batch 8 "
+    "--optimizer.learning_rate 0.01 --quiet"
 )
 NAMES, PLACES = ["Uma", "Bo Li", "Ann Lee Ray"], ["Paris", "Le Havre", "Ulm"]
 
