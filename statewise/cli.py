@@ -384,7 +384,7 @@ def _evaluate_language(chosen: Namespace, given: dict[str, str]) -> None:
 
     model = LanguageModel.from_pretrained(checkpoint(chosen.folder))
     if "path" in given:
-        texts = read(Data(**given))
+        texts = read(Data.model_validate(given))
     else:
         kept = stored_configuration(chosen.folder, LanguageRun)
         if kept is None:

@@ -78,6 +78,10 @@ class Labelling(nn.Module, abc.ABC, Generic[Config]):
     def probabilities(self, sentences: Sentences) -> list[Tensor]:
         """Return the probabilities of all labels, for each sentence."""
 
+    @abc.abstractmethod
+    def predict(self, sentences: Sequence[Any]) -> list[Any]:
+        """Return the labels of sentences: tags for each word, or a class."""
+
     def read(self, sentence: Any) -> Sequence[str]:
         """Return the words of what is to be labelled."""
         return sentence

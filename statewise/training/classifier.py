@@ -28,7 +28,7 @@ class ClassWork(Work[ClassifyingModel]):
         pooling: what makes one vector of a text, one or several.
     """
 
-    what, target, score = "classifier", "text", "accuracy"
+    what, target = "classifier", "text"
 
     def __init__(self, pooling: Sequence[str] = ()):
         self.pooling = list(pooling)
@@ -40,6 +40,11 @@ class ClassWork(Work[ClassifyingModel]):
         work = cls(model.config.pooling)
         work._labels = list(model.labels)
         return work
+
+    @property
+    def score(self) -> str:
+        """The accuracy."""
+        return "accuracy"
 
     @property
     def labels(self) -> list[str]:

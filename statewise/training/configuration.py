@@ -195,6 +195,8 @@ class Running(Strict):
     resume: bool = False
     quiet: bool = False
 
+    # What a kind of run has more of, it declares anew; nobody puts another kind into a field.
+
     @model_validator(mode="after")
     def _one_way(self) -> "Running":
         if self.overwrite and self.resume:
@@ -241,7 +243,7 @@ class LanguageRun(Running):
     truncation: Count | None = None
     accumulate: Count = 1
     max_tokens: Count | None = None
-    evaluation: Evaluation = Evaluation()
+    evaluation: Evaluation = Evaluation()  # pyright: ignore[reportIncompatibleVariableOverride]
     recompute: bool = False
     compile: bool = False
     distribution: Literal["ddp", "fsdp"] = "ddp"
@@ -353,7 +355,7 @@ class LabelRun(Running):
     vectors: str | None = None
     batch: Count = 32
     max_epochs: Count = 20
-    optimizer: LabelOptimizer = LabelOptimizer()
+    optimizer: LabelOptimizer = LabelOptimizer()  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 class TaggerRun(LabelRun):
@@ -364,7 +366,7 @@ class TaggerRun(LabelRun):
         output: "crf" scores tags and their order together; "softmax" each tag alone.
     """
 
-    data: Tagged
+    data: Tagged  # pyright: ignore[reportIncompatibleVariableOverride]
     output: Literal["crf", "softmax"] = "crf"
     out: str = "runs/tagger"
 
@@ -378,7 +380,7 @@ class ClassifierRun(LabelRun):
             "last".
     """
 
-    data: Classified
+    data: Classified  # pyright: ignore[reportIncompatibleVariableOverride]
     pooling: Poolings = ["attention", "max"]
     out: str = "runs/classifier"
 

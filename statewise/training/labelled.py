@@ -8,7 +8,7 @@ card_arrival    0.962    where is my card          a classifier: one line a text
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,8 +24,15 @@ from statewise.tasks.scores import ClassReport, class_report, confusions
 from statewise.tasks.tagging import SpanReport, read_sentences
 from statewise.tasks.tagging.schemes import spans
 from statewise.training.classifier import ClassWork, read_classified
-from statewise.training.configuration import Classified, ClassifierRun, Tagged, TaggerRun
-from statewise.training.labels import Report
+from statewise.training.configuration import (
+    Classified,
+    ClassifierRun,
+    Labelled,
+    LabelRun,
+    Tagged,
+    TaggerRun,
+)
+from statewise.training.labels import Gold, Report, Work
 from statewise.training.runs import checkpoint, stored_configuration
 from statewise.training.tagger import TagWork, read_tagged
 
@@ -197,10 +204,7 @@ def evaluate(folder: str | Path, path: str | None, asked: Asked) -> Evaluated:
         ValueError, FileNotFoundError: for what cannot be read, or has none of the model's labels.
     """
     model = load(folder)
-    if isinstance(model, TaggingModel):
-        work, kind, data, read = TagWork.of(model), TaggerRun, Tagged, read_tagged
-    else:
-        work, kind, data, read = ClassWork.of(model), ClassifierRun, Classified, read_classified
+    work, kind, data, read = _means(model)
     kept = stored_configuration(folder, kind)
     own = dict.fromkeys(data.model_fields) if kept is None else kept.data.model_dump()
     path = path or own["test"] or own["dev"]
@@ -210,11 +214,22 @@ def evaluate(folder: str | Path, path: str | None, asked: Asked) -> Evaluated:
     gold = read(path, data(**{name: value for name, value in fields.items() if value is not None}))
     odd = work.check(gold)
     report = work.report(model, gold)
-    confusion = report
     if isinstance(report, SpanReport):
         confusion = class_report(_types(gold.labels), _types(model.predict(gold.sentences)))
+    else:
+        confusion = report
     notes = (*gold.notes, *odd)
     return Evaluated(path, report, confusion, work.score, work.value(report), notes)
+
+
+def _means(
+    model: Labelling[Any],
+) -> tuple[Work[Any], type[LabelRun], type[Labelled], Callable[[str, Any], Gold]]:
+    """Return how a model is scored, what its run is, and how its data is named and read."""
+    if isinstance(model, TaggingModel):
+        return TagWork.of(model), TaggerRun, Tagged, read_tagged
+    assert isinstance(model, ClassifyingModel)
+    return ClassWork.of(model), ClassifierRun, Classified, read_classified
 
 
 def _types(tagged: Iterable[Sequence[str]]) -> list[str]:

@@ -73,8 +73,8 @@ class Golds(NamedTuple):
     @classmethod
     def read(cls, data: Any, reader: Callable[[str, Any], Gold]) -> "Golds":
         """Return what the files of a configuration hold."""
-        paths = (data.train, data.dev, data.test)
-        return cls(*(None if path is None else reader(path, data) for path in paths))
+        others = (None if path is None else reader(path, data) for path in (data.dev, data.test))
+        return cls(reader(data.train, data), *others)
 
 
 class Work(abc.ABC, Generic[Model]):
@@ -86,8 +86,10 @@ class Work(abc.ABC, Generic[Model]):
     target: str
     """What is labelled: "word" or "text"."""
 
-    score: str
-    """What says how good it is: "accuracy" or "f1"."""
+    @property
+    @abc.abstractmethod
+    def score(self) -> str:
+        """What says how good it is: "accuracy" or "f1"."""
 
     @abc.abstractmethod
     def learn(self, gold: Gold) -> Gold:

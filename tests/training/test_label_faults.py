@@ -206,7 +206,9 @@ BAD_INPUT = {
     "a column of another model": asked(
         "evaluate classifier --data.path x.csv --data.column x", "--data.column is not for"
     ),
-    "a classifier's file for a tagger": asked("evaluate tagger --data.path x.csv", "x.csv: "),
+    "a classifier's file for a tagger": asked(
+        "evaluate tagger --data.path x.csv", "x.csv:1: expected 6 columns"
+    ),
 }
 
 

@@ -252,9 +252,7 @@ def test_any_script(language):
     }[language]
     tagger = Tagger(
         model=MODEL, max_epochs=5, batch=2, quiet=True, optimizer={"learning_rate": 0.03}
-    ).fit(
-        [words] * 8, [["P", "V", "N"]] * 8
-    )
+    ).fit([words] * 8, [["P", "V", "N"]] * 8)
     assert tagger.predict([words]) == [("P", "V", "N")]
 
 
