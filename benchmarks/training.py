@@ -32,6 +32,7 @@ from statewise.training.memory import keep_memory
 from statewise.training.optimization import learning_rate, parameter_groups
 from statewise.training.processes import Processes
 from statewise.training.runs import Run
+from statewise.training.streaming import StreamLessons
 
 
 def configuration(folder: str, **options: Any) -> LanguageRun:
@@ -56,10 +57,10 @@ def build(config: LanguageRun) -> LanguageModel:
 def ours(config: LanguageRun, streams: Streams) -> float:
     """Train with the loop; return tokens a second."""
     run = Run(config.out, {}, overwrite=True)
-    processes = Processes(config)
-    training = Training(
-        build(config), streams, config, run, lambda: 1.0, processes=processes, about={}
-    )
+    model, processes = build(config), Processes(config)
+    rows = processes.rows(config.streams, config.accumulate)
+    lessons = StreamLessons(model, streams, config, rows, lambda: 1.0)
+    training = Training(model, lessons, config, run, processes=processes, about={})
     outcome = training.run_to_its_end()
     return outcome.tokens / outcome.seconds
 

@@ -1,4 +1,4 @@
-"""The command line: demo, train, report, evaluate, generate, list, card, reproduce and more."""
+"""The command line: demo, train, predict, evaluate, generate, list, card, reproduce and more."""
 
 import difflib
 import json
@@ -17,9 +17,17 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 from pydantic import ValidationError
 
 import statewise
-from statewise.training.configuration import Data, LanguageRun
+from statewise.training.configuration import (
+    ClassifierRun,
+    Data,
+    LabelRun,
+    LanguageRun,
+    Running,
+    TaggerRun,
+)
 
 if TYPE_CHECKING:
+    from statewise.training import labels
     from statewise.training.language import Trained
 
 
@@ -110,7 +118,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _overview() -> str:
     lines = [f"statewise {statewise.__version__}: recurrent sequence models", ""]
-    lines += [f"  statewise {name:10} {command.sentence}" for name, command in COMMANDS.items()]
+    lines += [f"  statewise {name:16} {command.sentence}" for name, command in COMMANDS.items()]
     return "\n".join([*lines, "", "statewise COMMAND --help shows the options of each."])
 
 
@@ -121,13 +129,18 @@ def _demo_options(parser: _Parser) -> None:
     )
 
 
-def _train_lm_options(parser: _Parser) -> None:
-    parser.add_argument("--config", action="config", help="a YAML file of these options")
-    parser.add_class_arguments(LanguageRun, skip={"overwrite", "resume", "quiet"})
-    parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument("--quiet", action="store_true", help="print nothing")
-    _json_option(parser)
+def _train_options(kind: type[Running]) -> Callable[[_Parser], None]:
+    """Return what adds the options of a kind of run."""
+
+    def options(parser: _Parser) -> None:
+        parser.add_argument("--config", action="config", help="a YAML file of these options")
+        parser.add_class_arguments(kind, skip={"overwrite", "resume", "quiet"})
+        parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+        parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+        parser.add_argument("--quiet", action="store_true", help="print nothing")
+        _json_option(parser)
+
+    return options
 
 
 def _report_options(parser: _Parser) -> None:
@@ -137,14 +150,33 @@ def _report_options(parser: _Parser) -> None:
 
 def _evaluate_options(parser: _Parser) -> None:
     _folder_option(parser)
+    for name, text in {
+        "path": "a file; else the run's own: its held-out text, its test file or its dev file",
+        "encoding": "of that file; utf-8 if the run had no other",
+        "separator": "between documents, for a language model",
+        "field": "of a .jsonl's lines, for a language model",
+        "column": "of the tags, for a tagger",
+        "words": "their column, for a tagger",
+        "text": "the column of the texts, for a classifier",
+        "label": "that of the classes, for a classifier",
+    }.items():
+        parser.add_argument(f"--data.{name}", type=str | None, default=None, help=text)
+    _json_option(parser)
+
+
+def _predict_options(parser: _Parser) -> None:
+    _folder_option(parser)
     parser.add_argument(
-        "--data.path", type=str | None, default=None, help="a text; else the run's held-out part"
+        "file",
+        type=str,
+        nargs="?",
+        default="-",
+        help="sentences or texts; - is standard input, one a line",
     )
-    parser.add_argument("--data.encoding", type=str, default="utf-8", help="of that text")
-    parser.add_argument(
-        "--data.separator", type=str | None, default=None, help="between its documents"
-    )
-    parser.add_argument("--data.field", type=str, default="text", help="of a .jsonl's lines")
+    parser.add_argument("--data.encoding", type=str | None, default=None, help="of that file")
+    parser.add_argument("--data.words", type=str | None, default=None, help="of a tagger's file")
+    parser.add_argument("--data.text", type=str | None, default=None, help="of a classifier's file")
+    parser.add_argument("--confidence", action="store_true", help="show how sure each label is")
     _json_option(parser)
 
 
@@ -209,7 +241,7 @@ def _demo(chosen: Namespace) -> None:
 
     trained = demo.run(seconds=chosen.seconds, out=chosen.out)
     if trained.outcome.signal is not None:
-        _say_stopped(trained)
+        _say_stopped(trained, "lm")
         sys.exit(128 + trained.outcome.signal)
 
 
@@ -224,7 +256,7 @@ def _train_lm(chosen: Namespace) -> None:
     outcome = trained.outcome
     if outcome.signal is not None:
         if trained.main:
-            _say_stopped(trained)
+            _say_stopped(trained, "lm")
         sys.exit(128 + outcome.signal)
     if not trained.main:
         return
@@ -253,25 +285,108 @@ def _report(chosen: Namespace) -> None:
     print(f"{loss}   the curve alone")
 
 
-def _say_stopped(trained: "Trained") -> None:
+def _say_stopped(trained: "Trained | labels.Trained[Any]", what: str) -> None:
     print(
         f"statewise: stopped after {trained.outcome.steps} steps, all of them saved; to go on: "
-        f"statewise train lm --config {trained.folder}/config.yaml --resume",
+        f"statewise train {what} --config {trained.folder}/config.yaml --resume",
         file=sys.stderr,
     )
 
 
+def _train_tagger(chosen: Namespace) -> None:
+    from statewise.training.tagger import train_tagger
+
+    _train_labels("tagger", chosen, TaggerRun, train_tagger)
+
+
+def _train_classifier(chosen: Namespace) -> None:
+    from statewise.training.classifier import train_classifier
+
+    _train_labels("classifier", chosen, ClassifierRun, train_classifier)
+
+
+def _train_labels(
+    what: str,
+    chosen: Namespace,
+    kind: type[LabelRun],
+    train: Callable[[Any], "labels.Trained[Any]"],
+) -> None:
+    options = chosen.as_dict()
+    as_json = options.pop("json")
+    options.pop("config")
+    config = kind(**options)
+    trained = train(config)
+    outcome = trained.outcome
+    if outcome.signal is not None:
+        _say_stopped(trained, what)
+        sys.exit(128 + outcome.signal)
+    if as_json:
+        result = {"folder": config.out, "steps": outcome.steps, "seconds": outcome.seconds}
+        scores = {name: value for name, (_, value) in trained.scores.items()}
+        print(json.dumps({**scores, **result}))
+        return
+    if config.quiet:
+        return
+    for name, (report, value) in trained.scores.items():
+        print(f"{report}\n{name.replace('_', ' ')} {100 * value:.2f}\n")
+    rate = outcome.tokens / outcome.seconds
+    print(f"trained for {outcome.steps} steps, {outcome.seconds:.0f} s, {rate:,.0f} words/s")
+    print(f"saved in {config.out}; next: statewise predict {config.out}")
+
+
+def _predict(chosen: Namespace) -> None:
+    from statewise.training import labelled
+
+    lines = labelled.lines_of(
+        labelled.load(chosen.folder),
+        chosen.file,
+        labelled.Asked(**chosen.data.as_dict()),
+        confidence=chosen.confidence,
+        as_json=chosen.json,
+    )
+    for line in lines:
+        print(line, flush=sys.stdin.isatty())
+
+
 def _evaluate(chosen: Namespace) -> None:
+    from statewise.models.language_model import KIND
+    from statewise.models.pretrained import kind_of
+    from statewise.training.labelled import Asked
+    from statewise.training.runs import checkpoint
+
+    kind = kind_of(checkpoint(chosen.folder))
+    given = {name: value for name, value in chosen.data.as_dict().items() if value is not None}
+    known = Data.model_fields if kind == KIND else ("path", *Asked._fields)
+    for name in given:
+        if name not in known:
+            raise ValueError(f"--data.{name} is not for a {kind.replace('_', ' ')}")
+    if kind == KIND:
+        _evaluate_language(chosen, given)
+    else:
+        _evaluate_labels(chosen, given)
+
+
+def _evaluate_labels(chosen: Namespace, given: dict[str, str]) -> None:
+    from statewise.training import labelled
+
+    path = given.pop("path", None)
+    found = labelled.evaluate(chosen.folder, path, labelled.Asked(**given))
+    for note in found.notes:
+        print(f"statewise: {note}", file=sys.stderr)
+    print(json.dumps(found.as_data()) if chosen.json else found)
+
+
+def _evaluate_language(chosen: Namespace, given: dict[str, str]) -> None:
     from statewise.models.language_model import LanguageModel
     from statewise.tasks.documents import split
     from statewise.training.language import evaluate_language_model, read
     from statewise.training.runs import checkpoint, stored_configuration
 
     model = LanguageModel.from_pretrained(checkpoint(chosen.folder))
-    if chosen.data.path is not None:
-        texts = read(Data(**chosen.data.as_dict()))
+    if "path" in given:
+        texts = read(Data.model_validate(given))
     else:
-        kept = stored_configuration(chosen.folder)
+        kept = stored_configuration(chosen.folder, LanguageRun)
         if kept is None:
             raise ValueError(f"{chosen.folder} is no run: name a text with --data.path")
         texts = split(read(kept.data), kept.data.held_out)[1]
@@ -405,9 +520,18 @@ def _doctor(chosen: Namespace) -> None:
 
 COMMANDS = {
     "demo": Command("two minutes from nothing to streamed text", _demo_options, _demo),
-    "train lm": Command("train a language model on a text file", _train_lm_options, _train_lm),
+    "train lm": Command(
+        "train a language model on a text file", _train_options(LanguageRun), _train_lm
+    ),
+    "train tagger": Command(
+        "train a tagger on sentences with tags", _train_options(TaggerRun), _train_tagger
+    ),
+    "train classifier": Command(
+        "train a classifier on texts", _train_options(ClassifierRun), _train_classifier
+    ),
+    "predict": Command("label sentences or texts", _predict_options, _predict),
     "report": Command("draw a training's curves, and a page about it", _report_options, _report),
-    "evaluate": Command("bits per byte of a text under a model", _evaluate_options, _evaluate),
+    "evaluate": Command("how well a model does on a file", _evaluate_options, _evaluate),
     "generate": Command("stream text from a model", _generate_options, _generate),
     "list": Command("the mixers there are", _json_option, _list),
     "card": Command("what a mixer costs, and which small tasks it solves", _card_options, _card),

@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from statewise import mixers as catalogue
 from statewise.mixers.base import Mixer, state_dtype, within
 from statewise.mixers.parts.linear import Linear
 from statewise.models import layers, pretrained
+from statewise.models.configuration import Configuration, stored
 from statewise.models.generation import (
     BatchGeneration,
     Generation,
@@ -29,8 +30,8 @@ MixerSpec = str | dict[str, Any]
 MixerMaker = Callable[..., Mixer[Any]]
 """A class or callable that takes `dim` and the options of a specification."""
 
-KIND = "language_model"
-"""What `config.json` says it describes."""
+KIND, TOKENIZER = "language_model", "tokenizer.json"
+"""What `config.json` says it describes, and a file that may stand beside it."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {"dim": 64, "depth": 2},
@@ -41,7 +42,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 """Sizes by name."""
 
 
-class LanguageModelConfig(BaseModel):
+class LanguageModelConfig(Configuration):
     """What a language model is built from. An unknown field is an error that suggests the nearest.
 
     Args:
@@ -58,7 +59,7 @@ class LanguageModelConfig(BaseModel):
         tie: whether the head shares the embedding's weights.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    called = "a language model"
 
     vocab: Annotated[int, Field(ge=1)] = 256
     dim: Annotated[int, Field(ge=1)] = 256
@@ -67,18 +68,6 @@ class LanguageModelConfig(BaseModel):
     convolution: Annotated[int, Field(ge=0)] | None = None
     expansion: Annotated[float, Field(ge=0)] | None = None
     tie: bool = True
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known(cls, fields: Any) -> Any:
-        if isinstance(fields, Mapping):
-            for field in fields:
-                if field not in cls.model_fields:
-                    raise ValueError(
-                        f"a language model has no field {field!r}"
-                        f"{catalogue.nearest(str(field), cls.model_fields)}"
-                    )
-        return fields
 
     @model_validator(mode="after")
     def _fits(self) -> "LanguageModelConfig":
@@ -293,14 +282,14 @@ class LanguageModel(nn.Module):
         Raises:
             TypeError: if the tokenizer is of your own making.
         """
-        save = None
+        files = {}
         if isinstance(self.tokenizer, FileTokenizer):
-            save = self.tokenizer.save
+            files[TOKENIZER] = self.tokenizer.save
         elif not isinstance(self.tokenizer, ByteTokenizer | None):
             raise TypeError(
                 f"a {type(self.tokenizer).__name__} is not saved: only tokenizers from a file are"
             )
-        pretrained.write(folder, KIND, self.config.model_dump(), self, save)
+        pretrained.write(folder, KIND, self.config.model_dump(), self, files)
 
     @classmethod
     def from_pretrained(
@@ -316,21 +305,13 @@ class LanguageModel(nn.Module):
             FileNotFoundError: if the folder or a file of it is missing.
             ValueError: if a file is damaged, or the weights are of another model.
         """
-        fields = pretrained.read_config(folder, KIND)
-        path = Path(folder) / pretrained.CONFIG
-        try:
-            config = LanguageModelConfig(**fields)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = "".join(f"{part}: " for part in first["loc"][:1])
-            message = first["msg"].removeprefix("Value error, ")
-            raise ValueError(f"{path}: {place}{message}") from None
-        file = Path(folder) / pretrained.TOKENIZER
+        config = stored(folder, KIND, LanguageModelConfig)
+        file = Path(folder) / TOKENIZER
         tokenizer = FileTokenizer(file) if file.exists() else None
         try:
             model = cls(config, tokenizer=tokenizer, mixers=mixers)
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+            raise ValueError(f"{Path(folder) / pretrained.CONFIG}: {error}") from None
         pretrained.read_weights(folder, model)
         return model.eval()
 

@@ -1,8 +1,8 @@
-"""A model in a folder: `config.json`, `model.safetensors` and perhaps `tokenizer.json`."""
+"""A model in a folder: `config.json`, `model.safetensors` and what its kind adds to them."""
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from statewise import __version__
 FORMAT = 1
 """Raised when an older reader would misunderstand the files."""
 
-CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
 def write(
@@ -24,14 +24,22 @@ def write(
     kind: str,
     config: dict[str, Any],
     model: nn.Module,
-    write_tokenizer: Callable[[Path], None] | None,
+    further: Mapping[str, Callable[[Path], None]],
 ) -> None:
-    """Write a model. Each file appears whole or not at all; `config.json` comes last."""
+    """Write a model. Each file appears whole or not at all; `config.json` comes last.
+
+    Args:
+        folder: made if absent.
+        kind: of the model.
+        config: what it is built from.
+        model: its weights are written.
+        further: what writes each further file, by its name.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    if write_tokenizer is not None:
-        with _whole(folder / TOKENIZER) as path:
-            write_tokenizer(path)
+    for name, save in further.items():
+        with _whole(folder / name) as path:
+            save(path)
     tensors = {name: t.detach().contiguous() for name, t in _tensors(model).items()}
     with _whole(folder / WEIGHTS) as path:
         save_tensors(tensors, path, {"format": "pt"})
@@ -39,7 +47,7 @@ def write(
         "format": FORMAT,
         "statewise": __version__,
         "model": kind,
-        "files": [WEIGHTS] if write_tokenizer is None else [WEIGHTS, TOKENIZER],
+        "files": [WEIGHTS, *further],
         "config": config,
     }
     with _whole(folder / CONFIG) as path:
@@ -58,6 +66,16 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str
         raise OSError(f"{path} cannot be written: {error}") from None
 
 
+def kind_of(folder: str | Path) -> str:
+    """Return what kind of model is in `folder`, such as "language_model".
+
+    Raises:
+        FileNotFoundError: if the folder or a file of it is missing.
+        ValueError: if the file is damaged.
+    """
+    return str(_description(folder).get("model"))
+
+
 def read_config(folder: str | Path, kind: str) -> dict[str, Any]:
     """Return the configuration in `folder`.
 
@@ -65,6 +83,16 @@ def read_config(folder: str | Path, kind: str) -> dict[str, Any]:
         FileNotFoundError: if the folder or a file of it is missing.
         ValueError: if the file is damaged, or describes something else.
     """
+    description = _description(folder)
+    if description.get("model") != kind:
+        raise ValueError(
+            f"{Path(folder) / CONFIG} describes a {description.get('model')}, not a {kind}"
+        )
+    return description["config"]
+
+
+def _description(folder: str | Path) -> dict[str, Any]:
+    """Return what the configuration file says, of a model that is complete."""
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
@@ -82,12 +110,10 @@ def read_config(folder: str | Path, kind: str) -> dict[str, Any]:
             f"{path} has format {description.get('format')}, written by statewise "
             f"{description.get('statewise')}; this is {__version__}, which reads {FORMAT}"
         )
-    if description.get("model") != kind:
-        raise ValueError(f"{path} describes a {description.get('model')}, not a {kind}")
     for name in description["files"]:
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder} is not complete: it has no {name}")
-    return description["config"]
+    return description
 
 
 def read_weights(folder: str | Path, model: nn.Module) -> None:

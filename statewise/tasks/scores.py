@@ -118,3 +118,29 @@ def table(rows: Mapping[str, Score]) -> str:
             f"  {score.found:6}  {score.wanted:6}"
         )
     return "\n".join(lines)
+
+
+MATRIX = 18
+"""Classes that a matrix of confusions has room for."""
+
+
+def confusions(report: ClassReport, most: int = 15) -> str:
+    """Return what was taken for what: a matrix, or of many classes the most frequent errors.
+
+    Args:
+        report: of classes.
+        most: errors that are listed where there are too many classes for a matrix.
+    """
+    names = list(report.classes)
+    if len(names) > MATRIX:
+        wrong = [(n, one, two) for (one, two), n in report.confusion.items() if one != two]
+        listed = sorted(wrong, key=lambda error: (-error[0], *error[1:]))[:most]
+        lines = [f"{n:6}  {one} was taken for {two}" for n, one, two in listed]
+        return "\n".join(["the most frequent errors", *lines])
+    width = max(len("wanted"), *map(len, names))
+    column = max(6, *map(len, names)) + 1
+    lines = [f"{'wanted':{width}}" + "".join(f"{name:>{column}}" for name in names) + "   found"]
+    for one in names:
+        counts = (report.confusion.get((one, two), 0) for two in names)
+        lines.append(f"{one:{width}}" + "".join(f"{count or '.':>{column}}" for count in counts))
+    return "\n".join(lines)

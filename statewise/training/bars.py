@@ -8,7 +8,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from statewise.training.configuration import LanguageRun
+from statewise.training.configuration import Running
+from statewise.training.lessons import Lessons
 from statewise.training.progress import Progress
 
 
@@ -40,12 +41,8 @@ def bar(**options: Any) -> tqdm:
 class TrainingBar:
     """Seconds, steps or tokens done, the loss, the best evaluation, tokens per second."""
 
-    def __init__(self, config: LanguageRun, progress: Progress, *, shown: bool):
-        ends = {
-            "seconds": config.max_seconds,
-            "step": config.max_steps,
-            "tokens": config.max_tokens,
-        }
+    def __init__(self, config: Running, progress: Progress, lessons: Lessons, *, shown: bool):
+        ends, self.lessons = config.ends, lessons
         self.counts = next(name for name, end in ends.items() if end is not None)
         self.before = (progress.tokens, progress.seconds)
         # In a file every state of the bar is a line of its own, so that few are enough.
@@ -65,9 +62,12 @@ class TrainingBar:
         if self.bar.disable:
             return
         tokens, seconds = progress.tokens - self.before[0], progress.seconds - self.before[1]
-        figures = f" {loss_bits:.3f} bits/token, {tokens / max(seconds, 1e-9):,.0f} tokens/s"
+        rate = tokens / max(seconds, 1e-9)
+        figures = (
+            f" {loss_bits:.3f} bits/{self.lessons.target}, {rate:,.0f} {self.lessons.token}s/s"
+        )
         if math.isfinite(progress.best):
-            figures += f", held out {progress.best:.3f} bits/byte"
+            figures += f", held out {self.lessons.short(progress.best)}"
         self.bar.set_postfix_str(figures, refresh=False)
         done = min(getattr(progress, self.counts), self.bar.total)
         self.bar.update(done - self.bar.n)

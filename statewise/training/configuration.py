@@ -1,8 +1,11 @@
 """What a run is made of: strict, so that a typo is an error, and written beside the run as YAML."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from statewise.models.classifier import Poolings
+from statewise.models.sentence_encoder import EncoderConfig
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -111,7 +114,19 @@ class Often(Strict):
     steps: Count | None = None
 
 
-class Evaluation(Often):
+class Readings(Often):
+    """How often held-out data is read while training.
+
+    Args:
+        seconds: between two readings; null for never by the clock.
+        steps: between two readings.
+        patience: stop after so many readings without a better one; null for never.
+    """
+
+    patience: Count | None = None
+
+
+class Evaluation(Readings):
     """How often the held-out text is read while training.
 
     Args:
@@ -123,11 +138,10 @@ class Evaluation(Often):
 
     seconds: Positive | None = 60.0
     tokens: Count = 32768
-    patience: Count | None = None
 
 
 class Checkpoints(Often):
-    """How often all that the run needs to go on is saved, beside every reading of held-out text.
+    """How often all that the run needs to go on is saved, beside every reading of held-out data.
 
     Args:
         seconds: between two checkpoints; null for never by the clock.
@@ -137,7 +151,70 @@ class Checkpoints(Often):
     seconds: Positive | None = 300.0
 
 
-class LanguageRun(Strict):
+class Spread(NamedTuple):
+    """How a model is laid over processes, and what is kept of a step."""
+
+    sharded: bool = False
+    """Whether processes share the weights among them, rather than have a copy each."""
+    recompute: bool = False
+    compile: bool = False
+
+
+class Running(Strict):
+    """How a model is trained, whatever it is.
+
+    Args:
+        max_seconds: stop after so long, evaluation included.
+        max_steps: stop after so many steps.
+        optimizer: how the weights move.
+        evaluation: how often held-out data is read.
+        checkpoints: how often the run is saved.
+        precision: of the arithmetic; weights, states and the optimizer stay in float32.
+        device: "auto" takes the accelerator there is, "cpu" does not.
+        trackers: that receive the measurements too, by the names Accelerate gives them.
+        log_steps: steps between two lines of metrics.jsonl.
+        seed: of the initial weights.
+        out: the folder of the run.
+        overwrite: replace the run that is in it.
+        resume: go on with the run that is in it, bit by bit; begin where there is none.
+        quiet: show no bar and print nothing; the run folder says it all.
+    """
+
+    max_seconds: Positive | None = None
+    max_steps: Count | None = None
+    optimizer: Optimizer = Optimizer()
+    evaluation: Readings = Readings()
+    checkpoints: Checkpoints = Checkpoints()
+    precision: Literal["float32", "bfloat16"] = "float32"
+    device: Literal["auto", "cpu"] = "auto"
+    trackers: list[str] = []
+    log_steps: Count = 10
+    seed: Annotated[int, Field(ge=0)] = 0
+    out: str = "runs/run"
+    overwrite: bool = False
+    resume: bool = False
+    quiet: bool = False
+
+    # What a kind of run has more of, it declares anew; nobody puts another kind into a field.
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Running":
+        if self.overwrite and self.resume:
+            raise ValueError("overwrite begins anew and resume goes on: choose one of them")
+        return self
+
+    @property
+    def spread(self) -> Spread:
+        """How the model is laid over processes."""
+        return Spread()
+
+    @property
+    def ends(self) -> dict[str, float | None]:
+        """When the run ends, by what counts towards it: seconds, steps or tokens."""
+        return {"seconds": self.max_seconds, "step": self.max_steps}
+
+
+class LanguageRun(Running):
     """A language model and how it is trained.
 
     Args:
@@ -150,24 +227,11 @@ class LanguageRun(Strict):
         truncation: tokens that gradients reach back, at most `context`, which is the default.
         accumulate: parts into which a process divides its streams, one after another, to hold less
             at once; each part keeps its own states.
-        max_seconds: stop after so long, evaluation included.
-        max_steps: stop after so many steps.
         max_tokens: stop after so many tokens.
-        optimizer: how the weights move.
         evaluation: how often the held-out text is read.
-        checkpoints: how often the run is saved.
-        precision: of the arithmetic; weights, states and the optimizer stay in float32.
         recompute: compute the inside of each block again in the backward pass rather than keep it.
         compile: hand the model to torch.compile first.
         distribution: between processes: "ddp" copies the model, "fsdp" shards it.
-        device: "auto" takes the accelerator there is, "cpu" does not.
-        trackers: that receive the measurements too, by the names Accelerate gives them.
-        log_steps: steps between two lines of metrics.jsonl.
-        seed: of the initial weights.
-        out: the folder of the run.
-        overwrite: replace the run that is in it.
-        resume: go on with the run that is in it, bit by bit; begin where there is none.
-        quiet: show no bar and print nothing; the run folder says it all.
     """
 
     data: Data
@@ -178,24 +242,12 @@ class LanguageRun(Strict):
     context: Count = 256
     truncation: Count | None = None
     accumulate: Count = 1
-    max_seconds: Positive | None = None
-    max_steps: Count | None = None
     max_tokens: Count | None = None
-    optimizer: Optimizer = Optimizer()
-    evaluation: Evaluation = Evaluation()
-    checkpoints: Checkpoints = Checkpoints()
-    precision: Literal["float32", "bfloat16"] = "float32"
+    evaluation: Evaluation = Evaluation()  # pyright: ignore[reportIncompatibleVariableOverride]
     recompute: bool = False
     compile: bool = False
     distribution: Literal["ddp", "fsdp"] = "ddp"
-    device: Literal["auto", "cpu"] = "auto"
-    trackers: list[str] = []
-    log_steps: Count = 10
-    seed: Annotated[int, Field(ge=0)] = 0
     out: str = "runs/lm"
-    overwrite: bool = False
-    resume: bool = False
-    quiet: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> "LanguageRun":
@@ -213,15 +265,131 @@ class LanguageRun(Strict):
             )
         if self.optimizer.gradient_noise and self.distribution == "fsdp":
             raise ValueError("gradient_noise is not drawn for gradients that fsdp shards: use ddp")
-        if self.overwrite and self.resume:
-            raise ValueError("overwrite begins anew and resume goes on: choose one of them")
         return self
+
+    @property
+    def spread(self) -> Spread:
+        """How the model is laid over processes."""
+        return Spread(self.distribution == "fsdp", self.recompute, self.compile)
+
+    @property
+    def ends(self) -> dict[str, float | None]:
+        """When the run ends: by tokens too."""
+        return {**super().ends, "tokens": self.max_tokens}
+
+
+class Labelled(Strict):
+    """Where the examples come from.
+
+    Args:
+        train: the file to learn from.
+        dev: the file that says which checkpoint is best; a part of `train` if absent.
+        test: a file that is scored once, at the end.
+        held_out: the share of `train` that is kept for evaluation where there is no `dev`.
+        encoding: how the characters are written.
+    """
+
+    train: str
+    dev: str | None = None
+    test: str | None = None
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    encoding: str = "utf-8"
+
+
+class Tagged(Labelled):
+    """Where tagged sentences come from: CoNLL-U, JSON lines, or columns, by how the name ends.
+
+    Args:
+        column: of the tags: a name in CoNLL-U ("upos" if absent) and in JSON lines ("tags"), a
+            number in columns ("-1", the last).
+        words: the column of the words, where it is not the usual one: "form", "words" or "1".
+        scheme: in which spans are written: "auto" finds out; "none" says that tags are no spans.
+    """
+
+    column: str | None = None
+    words: str | None = None
+    scheme: Literal["auto", "none", "BIO", "IO", "IOB1", "BIOES", "BMES", "BILOU"] = "auto"
+
+
+class Classified(Labelled):
+    """Where texts and their classes come from: JSON lines, TSV or CSV, by how the name ends.
+
+    Args:
+        text: the key or the column of the texts; of a table without names, a number from 1.
+        label: that of the classes.
+    """
+
+    text: str | int = "text"
+    label: str | int = "label"
+
+
+class LabelOptimizer(Optimizer):
+    """What moves the weights of a model that labels: faster, and with less decay.
+
+    Args:
+        warm_up: steps until the rate is reached; a tenth of the run at most.
+    """
+
+    learning_rate: Positive = 3e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    betas: tuple[float, float] = (0.9, 0.99)
+    clip: Positive = 5.0
+    warm_up: Annotated[int, Field(ge=0)] = 100
+
+
+class LabelRun(Running):
+    """A model that labels, and how it is trained.
+
+    Args:
+        model: how sentences are read.
+        vectors: a text file of word vectors, as word2vec and fastText write them, that words begin
+            with; `model.words.dim` is then theirs.
+        batch: sentences of a step.
+        max_epochs: stop after every sentence was read so often.
+        evaluation: how often held-out data is read; after each epoch if neither is given.
+        optimizer: how the weights move.
+    """
+
+    data: Labelled
+    model: EncoderConfig = EncoderConfig()
+    vectors: str | None = None
+    batch: Count = 32
+    max_epochs: Count = 20
+    optimizer: LabelOptimizer = LabelOptimizer()  # pyright: ignore[reportIncompatibleVariableOverride]
+
+
+class TaggerRun(LabelRun):
+    """A tagger and how it is trained.
+
+    Args:
+        data: where tagged sentences come from.
+        output: "crf" scores tags and their order together; "softmax" each tag alone.
+    """
+
+    data: Tagged  # pyright: ignore[reportIncompatibleVariableOverride]
+    output: Literal["crf", "softmax"] = "crf"
+    out: str = "runs/tagger"
+
+
+class ClassifierRun(LabelRun):
+    """A classifier and how it is trained.
+
+    Args:
+        data: where texts and their classes come from.
+        pooling: what makes one vector of a text, one or several: "attention", "mean", "max",
+            "last".
+    """
+
+    data: Classified  # pyright: ignore[reportIncompatibleVariableOverride]
+    pooling: Poolings = ["attention", "max"]
+    out: str = "runs/classifier"
 
 
 FREE_TO_CHANGE = frozenset(
     {
-        *("max_seconds", "max_steps", "max_tokens", "evaluation", "checkpoints", "trackers"),
-        *("log_steps", "out", "overwrite", "resume", "quiet", "data.path"),
+        *("max_seconds", "max_steps", "max_tokens", "max_epochs", "evaluation", "checkpoints"),
+        *("trackers", "log_steps", "out", "overwrite", "resume", "quiet"),
+        *("data.path", "data.train", "data.dev", "data.test"),
     }
 )
 """What a run that goes on may have otherwise than when it began. A text may have moved; that it is

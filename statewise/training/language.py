@@ -1,10 +1,10 @@
 """Training a language model on text, from a configuration to a saved model and its score."""
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -13,12 +13,13 @@ from statewise.models.language_model import LanguageModel, LanguageModelConfig
 from statewise.models.tokenizers import ByteTokenizer, FileTokenizer, Tokenizer
 from statewise.tasks import documents, language
 from statewise.training.bars import bar
-from statewise.training.configuration import FREE_TO_CHANGE, Data, LanguageRun
+from statewise.training.configuration import Data, LanguageRun
 from statewise.training.loop import Outcome, Training
 from statewise.training.memory import keep_memory
 from statewise.training.processes import Processes
 from statewise.training.report import write_report
-from statewise.training.runs import Run, checkpoint, stored_configuration
+from statewise.training.runs import begin, checkpoint
+from statewise.training.streaming import StreamLessons
 
 
 class Trained(NamedTuple):
@@ -44,6 +45,7 @@ def train_language_model(config: LanguageRun) -> Trained:
     """
     keep_memory()
     processes = Processes(config)
+    rows = processes.rows(config.streams, config.accumulate)
     tokenizer = FileTokenizer(config.data.tokenizer) if config.data.tokenizer else ByteTokenizer()
     seen, held_out = documents.split(read(config.data), config.data.held_out)
     if config.data.shuffle:
@@ -61,7 +63,7 @@ def train_language_model(config: LanguageRun) -> Trained:
         ),
         tokenizer=tokenizer,
     )
-    run = _run(config, processes)
+    run = begin(config, processes)
     if last := run.last():
         pretrained.read_weights(last, model)
     parameters = sum(p.numel() for p in model.parameters())
@@ -74,10 +76,9 @@ def train_language_model(config: LanguageRun) -> Trained:
     size = sum(len(tokenizer.bytes_of(token)) for text in beginning for token in text.tolist())
     training = Training(
         model,
-        streams,
+        StreamLessons(model, streams, config, rows, lambda: _score(model, beginning, size)),
         config,
         run,
-        lambda: _score(model, beginning, size),
         processes=processes,
         about={"text": zlib.crc32(streams.tokens.numpy().data)},
     )
@@ -96,37 +97,6 @@ def train_language_model(config: LanguageRun) -> Trained:
             report = write_report(run.folder)[1]
     processes.close()
     return Trained(model, bits, outcome, run.folder, report, processes.main)
-
-
-def _run(config: LanguageRun, processes: Processes) -> Run:
-    """Return the run folder, when all processes may look into it."""
-    # What is kept begins and replaces nothing when it is given again, with --resume or without.
-    chosen = {**config.model_dump(mode="json"), "overwrite": False, "resume": False}
-    if config.resume and (stored := stored_configuration(config.out)) is not None:
-        before = dict(_flat(stored.model_dump(mode="json")))
-        for name, value in _flat(chosen):
-            if name not in FREE_TO_CHANGE and before[name] != value:
-                raise ValueError(
-                    f"{config.out}: the run there cannot go on with another {name}: it has "
-                    f"{before[name]}, not {value}"
-                )
-    with processes.main_first():
-        return Run(
-            config.out,
-            chosen,
-            overwrite=config.overwrite,
-            resume=config.resume,
-            writes=processes.main,
-        )
-
-
-def _flat(fields: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the options with their dotted names; those free to change are not looked into."""
-    for name, value in fields.items():
-        if isinstance(value, dict) and above + name not in {*FREE_TO_CHANGE, "mixer"}:
-            yield from _flat(value, f"{above}{name}.")
-        else:
-            yield above + name, value
 
 
 def read(data: Data) -> list[str]:

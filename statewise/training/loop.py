@@ -1,13 +1,7 @@
-"""The loop: streams in, carried states, truncated gradients, a bar, checkpoints, a clean stop.
+"""The loop: lessons in, gradients clipped, a bar, checkpoints, a clean stop.
 
-One step of a process that accumulates over two parts of its rows, with gradients that reach back
-half of the context:
-
-    part 0   state 0 -> first half  -> loss, backward -> second half -> loss, backward -> state 0
-    part 1   state 1 -> first half  -> loss, backward -> second half -> loss, backward -> state 1
-    then     the sum of all gradients, over all processes, clipped -> one step of AdamW
-
-A state is cut from its graph between two halves and between two steps, and carried on.
+one step    the lessons' forward and backward passes -> the sum of all gradients, over all
+            processes, clipped -> one step of AdamW
 """
 
 import math
@@ -20,14 +14,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from statewise import backends
-from statewise.tasks.language import Streams, carries, counted, loss_sum
 from statewise.training import optimization, progress
 from statewise.training.bars import TrainingBar
-from statewise.training.configuration import LanguageRun, Often
+from statewise.training.configuration import Often, Running
+from statewise.training.lessons import Lessons, Taken
 from statewise.training.processes import Processes
 from statewise.training.progress import Progress
 from statewise.training.runs import Run
@@ -40,6 +34,7 @@ class Outcome(NamedTuple):
     seconds: float
     tokens: int
     best: float
+    """The lowest cost of the held-out data."""
     signal: int | None
     """What interrupted it, such as signal.SIGINT, or None if it came to its end."""
 
@@ -53,17 +48,14 @@ class Interrupted(OSError):
 
 
 class Training:
-    """The training of a language model until one of the ends that are set, or Ctrl-C.
-
-    The state is carried from step to step, without its gradient, where it stays bounded.
+    """The training of a model until one of the ends that are set, or Ctrl-C.
 
     Args:
-        model: called with tokens, state and reset; it has `save_pretrained`, and the weights of the
-            last checkpoint where the run goes on.
-        streams: the batches.
+        model: it has `save_pretrained`, and the weights of the last checkpoint where the run goes
+            on.
+        lessons: what it is trained on; they call it.
         config: how long and how.
         run: where measurements and checkpoints go.
-        evaluate: returns the bits per byte on held-out text.
         processes: that train together.
         about: what must be the same when the run goes on.
     """
@@ -71,18 +63,16 @@ class Training:
     def __init__(
         self,
         model: Any,
-        streams: Streams,
-        config: LanguageRun,
+        lessons: Lessons,
+        config: Running,
         run: Run,
-        evaluate: Callable[[], float],
         *,
         processes: Processes,
         about: dict[str, Any],
     ):
-        self.streams, self.config, self.run = streams, config, run
-        self.evaluate, self.processes = evaluate, processes
+        self.lessons, self.config, self.run = lessons, config, run
+        self.processes = processes
         self.about = {**about, "processes": processes.count}
-        self.rows = processes.rows
         self.model, self.wrapped = processes.distribute(model)
         self.optimizer = torch.optim.AdamW(
             optimization.parameter_groups(self.model, config.optimizer.weight_decay),
@@ -90,8 +80,6 @@ class Training:
             betas=config.optimizer.betas,
             fused=processes.device.type in ("cpu", "cuda"),
         )
-        self.carries = carries(model, config.context)
-        self.states: list[Any] = [None] * len(self.rows)
         self.progress = Progress()
         self.scored = self.saved = -1  # the steps of the last score and the last checkpoint
         if last := run.last():
@@ -100,18 +88,11 @@ class Training:
             run.forget_after(-1)  # what an earlier try measured that left no checkpoint
 
     def _go_on(self, folder: Path) -> None:
-        device = self.processes.device
-        like = [
-            self.model.initial_state(rows.stop - rows.start, device=device)
-            if self.carries
-            else None
-            for rows in self.rows
-        ]
-        self.progress, self.states = progress.load(
+        self.progress, self.lessons.states = progress.load(
             folder,
             model=self.model,
             optimizer=self.optimizer,
-            like=like,
+            like=self.lessons.examples(self.processes),
             about=self.about,
             rank=self.processes.rank,
             replicated=not self.processes.sharded,
@@ -143,7 +124,7 @@ class Training:
         began = time.perf_counter() - done.seconds
         evaluations, checkpoints = _Due(config.evaluation, done), _Due(config.checkpoints, done)
         measured, began_at = (time.perf_counter(), done.tokens), done.step
-        bar = TrainingBar(config, done, shown=self.processes.main)
+        bar = TrainingBar(config, done, self.lessons, shown=self.processes.main)
         try:
             while True:
                 done.seconds = time.perf_counter() - began
@@ -161,15 +142,15 @@ class Training:
                 if checkpoint:
                     self._save(best=False)
                 if done.step == began_at:
-                    cost, norm = self._first_step(share)
+                    taken, norm = self._first_step(share)
                 else:
-                    cost, norm = self._step(share)
-                bar.update(done, _bits(*cost))
+                    taken, norm = self._step(share)
+                bar.update(done, _bits(taken.nats, taken.targets))
                 if done.step % config.log_steps == 0:
                     now = (time.perf_counter(), done.tokens)
                     rate = (now[1] - measured[1]) / (now[0] - measured[0])
                     measured = now
-                    self._measure(cost, norm, rate)
+                    self._measure(taken, norm, rate)
         finally:
             bar.close()
         if number:
@@ -180,22 +161,21 @@ class Training:
                 self._event("stopped early", f"no better score in {done.worse} readings")
             if self.scored != done.step:
                 self._score()
-        rate = done.tokens / max(done.seconds, 1e-9)
+        rate, token = done.tokens / max(done.seconds, 1e-9), self.lessons.token
         self.run.say(
-            f"{done.step} steps, {done.tokens} tokens, {done.seconds:.1f} s, {rate:.0f} tokens/s"
+            f"{done.step} steps, {done.tokens} {token}s, {done.seconds:.1f} s, "
+            f"{rate:.0f} {token}s/s"
         )
         return Outcome(done.step, done.seconds, done.tokens, done.best, number or None)
 
     def _share(self) -> float:
         """Return how much of the run is done, from 0 to 1."""
-        config, done = self.config, self.progress
+        done = self.progress
         return max(
-            done.seconds / (config.max_seconds or math.inf),
-            done.step / (config.max_steps or math.inf),
-            done.tokens / (config.max_tokens or math.inf),
+            getattr(done, name) / (end or math.inf) for name, end in self.config.ends.items()
         )
 
-    def _first_step(self, share: float) -> tuple[tuple[float, int], float]:
+    def _first_step(self, share: float) -> tuple[Taken, float]:
         """Take a step, and say which backend each op uses."""
         with backends.noted() as choices:
             figures = self._step(share)
@@ -204,33 +184,13 @@ class Training:
             self.run.say(f"{op} runs on {' and '.join(each)}")
         return figures
 
-    def _step(self, share: float) -> tuple[tuple[float, int], float]:
-        """Take one step; return its nats and how many targets, and the gradient's norm."""
+    def _step(self, share: float) -> tuple[Taken, float]:
+        """Take one step; return what it came to, and the gradient's norm."""
         config, done, processes = self.config, self.progress, self.processes
         for group in self.optimizer.param_groups:
             group["lr"] = optimization.learning_rate(config.optimizer, done.step, share)
         self.wrapped.train()
-        nats, targets = 0.0, 0
-        for part, rows in enumerate(self.rows):
-            batch = self.streams.batch(done.step, rows)
-            state = self.states[part]
-            for at in range(0, config.context, config.truncation or config.context):
-                piece = [x[:, at : at + (config.truncation or config.context)] for x in batch]
-                inputs, answers, reset = (x.to(processes.device) for x in piece)
-                last = part == len(self.rows) - 1 and at + inputs.shape[1] >= config.context
-                with processes.sync(self.wrapped, last):
-                    with processes.precision():
-                        # Most steps have no reset, and a mixer told so has less to do.
-                        given = reset if reset.any() else None
-                        logits, state = self.wrapped(inputs, state, reset=given)
-                        cost = loss_sum(logits, answers)
-                    # By all positions and not by those that count: however the rows are divided
-                    # among parts and processes, the sum is the same. Processes are averaged.
-                    (cost * (processes.count / (config.streams * config.context))).backward()
-                state = tree_map(Tensor.detach, state) if self.carries else None
-                nats += cost.item()
-                targets += int(counted(answers))
-            self.states[part] = state
+        taken = self.lessons.backward(self.wrapped, done.step, processes)
         norm = processes.norm(
             nn.utils.clip_grad_norm_(self.model.parameters(), config.optimizer.clip)
         )
@@ -243,8 +203,8 @@ class Training:
             self._not_finite()
         self.optimizer.zero_grad(set_to_none=True)
         done.step += 1
-        done.tokens += config.streams * config.context
-        return (nats, targets), norm
+        done.tokens += taken.tokens
+        return taken, norm
 
     def _not_finite(self) -> None:
         done = self.progress
@@ -258,19 +218,20 @@ class Training:
             )
         self._event("skipped", sentence)
         # A state that is not finite would make every later step like this one.
-        sick = [not all(x.isfinite().all() for x in tree_leaves(s)) for s in self.states]
-        self.states = [None if s else state for s, state in zip(sick, self.states, strict=True)]
+        states = self.lessons.states
+        sick = [not all(x.isfinite().all() for x in tree_leaves(s)) for s in states]
+        self.lessons.states = [None if s else x for s, x in zip(sick, states, strict=True)]
 
     def _score(self) -> None:
-        """Read the held-out text, and save the run."""
+        """Read the held-out data, and save the run."""
         done = self.progress
         self.scored = done.step
-        bits = self.evaluate()
+        cost = self.lessons.cost()
         self.processes.scored(self.model)
-        best = bits < done.best
-        done.best, done.worse = min(bits, done.best), 0 if best else done.worse + 1
-        self._record(bits_per_byte=bits)
-        self.run.say(f"step {done.step}: {bits:.4f} bits per byte on held-out text")
+        best = cost < done.best
+        done.best, done.worse = min(cost, done.best), 0 if best else done.worse + 1
+        self._record(**self.lessons.figures(cost))
+        self.run.say(f"step {done.step}: {self.lessons.sentence(cost)}")
         self._save(best=best)
 
     def _save(self, *, best: bool) -> None:
@@ -286,7 +247,7 @@ class Training:
                     done,
                     model=self.model,
                     optimizer=self.optimizer,
-                    states_of_parts=self.states,
+                    states_of_parts=self.lessons.states,
                     about=self.about,
                     rank=processes.rank,
                     replicated=not processes.sharded,
@@ -295,9 +256,9 @@ class Training:
         self.run.point(name, best=best)
         self.saved = done.step
 
-    def _measure(self, cost: tuple[float, int], norm: float, rate: float) -> None:
+    def _measure(self, taken: Taken, norm: float, rate: float) -> None:
         self._record(
-            loss_bits=_bits(*self.processes.total(*cost)),
+            **{self.lessons.loss: _bits(*self.processes.total(taken.nats, taken.targets))},
             learning_rate=self.optimizer.param_groups[0]["lr"],
             gradient_norm=norm,
             tokens_per_second=round(rate, 1),
@@ -329,7 +290,9 @@ class _Due:
     """Whether something is to be done again; asking starts the time anew when it is."""
 
     def __init__(self, often: Often, progress: Progress):
-        self.often, self.at = often, (progress.step, progress.seconds)
+        # By steps alone, the times of a run that goes on are those of one that never stopped.
+        past = progress.step % often.steps if often.steps and not often.seconds else 0
+        self.often, self.at = often, (progress.step - past, progress.seconds)
 
     def __call__(self, progress: Progress) -> bool:
         steps, seconds = progress.step - self.at[0], progress.seconds - self.at[1]

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from statewise.training.configuration import LanguageRun
+from statewise.training.configuration import Running
 from statewise.training.memory import recompute
 
 
@@ -25,13 +25,13 @@ class Processes:
     """This process among those that train together.
 
     Args:
-        config: the streams, the device, the precision, the distribution and the trackers.
+        config: the device, the precision, the trackers, and how the model is spread.
 
     Raises:
-        ValueError: for a tracker that is not installed, or streams that cannot be divided.
+        ValueError: for a tracker that is not installed, or processes that do not meet.
     """
 
-    def __init__(self, config: LanguageRun):
+    def __init__(self, config: Running):
         # A second or more, and only training needs it.
         from accelerate import Accelerator
         from accelerate.tracking import get_available_trackers
@@ -56,16 +56,19 @@ class Processes:
                 f"{os.environ['WORLD_SIZE']} processes were launched, but each would train alone: "
                 "set device to cpu"
             )
-        self.rows = self._rows(config.streams, config.accumulate)
         self.main = self.rank == 0
         self.device = self.accelerator.device
-        self.sharded = self.count > 1 and config.distribution == "fsdp"
+        self.sharded = self.count > 1 and config.spread.sharded
         if config.trackers:
             plain = {k: json.dumps(v) for k, v in config.model_dump(mode="json").items()}
             self.accelerator.init_trackers("statewise", config=plain)
 
-    def _rows(self, streams: int, parts: int) -> list[slice]:
-        """Return the rows of each part that this process reads."""
+    def rows(self, streams: int, parts: int) -> list[slice]:
+        """Return the rows of each part that this process reads.
+
+        Raises:
+            ValueError: if the streams cannot be divided.
+        """
         size, left = divmod(streams, parts * self.count)
         if left:
             raise ValueError(
@@ -78,7 +81,7 @@ class Processes:
     def distribute(self, model: Any) -> tuple[Any, Any]:
         """Return the model on this device, and the callable that trains it."""
         model = model.to(self.device)
-        if self.config.recompute:
+        if self.config.spread.recompute:
             recompute(model)
         wrapped = model
         if self.sharded:
@@ -92,7 +95,7 @@ class Processes:
             fully_shard(model)
         elif self.count > 1:
             wrapped = nn.parallel.DistributedDataParallel(model)
-        return model, torch.compile(wrapped) if self.config.compile else wrapped
+        return model, torch.compile(wrapped) if self.config.spread.compile else wrapped
 
     @contextmanager
     def sync(self, wrapped: Any, last: bool) -> Iterator[None]:

@@ -81,6 +81,33 @@ def save(
         (folder / DESCRIPTION).write_text(text + "\n")
 
 
+def described(folder: Path, about: dict[str, Any]) -> dict[str, Any]:
+    """Return what `save` wrote of a run in words.
+
+    Args:
+        folder: of the checkpoint.
+        about: as when it was saved.
+
+    Raises:
+        ValueError: if the file is missing or damaged, or the run was another one; it names what
+            differs.
+    """
+    path = folder / DESCRIPTION
+    try:
+        found = json.loads(path.read_text())
+        Progress(**found["progress"])
+    except FileNotFoundError:
+        raise ValueError(f"{folder}: there is a model, but no run to go on with") from None
+    except (json.JSONDecodeError, KeyError, TypeError):
+        raise ValueError(f"{path}: the file is damaged") from None
+    for key, value in {"format": FORMAT, **about}.items():
+        if found.get(key) != value:
+            raise ValueError(
+                f"{path}: the run cannot go on: its {key} was {found.get(key)} and is {value}"
+            )
+    return found
+
+
 def load(
     folder: Path,
     *,
@@ -106,19 +133,7 @@ def load(
         ValueError: if a file is missing or damaged, or the run was another one; it names what
             differs.
     """
-    path = folder / DESCRIPTION
-    try:
-        described = json.loads(path.read_text())
-        progress = Progress(**described["progress"])
-    except FileNotFoundError:
-        raise ValueError(f"{folder}: there is a model, but no run to go on with") from None
-    except (json.JSONDecodeError, KeyError, TypeError):
-        raise ValueError(f"{path}: the file is damaged") from None
-    for key, value in {"format": FORMAT, **about}.items():
-        if described.get(key) != value:
-            raise ValueError(
-                f"{path}: the run cannot go on: its {key} was {described.get(key)} and is {value}"
-            )
+    progress = Progress(**described(folder, about)["progress"])
     own = _read(_file(folder, rank))
     moments = own if rank == 0 or not replicated else _read(_file(folder, 0))
     for name, parameter in model.named_parameters():

@@ -49,6 +49,36 @@ class Task(NamedTuple):
     then: tuple[tuple[str, str], ...]
 
 
+def _labels(
+    what: str,
+    target: str,
+    score: tuple[str, str],
+    meaning: str,
+    facts: tuple[tuple[str, str, str], ...],
+) -> Task:
+    """Return what is told of a model that labels."""
+    return Task(
+        sentence=f"A {what} that reads with {{mixer}} layers, trained on {{examples}}",
+        loss=(f"bits_per_{target}", f"bits per {target}"),
+        score=score,
+        end=f"held_out_{score[0]}",
+        best=max,
+        one_scale=lambda config: False,
+        meaning=meaning,
+        facts=(
+            ("mixer", "model.mixer", "the kind of layer that reads the sentence"),
+            ("examples", "data.train", "the file that it learned from"),
+            ("held out", "data.dev", "the file that says which checkpoint is best"),
+            *facts,
+            ("batch", "batch", "sentences read in a step"),
+        ),
+        then=(
+            ("statewise predict {run} FILE", "label sentences of yours"),
+            ("statewise evaluate {run} --data.path FILE", "score it on a file of yours"),
+        ),
+    )
+
+
 TASKS = (
     Task(
         sentence="A {size} language model with {mixer} layers, trained to continue {text}",
@@ -73,8 +103,30 @@ TASKS = (
             ("statewise evaluate {run} --data.path FILE", "score it on a text of yours"),
         ),
     ),
+    _labels(
+        "tagger",
+        "word",
+        ("accuracy", "accuracy"),
+        "Accuracy: the share of words whose tag is right; higher is better.",
+        (("tags", "data.column", "the column of the tags"),),
+    ),
+    _labels(
+        "tagger",
+        "word",
+        ("f1", "F1"),
+        "F1: the mean of the share of spans that it found and the share of those it named that are "
+        "right, start, end and type; higher is better.",
+        (("tags", "data.column", "the column of the tags"),),
+    ),
+    _labels(
+        "classifier",
+        "text",
+        ("accuracy", "accuracy"),
+        "Accuracy: the share of texts whose class is right; higher is better.",
+        (("classes", "data.label", "the column of the classes"),),
+    ),
 )
-"""Every task whose runs can be reported; a run's is the one whose loss or score it recorded."""
+"""Every task whose runs can be reported; a run's is the one whose loss and score it recorded."""
 
 NUMBERS = ("step", "seconds", "tokens", "learning_rate", "gradient_norm", "tokens_per_second")
 
@@ -162,9 +214,9 @@ def _read_history(folder: Path) -> History:
         elif "event" not in line:
             lines.append(line)
     measured = {name for line in lines for name in line if line[name] is not None}
-    for task in TASKS:
-        if measured & {task.loss[0], task.score[0]}:
-            return History(task, lines, [line for line in found if "event" in line])
+    task = max(TASKS, key=lambda task: len(measured & {task.loss[0], task.score[0]}))
+    if measured & {task.loss[0], task.score[0]}:
+        return History(task, lines, [line for line in found if "event" in line])
     raise ValueError(f"{folder}: nothing was measured in this run yet; come back in some steps")
 
 

@@ -16,14 +16,24 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
-from statewise.training.configuration import LanguageRun
+from statewise.training.configuration import FREE_TO_CHANGE, Running
+from statewise.training.processes import Processes
+
+Kind = TypeVar("Kind", bound=Running)
 
 POINTER = "pointer.json"
+
+AT_THE_END = ("held_out_", "test_")
+"""How figures in metrics.jsonl begin that are of the whole run, and not of a step."""
+
+MIXERS = ("mixer", "characters")
+"""Options that may be mixers, and are compared whole."""
+
 CONFIGURATION, METRICS, LOG, CHECKPOINTS = (
     "config.yaml",
     "metrics.jsonl",
@@ -97,7 +107,9 @@ class Run:
                 values = json.loads(line)
             except json.JSONDecodeError:
                 continue  # cut short when the run was
-            if values.get("step", 0) <= step and "held_out_bits_per_byte" not in values:
+            if values.get("step", 0) <= step and not any(
+                name.startswith(AT_THE_END) for name in values
+            ):
                 kept.append(line + "\n")
         _replace(path, "".join(kept))
 
@@ -159,8 +171,50 @@ class Run:
         return _read(pointer) if pointer.exists() else {}
 
 
-def stored_configuration(folder: str | Path) -> LanguageRun | None:
+def begin(config: Running, processes: Processes) -> Run:
+    """Return the folder of a run to write to, when all processes may look into it.
+
+    Raises:
+        ValueError: if the run there cannot go on so, or its configuration is damaged.
+        FileExistsError: as `Run` does.
+    """
+    # What is kept begins and replaces nothing when it is given again, with --resume or without.
+    chosen = {**config.model_dump(mode="json"), "overwrite": False, "resume": False}
+    stored = stored_configuration(config.out, type(config)) if config.resume else None
+    if stored is not None:
+        before = dict(_flat(stored.model_dump(mode="json")))
+        for name, value in _flat(chosen):
+            if name not in FREE_TO_CHANGE and before[name] != value:
+                raise ValueError(
+                    f"{config.out}: the run there cannot go on with another {name}: it has "
+                    f"{before[name]}, not {value}"
+                )
+    with processes.main_first():
+        return Run(
+            config.out,
+            chosen,
+            overwrite=config.overwrite,
+            resume=config.resume,
+            writes=processes.main,
+        )
+
+
+def _flat(fields: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the options with their dotted names; those free to change are not looked into."""
+    for name, value in fields.items():
+        whole = above + name in FREE_TO_CHANGE or name in MIXERS
+        if isinstance(value, dict) and not whole:
+            yield from _flat(value, f"{above}{name}.")
+        else:
+            yield above + name, value
+
+
+def stored_configuration(folder: str | Path, kind: type[Kind]) -> Kind | None:
     """Return the configuration of the run in `folder`, or None if there is no run.
+
+    Args:
+        folder: of the run.
+        kind: what it is read as.
 
     Raises:
         ValueError: if the file is damaged, or says what no run can be.
@@ -175,7 +229,7 @@ def stored_configuration(folder: str | Path) -> LanguageRun | None:
     if not isinstance(stored, dict):
         raise ValueError(f"{path}: the file is damaged")
     try:
-        return LanguageRun(**stored)
+        return kind(**stored)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))

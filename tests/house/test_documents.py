@@ -87,6 +87,7 @@ def test_the_catalogue_is_what_the_command_lists(capsys: pytest.CaptureFixture[s
 @pytest.mark.long
 def test_the_commands_of_the_readme_work_as_printed(tmp_path: Path):
     shutil.copy(ROOT / "README.md", tmp_path)
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
     for words in commands(text_of("README.md")):
         done = subprocess.run(
             [sys.executable, "-m", "statewise", *words],

@@ -234,15 +234,15 @@ def test_a_gradient_that_is_not_finite_is_skipped_if_asked(here, monkeypatch, ca
 
 def poison(monkeypatch, step):
     """Let one step's loss have an infinite gradient."""
-    from statewise.training import loop
+    from statewise.training import streaming
 
-    count, whole = [0], loop.loss_sum
+    count, whole = [0], streaming.loss_sum
 
     def loss(logits, targets):
         count[0] += 1
         return whole(logits, targets) * (math.inf if count[0] == step + 1 else 1)
 
-    monkeypatch.setattr(loop, "loss_sum", loss)
+    monkeypatch.setattr(streaming, "loss_sum", loss)
 
 
 def test_no_space_for_measurements(here, capsys, monkeypatch):

@@ -16,6 +16,7 @@ from statewise.training.loop import NotFinite, Training
 from statewise.training.optimization import add_noise, learning_rate, parameter_groups
 from statewise.training.processes import Processes
 from statewise.training.runs import Run, checkpoint
+from statewise.training.streaming import StreamLessons
 
 PROSE = "It was the best of times, it was the worst of times. " * 60
 
@@ -51,16 +52,10 @@ def run_loop(tmp_path, model, scores=(1.0, 1.0), **options):
     config = configuration(tmp_path, **options)
     streams = Streams([torch.tensor(list(PROSE.encode()))], streams=2, context=32)
     run = Run(config.out, {}, overwrite=False)
-    figures = iter(scores)
-    training = Training(
-        model,
-        streams,
-        config,
-        run,
-        lambda: next(figures),
-        processes=Processes(config),
-        about={},
-    )
+    figures, processes = iter(scores), Processes(config)
+    rows = processes.rows(config.streams, config.accumulate)
+    lessons = StreamLessons(model, streams, config, rows, lambda: next(figures))
+    training = Training(model, lessons, config, run, processes=processes, about={})
     return training.run_to_its_end(), run
 
 

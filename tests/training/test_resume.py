@@ -97,7 +97,7 @@ def test_resume_begins_where_there_is_no_run(tmp_path):
 def test_a_run_that_replaced_another_goes_on_from_its_own_configuration(tmp_path):
     config = configuration(tmp_path, max_steps=2, overwrite=True)
     train_language_model(config)
-    stored = stored_configuration(config.out)
+    stored = stored_configuration(config.out, LanguageRun)
     longer = stored.model_copy(update={"resume": True, "max_steps": 4})
     assert train_language_model(LanguageRun(**longer.model_dump())).outcome.steps == 4
 

@@ -1,0 +1,90 @@
+"""A classifier: a text in, one of several classes out.
+
+words      where is my card           a text, cut by `statewise.models.spelling.cut`
+features   x_1 ... x_4                of each word in its sentence
+vector     [attention(x), max(x)]     one or several poolings over time, side by side
+class      W vector + b               a score for each
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from statewise.models.labelling import LabelConfig, Labelling
+from statewise.models.pooling import POOLINGS
+from statewise.models.spelling import Sentences, Vocabulary, cut
+
+Poolings = Annotated[list[Literal["attention", "mean", "max", "last"]], Field(min_length=1)]
+
+
+class ClassifierConfig(LabelConfig):
+    """What a classifier is built from.
+
+    Args:
+        encoder: how it reads.
+        labels: the classes, in their order.
+        pooling: what makes one vector of a text, one or several: "attention", "mean", "max",
+            "last".
+    """
+
+    called = "a classifier"
+
+    pooling: Poolings = Field(default_factory=lambda: ["attention", "max"])
+
+
+class ClassifyingModel(Labelling[ClassifierConfig]):
+    """Classifies texts: strings, which it cuts into words, or lists of words.
+
+    Args:
+        config: what to build.
+        vocabulary: of the words and characters that it knows.
+
+    Raises:
+        ValueError: for a configuration that does not fit together, in words.
+    """
+
+    kind = "classifier"
+    configuration = ClassifierConfig
+
+    def __init__(self, config: ClassifierConfig, vocabulary: Vocabulary):
+        super().__init__(config, vocabulary)
+        dim, both_ways = self.encoder.out, config.encoder.both_ways
+        self.pools = nn.ModuleList(
+            POOLINGS[name](dim, both_ways=both_ways) for name in config.pooling
+        )
+        self.head = nn.Linear(dim * len(self.pools), len(self.labels))
+
+    def read(self, sentence: str | Sequence[str]) -> Sequence[str]:
+        """Return the words of a text, which may be cut already."""
+        return cut(sentence) if isinstance(sentence, str) else sentence
+
+    def forward(self, sentences: Sentences) -> Float[Tensor, "batch classes"]:
+        """Return the score of each class, in float32 or wider."""
+        x = self.encoder(sentences)
+        scores = self.head(torch.cat([pool(x, sentences.lengths) for pool in self.pools], 1))
+        return scores.to(torch.promote_types(scores.dtype, torch.float32))
+
+    def loss(self, sentences: Sentences, targets: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
+        """Return what the right classes cost, summed over the batch, in nats."""
+        return functional.cross_entropy(self(sentences), targets, reduction="sum")
+
+    def answer(self, sentences: Sentences) -> list[int]:
+        """Return the class of each text, as its number."""
+        return self(sentences).argmax(1).tolist()
+
+    def probabilities(self, sentences: Sentences) -> list[Tensor]:
+        """Return the probabilities of the classes, (classes,), for each text."""
+        return list(self(sentences).softmax(1))
+
+    def predict(self, sentences: Sequence[str | Sequence[str]]) -> list[str]:
+        """Return the class of texts, strings or lists of words.
+
+        Raises:
+            ValueError: for what is no list of words.
+        """
+        return [self.labels[found] for found in self.answers(sentences)]

@@ -1,0 +1,150 @@
+"""What a tagger and a classifier share: sentences in batches of one length, and a folder."""
+
+import abc
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from statewise.models import pretrained
+from statewise.models.configuration import Configuration, stored
+from statewise.models.sentence_encoder import EncoderConfig, SentenceEncoder
+from statewise.models.spelling import Sentences, Vocabulary, check_sentences
+
+Answer = TypeVar("Answer")
+Config = TypeVar("Config", bound="LabelConfig")
+This = TypeVar("This", bound="Labelling[Any]")
+
+AT_ONCE = 4096
+"""Words that are read at once, padding included, where the answers alone are wanted."""
+
+VOCABULARY = "vocabulary.json"
+
+
+class LabelConfig(Configuration):
+    """What a model that labels is built from.
+
+    Args:
+        encoder: how it reads.
+        labels: which there are, in their order.
+    """
+
+    encoder: EncoderConfig
+    labels: list[str]
+
+
+class Labelling(nn.Module, abc.ABC, Generic[Config]):
+    """A model that reads sentences, lists of words, and answers with labels.
+
+    Args:
+        config: what to build.
+        vocabulary: of the words and characters that it knows.
+
+    Raises:
+        ValueError: for a configuration that does not fit together, in words.
+    """
+
+    kind: str
+    """What `config.json` says it describes."""
+
+    configuration: type[Config]
+    """What it is built from."""
+
+    def __init__(self, config: Config, vocabulary: Vocabulary):
+        super().__init__()
+        if len(set(config.labels)) != len(config.labels) or not config.labels:
+            raise ValueError(f"a {self.kind} needs different labels, one at least")
+        self.config, self.vocabulary = config, vocabulary
+        self.labels = tuple(config.labels)
+        self.encoder = SentenceEncoder(config.encoder, vocabulary)
+
+    @property
+    def buckets(self) -> int:
+        """Of the n-grams that sentences are spelled with."""
+        return self.encoder.words.buckets
+
+    @abc.abstractmethod
+    def loss(self, sentences: Sentences, targets: Tensor) -> Float[Tensor, ""]:
+        """Return what the right answers cost, summed over the batch, in nats."""
+
+    @abc.abstractmethod
+    def answer(self, sentences: Sentences) -> list[Any]:
+        """Return the labels of each sentence, as their numbers."""
+
+    @abc.abstractmethod
+    def probabilities(self, sentences: Sentences) -> list[Tensor]:
+        """Return the probabilities of all labels, for each sentence."""
+
+    @abc.abstractmethod
+    def predict(self, sentences: Sequence[Any]) -> list[Any]:
+        """Return the labels of sentences: tags for each word, or a class."""
+
+    def read(self, sentence: Any) -> Sequence[str]:
+        """Return the words of what is to be labelled."""
+        return sentence
+
+    def answers(self, sentences: Sequence[Any]) -> list[Any]:
+        """Return the labels of sentences, as their numbers.
+
+        Raises:
+            ValueError: for what is no list of words.
+        """
+        return self._over(sentences, self.answer)
+
+    def predict_proba(self, sentences: Sequence[Any]) -> list[Tensor]:
+        """Return the probability of each label, in the order of `labels`.
+
+        A tagger answers with (words, labels) for each sentence, a classifier with (labels,).
+
+        Raises:
+            ValueError: for what is no list of words.
+        """
+        return self._over(sentences, self.probabilities)
+
+    @torch.no_grad()
+    def _over(
+        self,
+        sentences: Sequence[Any],
+        answer: Callable[[Sentences], Iterable[Answer]],
+    ) -> list[Answer]:
+        """Return an answer about each sentence, read together with others about as long."""
+        read = [self.read(sentence) for sentence in sentences]
+        check_sentences(read)
+        spelling = self.vocabulary.spell(read, buckets=self.buckets)
+        found: dict[int, Answer] = {}
+        training = self.training
+        self.eval()
+        try:
+            for rows in spelling.rows(AT_ONCE):
+                found.update(zip(rows, answer(spelling.batch(rows)), strict=True))
+        finally:
+            self.train(training)
+        return [found[at] for at in range(len(read))]
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the model to a folder, which is made if it is missing.
+
+        It then holds `config.json`, `model.safetensors` and `vocabulary.json`.
+        """
+        files = {VOCABULARY: self.vocabulary.save}
+        pretrained.write(folder, self.kind, self.config.model_dump(), self, files)
+
+    @classmethod
+    def from_pretrained(cls: type[This], folder: str | Path) -> This:
+        """Return the model in a folder, in eval mode.
+
+        Raises:
+            FileNotFoundError: if the folder or a file of it is missing.
+            ValueError: if a file is damaged, or of another model.
+        """
+        config = stored(folder, cls.kind, cls.configuration)
+        vocabulary = Vocabulary.load(Path(folder) / VOCABULARY)
+        try:
+            model = cls(config, vocabulary)
+        except ValueError as error:
+            raise ValueError(f"{Path(folder) / pretrained.CONFIG}: {error}") from None
+        pretrained.read_weights(folder, model)
+        return model.eval()

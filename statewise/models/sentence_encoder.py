@@ -1,0 +1,84 @@
+"""Sentences in, features of every word in its sentence out: what taggers and classifiers share.
+
+    words -> features -> dropout -> layer -> dropout -> ... -> layer -> dropout
+
+A layer is any mixer, in both directions or from the left alone; layers are wired plainly,
+residually or densely, as in `statewise.mixers.stacked_bidirectional`.
+"""
+
+from typing import Any
+
+from jaxtyping import Float
+from pydantic import ConfigDict, Field
+from torch import Tensor, nn
+
+from statewise.mixers.parts.wiring import Wiring, above, answered, layers
+from statewise.models.configuration import Configuration
+from statewise.models.dropout import LockedDropout
+from statewise.models.readers import Reader
+from statewise.models.spelling import Sentences, Vocabulary
+from statewise.models.word_encoder import Count, Share, WordConfig, WordEncoder
+
+
+class EncoderConfig(Configuration):
+    """How sentences are read.
+
+    Args:
+        words: how each word is.
+        mixer: what reads the sentence: a name, or {name: ..., option: value}.
+        hidden: features of each direction.
+        depth: layers.
+        wiring: what a layer reads: "plain", "residual" or "dense".
+        both_ways: whether words after one count as well as those before it.
+        dropout: the share of features that each sentence lacks while training, before, between and
+            after the layers.
+    """
+
+    # Not strict, which would take nothing but instances where others hold it.
+    model_config = ConfigDict(strict=False)
+    called = "an encoder"
+
+    words: WordConfig = Field(default_factory=WordConfig)
+    mixer: str | dict[str, Any] = "lstm"
+    hidden: Count = 200
+    depth: Count = 1
+    wiring: Wiring = "plain"
+    both_ways: bool = True
+    dropout: Share = 0.4
+
+
+class SentenceEncoder(nn.Module):
+    """Features of the words of sentences, each as the whole sentence says.
+
+    Args:
+        config: which.
+        vocabulary: of the words and characters that are known.
+
+    Raises:
+        ValueError: for a mixer or an option that does not exist, or sizes that do not fit.
+    """
+
+    def __init__(self, config: EncoderConfig, vocabulary: Vocabulary):
+        super().__init__()
+        self.config = config
+        self.words = WordEncoder(config.words, vocabulary)
+
+        def layer(dim: int) -> Reader:
+            return Reader(config.mixer, dim, config.hidden, both_ways=config.both_ways)
+
+        self.layers = layers(
+            "the encoder", layer, self.words.out, depth=config.depth, wiring=config.wiring
+        )
+        self.dropouts = nn.ModuleList(
+            LockedDropout(config.dropout) for _ in range(config.depth + 1)
+        )
+        self.out = answered(self.layers)
+
+    def forward(self, sentences: Sentences) -> Float[Tensor, "batch time out"]:
+        """Return the features of each word; zero in the padding."""
+        enter, *after = self.dropouts
+        x = y = enter(self.words(sentences))
+        for place, (layer, dropout) in enumerate(zip(self.layers, after, strict=True)):
+            x = above(self.config.wiring, x, y) if place else x
+            y = dropout(layer(x, lengths=sentences.lengths))
+        return y

@@ -1,0 +1,290 @@
+"""Words as numbers: known by name, spelled by characters and n-grams, described by their shape.
+
+    word          Zürich-2
+    key           zürich-0              what a vocabulary lists: lower case, every digit a 0
+    characters    < Z ü r i c h - 2 >   between two borders, the case kept
+    n-grams       <zü zür üri ... -0>   of the key between its borders, 3 to 5 characters long
+    shape         begins with a capital, has a digit, has a hyphen, ...
+
+All text is first brought to Unicode's normal form C, in which an accent and its letter are one
+character where there is one; nothing else of it is changed. An n-gram has the number that CRC-32 of
+its UTF-8 gives, modulo the buckets: the same on every machine. Bojanowski et al., "Enriching Word
+Vectors with Subword Information", 2017, arXiv:1607.04606, section 3.2.
+"""
+
+import functools
+import json
+import re
+import unicodedata
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+PADDING, UNKNOWN = 0, 1
+"""The first two numbers of words and of characters; of n-grams, the first."""
+
+BEGINS, ENDS = 2, 3
+"""The borders of a word, among the characters."""
+
+LONGEST = 32
+"""Characters that are read of a word: of a longer one its first and its last half as many."""
+
+GRAMS = (3, 4, 5)
+"""How long n-grams are, borders included."""
+
+SHAPES = (
+    ("begins with a capital", lambda word: word[:1].isupper()),
+    ("has a capital later", lambda word: any(map(str.isupper, word[1:]))),
+    ("is all capitals", str.isupper),
+    ("has a small letter", lambda word: any(map(str.islower, word))),
+    ("has a digit", lambda word: any(map(str.isdigit, word))),
+    ("is all digits and marks", lambda word: not any(map(str.isalpha, word))),
+    ("has a mark", lambda word: any(not character.isalnum() for character in word)),
+    ("is all marks", lambda word: not any(map(str.isalnum, word))),
+    ("has a hyphen", lambda word: "-" in word),
+    ("is one character", lambda word: len(word) == 1),
+)
+"""What is asked of a word's shape."""
+
+# Scripts that are written without spaces: each character is a word of its own.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+_JOINERS = "\u200c\u200d"
+
+
+@functools.cache
+def _words() -> re.Pattern[str]:
+    """Return what a word looks like."""
+    # Python counts no combining mark among the characters of words, such as vowels of Bengali.
+    points = map(chr, range(0x300, 0x1F000))
+    marks = "".join(point for point in points if unicodedata.category(point)[0] == "M") + _JOINERS
+    letters = rf"(?:(?![{_UNSPACED}])\w[{marks}]*)+"
+    other = rf"\S[{marks}]*(?:(?<=\u200d)\S[{marks}]*)*"
+    return re.compile(rf"[{_UNSPACED}][{marks}]*|{letters}(?:['\u2019]{letters})*|{other}")
+
+
+def normalize(text: str) -> str:
+    """Return a text in Unicode's normal form C."""
+    return unicodedata.normalize("NFC", text)
+
+
+def cut(text: str) -> tuple[str, ...]:
+    """Return the words of a text: runs of letters and digits, and every other mark on its own.
+
+    An apostrophe between letters belongs to them. Characters of Chinese and Japanese, and of Thai,
+    Lao, Burmese and Khmer, which write no spaces, are words of their own.
+    """
+    return tuple(_words().findall(normalize(text)))
+
+
+def key(word: str) -> str:
+    """Return what a vocabulary knows a word by."""
+    return re.sub(r"\d", "0", normalize(word).lower())
+
+
+def grams(word: str, buckets: int) -> list[int]:
+    """Return the numbers of a word's n-grams, from 1 to `buckets`; of none, the whole word's."""
+    bordered = f"<{key(word)}>"
+    found = [bordered[at : at + n] for n in GRAMS for at in range(len(bordered) - n + 1)]
+    # A surrogate escape is no text, and still has to have a number.
+    pieces = (piece.encode("utf-8", "surrogatepass") for piece in found or [bordered])
+    return [1 + zlib.crc32(piece) % buckets for piece in pieces]
+
+
+class Spelled(NamedTuple):
+    """Different words, each once."""
+
+    words: Int[Tensor, " types"]
+    """Their numbers in the vocabulary."""
+    characters: Int[Tensor, "types letters"]
+    """With both borders; `PADDING` after the last."""
+    lengths: Int[Tensor, " types"]
+    """How many characters each has, borders included."""
+    grams: Int[Tensor, "types grams"]
+    """`PADDING` after the last."""
+    shapes: Float[Tensor, "types shapes"]
+    """1 for what is so, else 0."""
+
+    def take(self, which: Int[Tensor, " some"]) -> "Spelled":
+        """Return some of them, with no more padding than they need."""
+        taken = Spelled(*(leaf[which] for leaf in self))
+        letters = int(taken.lengths.max()) if len(which) else 0
+        widest = int((taken.grams != PADDING).sum(1).max()) if len(which) else 0
+        return taken._replace(
+            characters=taken.characters[:, :letters], grams=taken.grams[:, :widest]
+        )
+
+
+class Sentences(NamedTuple):
+    """A batch of sentences, padded on the right."""
+
+    places: Int[Tensor, "batch time"]
+    """Which of `types` each word is; anything in the padding."""
+    lengths: Int[Tensor, " batch"]
+    types: Spelled
+
+
+class Spelling(NamedTuple):
+    """Many sentences, of which batches are made."""
+
+    places: list[Int[Tensor, " _"]]
+    types: Spelled
+
+    def batch(self, which: Iterable[int]) -> Sentences:
+        """Return some sentences, in the order given."""
+        chosen = [self.places[at] for at in which]
+        lengths = torch.tensor([len(places) for places in chosen], dtype=torch.int64)
+        return Sentences(pad_sequence(chosen, batch_first=True), lengths, self.types)
+
+    def rows(self, at_once: int) -> Iterator[list[int]]:
+        """Yield which sentences to read together: the longest first, of about one length.
+
+        Args:
+            at_once: words, padding included; at least one sentence in any case.
+        """
+        order = sorted(range(len(self.places)), key=lambda at: -len(self.places[at]))
+        while order:
+            count = max(1, at_once // max(1, len(self.places[order[0]])))
+            yield order[:count]
+            order = order[count:]
+
+
+class Vocabulary:
+    """The words and characters that a model knows.
+
+    Args:
+        words: their keys, see `key`; the first has the number 2.
+        characters: the first has the number 4.
+
+    Raises:
+        ValueError: if one stands there twice.
+    """
+
+    def __init__(self, words: Sequence[str], characters: Sequence[str]):
+        self.words, self.characters = tuple(words), tuple(characters)
+        for what, listed in (("word", self.words), ("character", self.characters)):
+            twice = [item for item, count in Counter(listed).items() if count > 1]
+            if twice:
+                raise ValueError(f"the vocabulary has the {what} {twice[0]!r} twice")
+        self._words = {word: at for at, word in enumerate(self.words, UNKNOWN + 1)}
+        self._characters = {c: at for at, c in enumerate(self.characters, ENDS + 1)}
+
+    @classmethod
+    def of(cls, sentences: Iterable[Sequence[str]], *, minimum: int = 1) -> "Vocabulary":
+        """Return that of the sentences to train on, the most frequent first.
+
+        Args:
+            sentences: lists of words.
+            minimum: how often a word or a character has to stand there to be known.
+        """
+        surface = Counter(word for sentence in sentences for word in sentence)
+        words: Counter[str] = Counter()
+        characters: Counter[str] = Counter()
+        for word, count in surface.items():
+            words[key(word)] += count
+            for character in normalize(word):
+                characters[character] += count
+        return cls(_frequent(words, minimum), _frequent(characters, minimum))
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def spell(self, sentences: Iterable[Sequence[str]], *, buckets: int) -> Spelling:
+        """Return sentences as numbers.
+
+        Args:
+            sentences: lists of words.
+            buckets: of n-grams; 0 for none of them.
+        """
+        types: dict[str, int] = {}
+        places = [
+            torch.tensor([types.setdefault(word, len(types)) for word in words], dtype=torch.int64)
+            for words in sentences
+        ]
+        letters = [self._spelled(word) for word in types]
+        lengths = torch.tensor([len(word) for word in letters], dtype=torch.int64)
+        pieces = [grams(word, buckets) if buckets else [] for word in types]
+        known = [self._words.get(key(word), UNKNOWN) for word in types]
+        shapes = [[float(asked(word)) for _, asked in SHAPES] for word in types]
+        return Spelling(
+            places,
+            Spelled(
+                torch.tensor(known, dtype=torch.int64),
+                _padded(letters),
+                lengths,
+                _padded(pieces),
+                torch.tensor(shapes).reshape(len(types), len(SHAPES)),
+            ),
+        )
+
+    def _spelled(self, word: str) -> list[int]:
+        word = normalize(word)
+        if len(word) > LONGEST:
+            word = word[: LONGEST // 2] + word[-LONGEST // 2 :]
+        return [BEGINS, *(self._characters.get(c, UNKNOWN) for c in word), ENDS]
+
+    def save(self, path: str | Path) -> None:
+        """Write it as JSON."""
+        listed = {"words": self.words, "characters": self.characters}
+        Path(path).write_text(json.dumps(listed), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Vocabulary":
+        """Return the vocabulary in a file.
+
+        Raises:
+            ValueError: if the file is damaged.
+        """
+        try:
+            read = json.loads(Path(path).read_text(encoding="utf-8"))
+            lists = [list(_strings(read[name])) for name in ("words", "characters")]
+            return cls(*lists)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}: the vocabulary is damaged ({error})") from None
+
+
+def check_sentences(sentences: Sequence[Any]) -> None:
+    """Refuse what are no lists of words.
+
+    Raises:
+        ValueError: says which sentence, from 1, and why.
+    """
+    for number, words in enumerate(sentences, 1):
+        if isinstance(words, str):
+            raise ValueError(
+                f"sentence {number} is a string; a sentence is a list of words, such as "
+                "statewise.models.cut makes of a text"
+            )
+        for at, word in enumerate(words, 1):
+            if not isinstance(word, str) or not word:
+                raise ValueError(f"word {at} of sentence {number} is {word!r}, and no word")
+
+
+def _frequent(counts: Counter[str], minimum: int) -> list[str]:
+    """Return what is frequent enough, ordered by count and then by name."""
+    return [item for item, count in sorted(counts.items(), key=_by_count) if count >= minimum]
+
+
+def _by_count(entry: tuple[str, int]) -> tuple[int, str]:
+    return -entry[1], entry[0]
+
+
+def _padded(rows: list[list[int]]) -> Int[Tensor, "rows widest"]:
+    widest = max(map(len, rows), default=0)
+    filled = [row + [PADDING] * (widest - len(row)) for row in rows]
+    return torch.tensor(filled, dtype=torch.int64).reshape(len(rows), widest)
+
+
+def _strings(listed: object) -> Iterator[str]:
+    if not isinstance(listed, list):
+        raise TypeError("a list is missing")
+    for item in listed:
+        if not isinstance(item, str):
+            raise TypeError(f"{item!r} is no string")
+        yield item

@@ -1,0 +1,243 @@
+"""What a model that labels says, for a reader: files and lines in, labels out, and reports.
+
+They    PRON    0.998          a tagger: words, tags and, if asked for, the confidence in each;
+run     VERB    0.971          a blank line after each sentence
+
+card_arrival    0.962    where is my card          a classifier: one line a text
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from statewise.models import pretrained
+from statewise.models.classifier import ClassifyingModel
+from statewise.models.labelling import Labelling
+from statewise.models.spelling import cut
+from statewise.models.tagger import TaggingModel
+from statewise.tasks.classification import read_texts
+from statewise.tasks.documents import read_lines
+from statewise.tasks.scores import ClassReport, class_report, confusions
+from statewise.tasks.tagging import SpanReport, read_sentences
+from statewise.tasks.tagging.schemes import spans
+from statewise.training.classifier import ClassWork, read_classified
+from statewise.training.configuration import (
+    Classified,
+    ClassifierRun,
+    Labelled,
+    LabelRun,
+    Tagged,
+    TaggerRun,
+)
+from statewise.training.labels import Gold, Report, Work
+from statewise.training.runs import checkpoint, stored_configuration
+from statewise.training.tagger import TagWork, read_tagged
+
+TOGETHER = 512
+"""Lines of a pipe that are labelled together."""
+
+KINDS: dict[str, type[Labelling[Any]]] = {
+    TaggingModel.kind: TaggingModel,
+    ClassifyingModel.kind: ClassifyingModel,
+}
+
+
+def load(folder: str | Path) -> Labelling[Any]:
+    """Return the tagger or the classifier in a folder, or the best checkpoint of a run.
+
+    Raises:
+        FileNotFoundError: if there is neither.
+        ValueError: if a file is damaged, or the model labels nothing.
+    """
+    folder = checkpoint(folder)
+    kind = pretrained.kind_of(folder)
+    if kind not in KINDS:
+        raise ValueError(f"{folder} holds a {kind}, which labels nothing")
+    return KINDS[kind].from_pretrained(folder)
+
+
+class Asked(NamedTuple):
+    """How a file is read, where not as usual."""
+
+    column: str | None = None
+    words: str | None = None
+    text: str | int | None = None
+    label: str | int | None = None
+    encoding: str | None = None
+
+    def over(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return fields of a configuration with what is asked for in place of its own.
+
+        Raises:
+            ValueError: names what has no place there.
+        """
+        asked = {name: value for name, value in self._asdict().items() if value is not None}
+        for name in asked:
+            if name not in fields:
+                raise ValueError(f"--data.{name} is not for this kind of model")
+        return {**fields, **asked}
+
+
+def lines_of(
+    model: Labelling[Any],
+    path: str,
+    asked: Asked,
+    *,
+    confidence: bool = False,
+    as_json: bool = False,
+) -> Iterator[str]:
+    """Yield what a model says about a file, without line ends.
+
+    Args:
+        model: a tagger or a classifier.
+        path: of sentences or texts; "-" reads one a line from standard input, as a `.txt` does.
+        asked: how the file is read.
+        confidence: whether the probability of each label stands beside it.
+        as_json: whether each line is an object.
+
+    Raises:
+        ValueError, FileNotFoundError: for what cannot be read.
+    """
+    for together in _inputs(model, path, asked):
+        words = [model.read(item) for item in together]
+        labels = model.predict(words)
+        sure = [_sure(p) for p in model.predict_proba(words)] if confidence else None
+        for at, (item, found) in enumerate(zip(together, labels, strict=True)):
+            confidences = None if sure is None else sure[at]
+            if as_json:
+                yield _object(item, found, confidences)
+            elif isinstance(found, str):
+                yield "\t".join([found, *_figures(confidences), " ".join(str(item).split())])
+            else:
+                for place, pair in enumerate(zip(item, found, strict=True)):
+                    yield "\t".join([*pair, *_figures(confidences and confidences[place])])
+                yield ""
+
+
+def _inputs(model: Labelling[Any], path: str, asked: Asked) -> Iterator[list[Any]]:
+    """Yield sentences or texts, some at a time."""
+    tags = isinstance(model, TaggingModel)
+    fields = {"words": None} if tags else {"text": "text"}
+    fields = asked.over({**fields, "encoding": "utf-8"})
+    name = path.removesuffix(".gz")
+    if path == "-":
+        yield from _lines(sys.stdin, cut if tags else str)
+    elif name.endswith(".txt"):
+        lines, _ = read_lines(path, fields["encoding"])
+        yield [cut(line) if tags else line for line in lines]
+    elif tags:
+        corpus = read_sentences(path, [], words=fields["words"], encoding=fields["encoding"])
+        yield [sentence.words for sentence in corpus.sentences]
+    else:
+        texts = read_texts(path, fields["text"], None, encoding=fields["encoding"])
+        yield [example.text for example in texts.examples]
+
+
+def _lines(stream: Iterable[str], read: Any) -> Iterator[list[Any]]:
+    """Yield what stands on the lines of a stream: at once for a person, else many together."""
+    lines = (read(line.rstrip("\n")) for line in stream)
+    together = 1 if sys.stdin.isatty() else TOGETHER
+    while some := list(islice(lines, together)):
+        yield some
+
+
+def _sure(probabilities: Any) -> Any:
+    """Return the largest probability of each word, or of the text."""
+    return probabilities.amax(-1).tolist()
+
+
+def _figures(confidence: float | None) -> list[str]:
+    return [] if confidence is None else [f"{confidence:.4f}"]
+
+
+def _object(item: Any, found: Any, confidences: Any) -> str:
+    if isinstance(found, str):
+        said = {"text": item, "label": found}
+    else:
+        said = {"words": list(item), "tags": list(found)}
+    if confidences is not None:
+        said["confidence"] = confidences
+    return json.dumps(said, ensure_ascii=False)
+
+
+class Evaluated(NamedTuple):
+    """How well a model labels a file."""
+
+    path: str
+    report: Report
+    confusion: ClassReport
+    """Of words or texts, one by one; of words in spans, by the types of these."""
+    score: str
+    value: float
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.path}\n\n{self.report}\n\n{confusions(self.confusion)}"
+
+    def as_data(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        scores = self.report.types if isinstance(self.report, SpanReport) else self.report.classes
+        return {
+            "path": self.path,
+            self.score: self.value,
+            "labels": {
+                name: {**score._asdict(), "precision": score.precision, "recall": score.recall}
+                | {"f1": score.f1}
+                for name, score in scores.items()
+            },
+            "confusion": [[*pair, count] for pair, count in self.confusion.confusion.items()],
+        }
+
+
+def evaluate(folder: str | Path, path: str | None, asked: Asked) -> Evaluated:
+    """Return how well the model in a folder labels a file.
+
+    Args:
+        folder: of a run, or of a model.
+        path: of the file; the run's own, the test file before the held-out one, if absent.
+        asked: how the file is read, where not as the run read its own.
+
+    Raises:
+        ValueError, FileNotFoundError: for what cannot be read, or has none of the model's labels.
+    """
+    model = load(folder)
+    work, kind, data, read = _means(model)
+    kept = stored_configuration(folder, kind)
+    own = dict.fromkeys(data.model_fields) if kept is None else kept.data.model_dump()
+    path = path or own["test"] or own["dev"]
+    if path is None:
+        raise ValueError(f"{folder} has no test file of its own: name one with --data.path")
+    fields = asked.over({**own, "train": path})
+    gold = read(path, data(**{name: value for name, value in fields.items() if value is not None}))
+    odd = work.check(gold)
+    report = work.report(model, gold)
+    if isinstance(report, SpanReport):
+        confusion = class_report(_types(gold.labels), _types(model.predict(gold.sentences)))
+    else:
+        confusion = report
+    notes = (*gold.notes, *odd)
+    return Evaluated(path, report, confusion, work.score, work.value(report), notes)
+
+
+def _means(
+    model: Labelling[Any],
+) -> tuple[Work[Any], type[LabelRun], type[Labelled], Callable[[str, Any], Gold]]:
+    """Return how a model is scored, what its run is, and how its data is named and read."""
+    if isinstance(model, TaggingModel):
+        return TagWork.of(model), TaggerRun, Tagged, read_tagged
+    assert isinstance(model, ClassifyingModel)
+    return ClassWork.of(model), ClassifierRun, Classified, read_classified
+
+
+def _types(tagged: Iterable[Sequence[str]]) -> list[str]:
+    """Return of each word the type of its span, or O."""
+    found = []
+    for tags in tagged:
+        types = ["O"] * len(tags)
+        for span in spans(tags):
+            types[span.start : span.end] = [span.type or "(no type)"] * (span.end - span.start)
+        found += types
+    return found

@@ -1,0 +1,268 @@
+"""Taggers and classifiers, from files to labels."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from statewise import cli
+from statewise.training.classifier import Classifier
+from statewise.training.labels import LabelLessons
+from statewise.training.runs import checkpoint
+from statewise.training.tagger import Tagger
+from tests.training.small_labels import SMALL, columns, conllu, sentences, texts
+
+MODEL = {
+    "hidden": 16,
+    "dropout": 0.1,
+    "words": {"dim": 16, "grams": 8, "buckets": 200, "character_features": 16, "minimum": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with files and a run of each kind."""
+    folder = tmp_path_factory.mktemp("labels")
+    for name, count in (("train", 300), ("dev", 40), ("test", 40)):
+        found = sentences(count, seed=count + len(name))
+        (folder / f"{name}.conllu").write_text(conllu(found))
+        (folder / f"{name}.txt.conll").write_text(columns(found))
+        (folder / f"{name}.csv").write_text(texts(found))
+    for kind, ending in (("pos", "conllu"), ("spans", "txt.conll"), ("about", "csv")):
+        train = "classifier" if kind == "about" else "tagger"
+        files = " ".join(
+            f"--data.{name} {folder / name}.{ending}" for name in ("train", "dev", "test")
+        )
+        cli.main(f"train {train} {files} --out {folder / kind} --max_epochs 4 {SMALL}".split())
+    return folder
+
+
+def scores(folder):
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return {name: value for line in lines for name, value in line.items() if "test_" in name}
+
+
+def test_they_learn(trained):
+    assert scores(trained / "pos")["test_accuracy"] > 0.98
+    assert scores(trained / "spans")["test_f1"] > 0.95
+    assert scores(trained / "about")["test_accuracy"] > 0.95
+
+
+def test_what_was_found_out_is_written_down(trained):
+    log = (trained / "spans/train.log").read_text()
+    assert "the tags are spans in BIO" in log
+    assert "columns are divided by spaces" in log
+    assert "cells runs on native" in log
+
+
+def run(capsys, line):
+    cli.main(line.split())
+    said = capsys.readouterr()
+    assert said.err == ""
+    return said.out
+
+
+def test_prediction_from_standard_input(trained, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("Uma left Paris.\n\nBo Li saw Ulm.\n"))
+    out = run(capsys, f"predict {trained / 'spans'} --confidence")
+    one, empty, two = out.removesuffix("\n\n").replace("\n\n\n", "\n\n\0\n\n").split("\n\n")
+    rows = [line.split("\t") for line in one.splitlines()]
+    assert [row[:2] for row in rows] == [
+        *(["Uma", "B-PER"], ["left", "O"], ["Paris", "B-LOC"], [".", "O"]),
+    ]
+    assert all(0.5 < float(row[2]) <= 1 for row in rows)
+    assert empty == "\0"
+    assert two.startswith("Bo\tB-PER")
+
+
+def test_prediction_from_files(trained, capsys, tmp_path):
+    out = run(capsys, f"predict {trained / 'pos'} {trained / 'test.conllu'} --json")
+    wanted = sentences(40, seed=44)
+    for line, (words, tags, _, _) in zip(out.splitlines(), wanted, strict=True):
+        said = json.loads(line)
+        assert said["words"] == words
+        assert said["tags"] == tags
+    (tmp_path / "new.txt").write_text("Uma left Paris.\n")
+    assert run(capsys, f"predict {trained / 'about'} {tmp_path / 'new.txt'}") == (
+        "leaving\tUma left Paris.\n"
+    )
+    out = run(capsys, f"predict {trained / 'about'} {trained / 'test.csv'} --confidence --json")
+    assert len(out.splitlines()) == 40
+    assert set(json.loads(out.splitlines()[0])) == {"text", "label", "confidence"}
+
+
+def test_evaluation_agrees_with_the_run(trained, capsys):
+    for kind, name in (("pos", "accuracy"), ("spans", "f1"), ("about", "accuracy")):
+        said = json.loads(run_with_notes(capsys, f"evaluate {trained / kind} --json"))
+        assert said[name] == scores(trained / kind)[f"test_{name}"]
+        assert said["path"].startswith(str(trained / "test"))
+        assert sum(count for *_, count in said["confusion"]) >= 40
+
+
+def run_with_notes(capsys, line):
+    cli.main(line.split())
+    return capsys.readouterr().out
+
+
+def test_evaluation_prints_classes_and_confusions(trained, capsys):
+    said = run_with_notes(
+        capsys, f"evaluate {trained / 'spans'} --data.path {trained / 'dev'}.txt.conll"
+    )
+    assert "precision" in said
+    assert "PER" in said
+    assert "wanted" in said.split("macro F1")[1]
+
+
+def test_a_saved_tagger_is_one_line_away(trained):
+    tagger = Tagger.load(trained / "spans")
+    (tags,) = tagger.predict([["Uma", "left", "Le", "Havre"]])
+    assert tags == ("B-PER", "O", "B-LOC", "I-LOC")
+    (sure,) = tagger.predict_proba([["Uma", "left", "Le", "Havre"]])
+    assert sure.shape == (4, len(tagger.labels_))
+
+
+def test_fit_predict_score(tmp_path):
+    found = sentences(120)
+    words, spans = [words for words, *_ in found], [spans for _, _, spans, _ in found]
+    fast = {"model": MODEL, "max_epochs": 4, "batch": 8, "quiet": True}
+    fast["optimizer"] = {"learning_rate": 0.02}
+    tagger = Tagger(**fast)
+    assert tagger.fit(words, spans, out=tmp_path / "run") is tagger
+    assert tagger.score(words, spans) > 0.9
+    tagger.save(tmp_path / "model")
+    assert Tagger.load(tmp_path / "model").predict(words) == tagger.predict(words)
+    assert Tagger.load(tmp_path / "run").predict(words) == tagger.predict(words)
+    about = [about for *_, about in found]
+    strings = [" ".join(some) for some in words]
+    classifier = Classifier(**fast).fit(strings, about)
+    assert classifier.score(strings, about) > 0.9
+    assert len(classifier.predict_proba(strings)[0]) == 2
+
+
+def test_the_parameters_of_an_estimator():
+    tagger = Tagger(max_epochs=3)
+    assert tagger.get_params() == {"max_epochs": 3}
+    assert tagger.set_params(batch=4).get_params() == {"max_epochs": 3, "batch": 4}
+    assert repr(tagger) == "Tagger(max_epochs=3, batch=4)"
+    with pytest.raises(ValueError, match="Tagger: max_epoch: Extra inputs are not permitted"):
+        Tagger(max_epoch=3)
+    with pytest.raises(ValueError, match="has learned nothing yet: fit it, or load"):
+        tagger.predict([["a"]])
+
+
+class Stopped(Exception):
+    """What the command line does not catch."""
+
+
+def contents(folder):
+    last = checkpoint(folder, "last")
+    return {
+        f"{path.name}/{name}": tensor
+        for path in sorted(last.glob("*.safetensors"))
+        for name, tensor in load_file(path).items()
+    }
+
+
+@pytest.mark.parametrize("kind", ["tagger", "classifier"])
+def test_a_run_in_two_halves_is_the_run_in_one(tmp_path, monkeypatch, kind):
+    (tmp_path / "x.conllu").write_text(conllu(sentences(64)))
+    (tmp_path / "x.csv").write_text(texts(sentences(64)))
+    file = tmp_path / ("x.conllu" if kind == "tagger" else "x.csv")
+    line = f"train {kind} --data.train {file} --max_steps 12 --batch 8 {SMALL} "
+    line += "--checkpoints.steps 5 --model.words.drop 0.3"
+    cli.main(f"{line} --out {tmp_path / 'a'}".split())
+
+    whole = LabelLessons.backward
+
+    def backward(self, wrapped, step, processes):
+        if step == 5:
+            raise Stopped
+        return whole(self, wrapped, step, processes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LabelLessons, "backward", backward)
+        with pytest.raises(Stopped):
+            cli.main(f"{line} --out {tmp_path / 'b'}".split())
+    assert checkpoint(tmp_path / "b", "last").name == "step-5"
+    cli.main(f"train {kind} --config {tmp_path / 'b'}/config.yaml --resume --quiet".split())
+    one, other = contents(tmp_path / "a"), contents(tmp_path / "b")
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    # The comparison can fail: another seed is another run.
+    cli.main(f"{line} --out {tmp_path / 'c'} --seed 1".split())
+    third = contents(tmp_path / "c")
+    assert not all(torch.equal(one[name], third[name]) for name in one)
+
+
+def test_patience_ends_a_run_early(tmp_path):
+    (tmp_path / "x.csv").write_text(texts(sentences(40)))
+    cli.main(
+        f"train classifier --data.train {tmp_path / 'x.csv'} --out {tmp_path / 'run'} "
+        f"--max_epochs 40 --evaluation.patience 2 {SMALL}".split()
+    )
+    lines = map(json.loads, (tmp_path / "run/metrics.jsonl").read_text().splitlines())
+    assert [line["event"] for line in lines if "event" in line] == ["stopped early"]
+
+
+def test_tags_that_break_their_scheme_are_put_right(tmp_path):
+    words, tags = (
+        [["Uma", "Li", "ran"]] * 20,
+        [["I-PER", "I-PER", "O"], ["B-PER", "I-PER", "O"]] * 10,
+    )
+    tagger = Tagger(model=MODEL, max_epochs=1, quiet=True, data={"scheme": "BIO"}).fit(
+        words, tags, out=tmp_path / "run"
+    )
+    assert tagger.labels_ == ("B-PER", "I-PER", "O")
+    log = (tmp_path / "run/train.log").read_text()
+    assert "were put right, as BIO has the same spans" in log
+
+
+def test_vectors_are_what_words_begin_with(tmp_path):
+    (tmp_path / "v.txt").write_text("left 1 2 3\nParis 4 5 6\nunseen 7 8 9\n")
+    found = sentences(40)
+    words, tags = [words for words, *_ in found], [tags for _, tags, *_ in found]
+    tagger = Tagger(
+        model=MODEL,
+        vectors=str(tmp_path / "v.txt"),
+        max_steps=1,
+        quiet=True,
+        optimizer={"learning_rate": 1e-9, "weight_decay": 0.0},
+    ).fit(words, tags)
+    encoder, vocabulary = tagger.model_.encoder.words, tagger.model_.vocabulary
+    assert tagger.model_.config.encoder.words.dim == 3
+    for word, vector in (("left", [1, 2, 3]), ("unseen", [7, 8, 9])):
+        place = 2 + vocabulary.words.index(word)
+        torch.testing.assert_close(
+            encoder.embedding.weight[place].detach(),
+            torch.tensor(vector).float(),
+            atol=1e-4,
+            rtol=0,
+        )
+
+
+@pytest.mark.parametrize("language", ["Chinese", "Arabic", "Emoji"])
+def test_any_script(language):
+    words = {
+        "Chinese": ["我", "去", "巴黎"],
+        "Arabic": ["ذهبت", "إلى", "باريس"],
+        "Emoji": ["👩‍👩‍👧", "❤️", "paris"],
+    }[language]
+    tagger = Tagger(
+        model=MODEL, max_epochs=5, batch=2, quiet=True, optimizer={"learning_rate": 0.03}
+    ).fit([words] * 8, [["P", "V", "N"]] * 8)
+    assert tagger.predict([words]) == [("P", "V", "N")]
+
+
+def test_its_folder_says_how_to_predict(trained, tmp_path, capsys):
+    cli.main(
+        f"train classifier --data.train {trained / 'dev.csv'} --out {tmp_path / 'run'} "
+        f"--max_epochs 1 {SMALL.replace('--quiet', '')}".split()
+    )
+    said = capsys.readouterr()
+    assert f"next: statewise predict {tmp_path / 'run'}" in said.out
+    assert "held out accuracy" in said.out
+    assert "bits/text" in said.err
+    assert Path(tmp_path / "run/config.yaml").exists()
