@@ -102,6 +102,8 @@ def row(chosen: Set, folder: Path, seeds: int, options: dict[str, Any]) -> str:
     for seed in range(seeds):
         with tempfile.TemporaryDirectory() as out:
             trained = train(chosen, folder, f"{out}/run", seed, options)
+        if trained.outcome.signal is not None:
+            raise SystemExit(128 + trained.outcome.signal)
         name = next(score for score in trained.scores if score.startswith("test_"))
         values.append(100 * trained.scores[name][1])
         seconds.append(trained.outcome.seconds)

@@ -354,7 +354,7 @@ class LabelRun(Running):
     model: EncoderConfig = EncoderConfig()
     vectors: str | None = None
     batch: Count = 32
-    max_epochs: Count = 20
+    max_epochs: Count = 10
     optimizer: LabelOptimizer = LabelOptimizer()  # pyright: ignore[reportIncompatibleVariableOverride]
 
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from statewise import cli
 from statewise.training.classifier import Classifier
 from statewise.training.labels import LabelLessons
+from statewise.training.report import write_report
 from statewise.training.runs import checkpoint
 from statewise.training.tagger import Tagger
 from tests.training.small_labels import SMALL, columns, conllu, sentences, texts
@@ -266,3 +267,26 @@ def test_its_folder_says_how_to_predict(trained, tmp_path, capsys):
     assert "held out accuracy" in said.out
     assert "bits/text" in said.err
     assert Path(tmp_path / "run/config.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("pos", "A tagger that reads with lstm layers"),
+        ("spans", "F1: the mean of the share of spans"),
+        ("about", "A classifier that reads with lstm layers"),
+    ],
+)
+def test_its_report_says_what_was_trained(trained, kind, sentence):
+    pytest.importorskip("matplotlib")
+    _, page = write_report(trained / kind)
+    assert sentence in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", ["tagger", "classifier"])
+def test_its_options_are_shown(capsys, kind):
+    with pytest.raises(SystemExit):
+        cli.main(["train", kind, "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    for option in ("--data.train", "--model.words.dim", "--optimizer.learning_rate"):
+        assert option in said
