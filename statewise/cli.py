@@ -145,6 +145,16 @@ def _evaluate_options(parser: _Parser) -> None:
         "--data.separator", type=str | None, default=None, help="between its documents"
     )
     parser.add_argument("--data.field", type=str, default="text", help="of a .jsonl's lines")
+    parser.add_argument(
+        "--cache.size", type=int, default=0, help="tokens of a neural cache beside it; 0: none"
+    )
+    parser.add_argument("--cache.weight", type=float, default=0.1, help="of the cache, 0 to 1")
+    parser.add_argument(
+        "--cache.sharpness", type=float, default=0.05, help="how much likeness counts in it"
+    )
+    parser.add_argument(
+        "--ngrams", type=int, default=0, help="order of n-grams to compare with; 0: of none"
+    )
     _json_option(parser)
 
 
@@ -263,24 +273,34 @@ def _say_stopped(trained: "Trained") -> None:
 
 def _evaluate(chosen: Namespace) -> None:
     from statewise.models.language_model import LanguageModel
+    from statewise.models.neural_cache import NeuralCache
     from statewise.tasks.documents import split
-    from statewise.training.language import evaluate_language_model, read
+    from statewise.training.language import evaluate_language_model, ngram_bits, read
     from statewise.training.runs import checkpoint, stored_configuration
 
     model = LanguageModel.from_pretrained(checkpoint(chosen.folder))
-    if chosen.data.path is not None:
-        texts = read(Data(**chosen.data.as_dict()))
-    else:
+    cached = NeuralCache(model, **chosen.cache.as_dict()) if chosen.cache.size else model
+    kept = None
+    if chosen.data.path is None or chosen.ngrams:
         kept = stored_configuration(chosen.folder)
         if kept is None:
-            raise ValueError(f"{chosen.folder} is no run: name a text with --data.path")
-        texts = split(read(kept.data), kept.data.held_out)[1]
-    bits = evaluate_language_model(model, texts)
+            why = "--ngrams needs its text" if chosen.data.path else "name a text with --data.path"
+            raise ValueError(f"{chosen.folder} is no run: {why}")
+    seen, texts = split(read(kept.data), kept.data.held_out) if kept else ([], [])
+    if chosen.data.path is not None:
+        texts = read(Data(**chosen.data.as_dict()))
+    bits = evaluate_language_model(cached, texts)
     size = sum(len(text.encode()) for text in texts)
+    found: dict[str, float] = {"bits_per_byte": bits, "bytes": size}
+    if chosen.ngrams:
+        found["ngram_bits_per_byte"] = ngram_bits(model, seen, texts, order=chosen.ngrams)
     if chosen.json:
-        print(json.dumps({"bits_per_byte": bits, "bytes": size}))
-    else:
-        print(f"{bits:.4f} bits per byte over {size:,} bytes")
+        print(json.dumps(found))
+        return
+    print(f"{bits:.4f} bits per byte over {size:,} bytes")
+    if chosen.ngrams:
+        what = f"n-grams up to {chosen.ngrams}, of the text it was trained on"
+        print(f"{found['ngram_bits_per_byte']:.4f} by {what}")
 
 
 def _generate(chosen: Namespace) -> None:

@@ -42,7 +42,7 @@ class TrainingBar:
 
     def __init__(self, config: LanguageRun, progress: Progress, *, shown: bool):
         ends = {
-            "seconds": config.max_seconds,
+            "seconds": config.max_seconds or config.equal_compute,
             "step": config.max_steps,
             "tokens": config.max_tokens,
         }

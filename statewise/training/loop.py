@@ -15,8 +15,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 import torch
@@ -24,13 +25,20 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from statewise import backends
-from statewise.tasks.language import Streams, carries, counted, loss_sum
-from statewise.training import optimization, progress
+from statewise.tasks.language import Batch, Streams, carries, counted
+from statewise.training import averaging, optimization, progress, sparsity, truncation
+from statewise.training.averaging import Average
 from statewise.training.bars import TrainingBar
 from statewise.training.configuration import LanguageRun, Often
+from statewise.training.constraints import NormConstraint
+from statewise.training.distillation import Teacher
+from statewise.training.objective import Objective
 from statewise.training.processes import Processes
 from statewise.training.progress import Progress
 from statewise.training.runs import Run
+
+MEASURED = 12
+"""Steps whose tokens per second say how many tokens equal compute allows."""
 
 
 class Outcome(NamedTuple):
@@ -66,6 +74,8 @@ class Training:
         evaluate: returns the bits per byte on held-out text.
         processes: that train together.
         about: what must be the same when the run goes on.
+        teacher: to learn from beside the text, with the states of as many parts as this process
+            reads.
     """
 
     def __init__(
@@ -78,20 +88,27 @@ class Training:
         *,
         processes: Processes,
         about: dict[str, Any],
+        teacher: Teacher | None = None,
     ):
         self.streams, self.config, self.run = streams, config, run
         self.evaluate, self.processes = evaluate, processes
         self.about = {**about, "processes": processes.count}
         self.rows = processes.rows
         self.model, self.wrapped = processes.distribute(model)
-        self.optimizer = torch.optim.AdamW(
-            optimization.parameter_groups(self.model, config.optimizer.weight_decay),
-            lr=config.optimizer.learning_rate,
-            betas=config.optimizer.betas,
-            fused=processes.device.type in ("cpu", "cuda"),
-        )
+        self.optimizer = optimization.optimizer(config.optimizer, self.model, processes.device)
         self.carries = carries(model, config.context)
         self.states: list[Any] = [None] * len(self.rows)
+        self.teacher = teacher
+        self.objective = Objective(self.model, self.wrapped, config, teacher)
+        self.average: Average | None = None
+        self.masks: sparsity.Masks = {}
+        self.constraint: NormConstraint | None = None
+        if (only := config.constraint.only) is not None:
+            held = sparsity.matrices(self.model, only).values()
+            self.constraint = NormConstraint(
+                held, limit=config.constraint.limit, rate=config.constraint.rate
+            )
+        self.rates: list[float] = []
         self.progress = Progress()
         self.scored = self.saved = -1  # the steps of the last score and the last checkpoint
         if last := run.last():
@@ -107,7 +124,9 @@ class Training:
             else None
             for rows in self.rows
         ]
-        self.progress, self.states = progress.load(
+        if self.teacher is not None:
+            like += self.teacher.like([rows.stop - rows.start for rows in self.rows], device)
+        self.progress, states, kept = progress.load(
             folder,
             model=self.model,
             optimizer=self.optimizer,
@@ -116,6 +135,14 @@ class Training:
             rank=self.processes.rank,
             replicated=not self.processes.sharded,
         )
+        self.states = states[: len(self.rows)]
+        if self.teacher is not None:
+            self.teacher.states = states[len(self.rows) :]
+        self.masks = kept.get("mask", {})
+        if self.constraint is not None:
+            self.constraint.multipliers = kept["multiplier"]
+        if count := self.progress.averaged:
+            self.average = Average.go_on(self.model, count, kept["average"])
         self.saved = self.progress.step
         self.run.forget_after(self.progress.step)
         self._event("resumed", f"from {folder.name}")
@@ -141,7 +168,9 @@ class Training:
     def _loop(self, came: Callable[[], int]) -> Outcome:
         config, done = self.config, self.progress
         began = time.perf_counter() - done.seconds
-        evaluations, checkpoints = _Due(config.evaluation, done), _Due(config.checkpoints, done)
+        # From the last reading on, which a run that was never stopped would have counted from.
+        evaluations = _Due(config.evaluation, done.read, done.seconds)
+        checkpoints = _Due(config.checkpoints, done.step, done.seconds)
         measured, began_at = (time.perf_counter(), done.tokens), done.step
         bar = TrainingBar(config, done, shown=self.processes.main)
         try:
@@ -160,10 +189,14 @@ class Training:
                     continue  # for what was read may end the run
                 if checkpoint:
                     self._save(best=False)
+                before = (time.perf_counter(), done.tokens)
                 if done.step == began_at:
                     cost, norm = self._first_step(share)
                 else:
                     cost, norm = self._step(share)
+                if config.equal_compute and not done.budget:
+                    taken = time.perf_counter() - before[0]
+                    self._allow((done.tokens - before[1]) / taken, config.equal_compute)
                 bar.update(done, _bits(*cost))
                 if done.step % config.log_steps == 0:
                     now = (time.perf_counter(), done.tokens)
@@ -193,7 +226,20 @@ class Training:
             done.seconds / (config.max_seconds or math.inf),
             done.step / (config.max_steps or math.inf),
             done.tokens / (config.max_tokens or math.inf),
+            done.tokens / (done.budget or math.inf),
         )
+
+    def _allow(self, rate: float, seconds: float) -> None:
+        """Note the tokens per second of a step; after some of them, say how many tokens there are.
+
+        Medians, and not the first steps, in which memory is laid out.
+        """
+        self.rates.append(rate)
+        if len(self.rates) < MEASURED:
+            return
+        rate = median(self.rates[MEASURED // 3 :])
+        (self.progress.budget,) = self.processes.agree(math.ceil(rate * seconds))
+        self._event("equal compute", f"{self.progress.budget} tokens, at {rate:.0f} per second")
 
     def _first_step(self, share: float) -> tuple[tuple[float, int], float]:
         """Take a step, and say which backend each op uses."""
@@ -207,30 +253,22 @@ class Training:
     def _step(self, share: float) -> tuple[tuple[float, int], float]:
         """Take one step; return its nats and how many targets, and the gradient's norm."""
         config, done, processes = self.config, self.progress, self.processes
+        length = truncation.length(config, done.step)
+        rate = optimization.learning_rate(config.optimizer, done.step, share)
         for group in self.optimizer.param_groups:
-            group["lr"] = optimization.learning_rate(config.optimizer, done.step, share)
+            group["lr"] = rate * length / config.context
+        if config.sparsity.share and not self.masks and done.step >= config.sparsity.step:
+            self._thin()
         self.wrapped.train()
         nats, targets = 0.0, 0
         for part, rows in enumerate(self.rows):
-            batch = self.streams.batch(done.step, rows)
-            state = self.states[part]
-            for at in range(0, config.context, config.truncation or config.context):
-                piece = [x[:, at : at + (config.truncation or config.context)] for x in batch]
-                inputs, answers, reset = (x.to(processes.device) for x in piece)
-                last = part == len(self.rows) - 1 and at + inputs.shape[1] >= config.context
-                with processes.sync(self.wrapped, last):
-                    with processes.precision():
-                        # Most steps have no reset, and a mixer told so has less to do.
-                        given = reset if reset.any() else None
-                        logits, state = self.wrapped(inputs, state, reset=given)
-                        cost = loss_sum(logits, answers)
-                    # By all positions and not by those that count: however the rows are divided
-                    # among parts and processes, the sum is the same. Processes are averaged.
-                    (cost * (processes.count / (config.streams * config.context))).backward()
-                state = tree_map(Tensor.detach, state) if self.carries else None
-                nats += cost.item()
-                targets += int(counted(answers))
-            self.states[part] = state
+            batch = self.streams.read(done.tokens // config.streams, length, rows)
+            last = part == len(self.rows) - 1
+            cost, counts = self._gradients(part, batch, last=last)
+            nats, targets = nats + cost, targets + counts
+        sparsity.apply_to_gradients(self.masks)
+        if self.constraint is not None:
+            self.constraint.add_gradients()
         norm = processes.norm(
             nn.utils.clip_grad_norm_(self.model.parameters(), config.optimizer.clip)
         )
@@ -239,12 +277,69 @@ class Training:
                 groups = self.optimizer.param_groups
                 optimization.add_noise(groups, variance, done.step, config.seed)
             self.optimizer.step()
+            sparsity.apply(self.masks)
+            if self.constraint is not None:
+                self.constraint.ascend()
+            if self.average is not None:
+                self.average.add()
+                done.averaged = self.average.count
         else:
             self._not_finite()
         self.optimizer.zero_grad(set_to_none=True)
         done.step += 1
-        done.tokens += config.streams * config.context
+        done.tokens += config.streams * length
         return (nats, targets), norm
+
+    def _gradients(self, part: int, batch: Batch, *, last: bool) -> tuple[float, int]:
+        """Add the gradients of one part of the rows; return its nats and how many targets.
+
+        Args:
+            part: which, whose state goes on.
+            batch: what it reads.
+            last: whether no part comes after it.
+        """
+        config, processes = self.config, self.processes
+        length = batch.inputs.shape[1]
+        size = config.truncation or length
+        pieces = zip(*(x.split(size, 1) for x in batch), strict=True)
+        cuts = truncation.cuts(config, self.progress.step, -(-length // size))
+        # By all positions and not by those that count: however the rows are divided among parts and
+        # processes, the sum is the same. Processes are averaged.
+        share = processes.count / (config.streams * length)
+        state, pending = self.states[part], torch.zeros((), device=processes.device)
+        nats, targets = 0.0, 0
+        for number, (piece, cut) in enumerate(zip(pieces, cuts, strict=True), 1):
+            here = Batch(*(x.to(processes.device) for x in piece))
+            with processes.sync(self.wrapped, last and number == len(cuts)):
+                with processes.precision():
+                    cost, lowered, state = self.objective(part, here, state)
+                    pending = pending + lowered
+                if cut:
+                    (pending * share).backward()
+                    pending = torch.zeros_like(pending)
+            if not self.carries:
+                state = None
+            elif cut:
+                state = tree_map(Tensor.detach, state)
+            else:
+                state = truncation.amplified(state, 1 / (1 - config.truncation_chance))
+            nats += cost.item()
+            targets += int(counted(here.targets))
+        self.states[part] = state
+        return nats, targets
+
+    def _thin(self) -> None:
+        """Set so many weights to zero as were asked for, from now on."""
+        wanted, done = self.config.sparsity, self.progress
+        self.masks = sparsity.masks_of(
+            self.model, wanted.share, method=wanted.method, only=wanted.only, seed=self.config.seed
+        )
+        sparsity.apply(self.masks)
+        if self.average is not None:  # of weights that are gone
+            self.average, done.averaged = Average(self.model), 1
+        gone = sum(int((~mask).sum()) for mask in self.masks.values())
+        whole = sum(mask.numel() for mask in self.masks.values())
+        self._event("sparse", f"{gone} of {whole} weights are zero")
 
     def _not_finite(self) -> None:
         done = self.progress
@@ -263,22 +358,41 @@ class Training:
 
     def _score(self) -> None:
         """Read the held-out text, and save the run."""
-        done = self.progress
-        self.scored = done.step
-        bits = self.evaluate()
-        self.processes.scored(self.model)
+        done, patience = self.progress, self.config.optimizer.average_after
+        self.scored = done.read = done.step
+        with self._mean():
+            bits = self.evaluate()
+            self.processes.scored(self.model)
+        if patience is not None and self.average is None:
+            if averaging.triggered(done.readings, bits, patience):
+                self.average, done.averaged = Average(self.model), 1
+                why = f"{bits:.4f} bits per byte, more than over {patience} readings ago"
+                self._event("averaging", why)
+            done.readings.append(bits)
         best = bits < done.best
         done.best, done.worse = min(bits, done.best), 0 if best else done.worse + 1
         self._record(bits_per_byte=bits)
         self.run.say(f"step {done.step}: {bits:.4f} bits per byte on held-out text")
         self._save(best=best)
 
+    def _mean(self) -> AbstractContextManager[None]:
+        """Return a context in which the model has the mean of its weights, if there is one."""
+        return nullcontext() if self.average is None else self.average.in_place()
+
+    def _kept(self) -> progress.Kept:
+        """Return what belongs to parameters beside the optimizer's moments."""
+        return {
+            "average": self.average.means if self.average else {},
+            "mask": self.masks,
+            "multiplier": self.constraint.multipliers if self.constraint else {},
+        }
+
     def _save(self, *, best: bool) -> None:
         done, processes = self.progress, self.processes
         name = f"step-{done.step}"
         if self.saved != done.step:
             processes.wait()
-            with self.run.begin(name) as folder:
+            with self.run.begin(name) as folder, self._mean():
                 processes.wait()
                 processes.save_model(self.model, folder)
                 progress.save(
@@ -286,7 +400,8 @@ class Training:
                     done,
                     model=self.model,
                     optimizer=self.optimizer,
-                    states_of_parts=self.states,
+                    states_of_parts=self.states + (self.teacher.states if self.teacher else []),
+                    kept=self._kept(),
                     about=self.about,
                     rank=processes.rank,
                     replicated=not processes.sharded,
@@ -328,8 +443,8 @@ def _bits(nats: float, targets: float | int) -> float:
 class _Due:
     """Whether something is to be done again; asking starts the time anew when it is."""
 
-    def __init__(self, often: Often, progress: Progress):
-        self.often, self.at = often, (progress.step, progress.seconds)
+    def __init__(self, often: Often, step: int, seconds: float):
+        self.often, self.at = often, (step, seconds)
 
     def __call__(self, progress: Progress) -> bool:
         steps, seconds = progress.step - self.at[0], progress.seconds - self.at[1]

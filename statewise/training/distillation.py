@@ -1,0 +1,69 @@
+"""Learning from another model's answers beside the text's.
+
+    (1 - weight) cross entropy + weight temperature^2 KL(softmax(z' / temperature) ||
+                                                         softmax(z / temperature))
+
+with z the learner's logits and z' the teacher's. Hinton, Vinyals and Dean, "Distilling the
+Knowledge in a Neural Network", 2015, arXiv:1503.02531, section 2: the factor temperature^2 keeps
+the gradient as large as it is at 1.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from statewise.tasks.language import carries
+
+
+def divergence(
+    logits: Float[Tensor, "*axes vocab"],
+    teacher: Float[Tensor, "*axes vocab"],
+    where: Bool[Tensor, "*axes"],
+    *,
+    temperature: float = 1.0,
+) -> Float[Tensor, ""]:
+    """Return temperature^2 times how far answers are from the teacher's, added up, in nats.
+
+    Args:
+        logits: the learner's.
+        teacher: the teacher's, which no gradient reaches.
+        where: answers that count.
+        temperature: what both are divided by, above 0.
+    """
+    mine = (logits[where] / temperature).log_softmax(-1)
+    theirs = (teacher.detach()[where] / temperature).log_softmax(-1)
+    return temperature**2 * nn.functional.kl_div(mine, theirs, log_target=True, reduction="sum")
+
+
+class Teacher:
+    """A model that reads along, each part of the rows with a state of its own.
+
+    Args:
+        model: in eval mode, with the learner's vocabulary.
+        context: tokens that are read at once; a state that grows with them is not carried.
+        parts: of the rows.
+    """
+
+    def __init__(self, model: Any, *, context: int, parts: int):
+        self.model, self.carries = model, carries(model, context)
+        self.states: list[Any] = [None] * parts
+
+    def like(self, rows: Sequence[int], device: torch.device) -> list[Any | None]:
+        """Return examples of the states, for parts of so many rows; None where none is kept."""
+        return [
+            self.model.initial_state(batch, device=device) if self.carries else None
+            for batch in rows
+        ]
+
+    @torch.no_grad()
+    def answer(
+        self, part: int, tokens: Int[Tensor, "batch time"], reset: Bool[Tensor, "batch time"] | None
+    ) -> Float[Tensor, "batch time vocab"]:
+        """Return the logits of what follows, and keep the state."""
+        logits, state = self.model(tokens, self.states[part], reset=reset)
+        self.states[part] = tree_map(Tensor.detach, state) if self.carries else None
+        return logits
