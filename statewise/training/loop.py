@@ -366,7 +366,7 @@ class Training:
         if patience is not None and self.average is None:
             if averaging.triggered(done.readings, bits, patience):
                 self.average, done.averaged = Average(self.model), 1
-                why = f"{bits:.4f} bits per byte, more than over {patience} readings ago"
+                why = f"{bits:.4f} bits per byte is above the best before the last {patience} readings"
                 self._event("averaging", why)
             done.readings.append(bits)
         best = bits < done.best
