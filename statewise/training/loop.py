@@ -366,8 +366,8 @@ class Training:
         if patience is not None and self.average is None:
             if averaging.triggered(done.readings, bits, patience):
                 self.average, done.averaged = Average(self.model), 1
-                why = f"{bits:.4f} bits per byte is above the best before the last {patience} readings"
-                self._event("averaging", why)
+                than = f"the best reading but for the last {patience}"
+                self._event("averaging", f"{bits:.4f} bits per byte is above {than}")
             done.readings.append(bits)
         best = bits < done.best
         done.best, done.worse = min(bits, done.best), 0 if best else done.worse + 1
