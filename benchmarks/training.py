@@ -93,10 +93,10 @@ class Watched(Streams):
         super().__init__(*arguments, **options)
         self.resident: list[int] = []
 
-    def batch(self, *arguments: Any, **options: Any) -> Batch:
+    def read(self, *arguments: Any, **options: Any) -> Batch:
         """Return a batch, as ever."""
         self.resident.append(psutil.Process().memory_info().rss)
-        return super().batch(*arguments, **options)
+        return super().read(*arguments, **options)
 
 
 def main() -> None:

@@ -161,6 +161,16 @@ def _evaluate_options(parser: _Parser) -> None:
         "label": "that of the classes, for a classifier",
     }.items():
         parser.add_argument(f"--data.{name}", type=str | None, default=None, help=text)
+    parser.add_argument(
+        "--cache.size", type=int, default=0, help="tokens of a neural cache beside a language model"
+    )
+    parser.add_argument("--cache.weight", type=float, default=0.1, help="of the cache, 0 to 1")
+    parser.add_argument(
+        "--cache.sharpness", type=float, default=0.05, help="how much likeness counts in it"
+    )
+    parser.add_argument(
+        "--ngrams", type=int, default=0, help="order of n-grams to compare a language model with"
+    )
     _json_option(parser)
 
 
@@ -357,9 +367,12 @@ def _evaluate(chosen: Namespace) -> None:
     kind = kind_of(checkpoint(chosen.folder))
     given = {name: value for name, value in chosen.data.as_dict().items() if value is not None}
     known = Data.model_fields if kind == KIND else ("path", *Asked._fields)
-    for name in given:
-        if name not in known:
-            raise ValueError(f"--data.{name} is not for a {kind.replace('_', ' ')}")
+    others = [f"data.{name}" for name in given if name not in known]
+    if kind != KIND:
+        beside = {"cache.size": chosen.cache.size, "ngrams": chosen.ngrams}
+        others += [name for name, value in beside.items() if value]
+    if others:
+        raise ValueError(f"--{others[0]} is not for a {kind.replace('_', ' ')}")
     if kind == KIND:
         _evaluate_language(chosen, given)
     else:
@@ -378,24 +391,34 @@ def _evaluate_labels(chosen: Namespace, given: dict[str, str]) -> None:
 
 def _evaluate_language(chosen: Namespace, given: dict[str, str]) -> None:
     from statewise.models.language_model import LanguageModel
+    from statewise.models.neural_cache import NeuralCache
     from statewise.tasks.documents import split
-    from statewise.training.language import evaluate_language_model, read
+    from statewise.training.language import evaluate_language_model, ngram_bits, read
     from statewise.training.runs import checkpoint, stored_configuration
 
     model = LanguageModel.from_pretrained(checkpoint(chosen.folder))
-    if "path" in given:
-        texts = read(Data.model_validate(given))
-    else:
+    cached = NeuralCache(model, **chosen.cache.as_dict()) if chosen.cache.size else model
+    kept = None
+    if "path" not in given or chosen.ngrams:
         kept = stored_configuration(chosen.folder, LanguageRun)
         if kept is None:
-            raise ValueError(f"{chosen.folder} is no run: name a text with --data.path")
-        texts = split(read(kept.data), kept.data.held_out)[1]
-    bits = evaluate_language_model(model, texts)
+            why = "--ngrams needs its text" if "path" in given else "name a text with --data.path"
+            raise ValueError(f"{chosen.folder} is no run: {why}")
+    seen, texts = split(read(kept.data), kept.data.held_out) if kept else ([], [])
+    if "path" in given:
+        texts = read(Data.model_validate(given))
+    bits = evaluate_language_model(cached, texts)
     size = sum(len(text.encode()) for text in texts)
+    found: dict[str, float] = {"bits_per_byte": bits, "bytes": size}
+    if chosen.ngrams:
+        found["ngram_bits_per_byte"] = ngram_bits(model, seen, texts, order=chosen.ngrams)
     if chosen.json:
-        print(json.dumps({"bits_per_byte": bits, "bytes": size}))
-    else:
-        print(f"{bits:.4f} bits per byte over {size:,} bytes")
+        print(json.dumps(found))
+        return
+    print(f"{bits:.4f} bits per byte over {size:,} bytes")
+    if chosen.ngrams:
+        what = f"n-grams up to {chosen.ngrams}, of the text it was trained on"
+        print(f"{found['ngram_bits_per_byte']:.4f} by {what}")
 
 
 def _generate(chosen: Namespace) -> None:

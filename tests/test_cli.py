@@ -89,6 +89,19 @@ def test_evaluate_repeats_the_figure_of_the_training(run, capsys):
     assert "bits per byte over 3,180 bytes" in capsys.readouterr().out
 
 
+def test_evaluate_with_a_cache_and_beside_ngrams(run, capsys):
+    cli.main(["evaluate", str(run), "--json"])
+    usual = json.loads(capsys.readouterr().out)
+    options = ["--cache.size", "300", "--cache.weight", "0.5", "--cache.sharpness", "0.2"]
+    cli.main(["evaluate", str(run), "--json", "--ngrams", "4", *options])
+    found = json.loads(capsys.readouterr().out)
+    # Eight steps taught little: what the text just said, and what n-grams say, is worth more.
+    assert found["bits_per_byte"] < usual["bits_per_byte"] - 0.2
+    assert found["ngram_bits_per_byte"] < 1
+    cli.main(["evaluate", str(run), "--ngrams", "4"])
+    assert "by n-grams up to 4" in capsys.readouterr().out
+
+
 def test_documents_are_held_out_and_evaluated_whole(tmp_path, capsys):
     folder = tmp_path / "texts"
     folder.mkdir()
@@ -182,6 +195,16 @@ def test_the_doctor_says_what_runs_where_and_why(capsys):
         ("generate RUN --temperature -1", "temperature"),
         ("generate RUN --load_state TEXT", "TEXT"),
         ("evaluate RUN --data.path nowhere", "nowhere: there is no such file"),
+        ("evaluate RUN --cache.size -1", "neural cache: size = -1 should be at least 1"),
+        ("evaluate RUN --ngrams -1", "order = -1 should be at least 1"),
+        (
+            "train lm --data.path TEXT --max_steps 1 --sparsity.method dense",
+            "--sparsity.method: Expected",
+        ),
+        (
+            "train lm --data.path TEXT --max_steps 1 --model.dropout.word 0.1",
+            "there is no option --model.dropout.word; did you mean --model.dropout.words?",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_sentence(run, capsys, arguments, sentence):

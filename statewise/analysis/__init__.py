@@ -8,6 +8,9 @@ from statewise.analysis.capability import Card as Card
 from statewise.analysis.capability import as_data as as_data
 from statewise.analysis.capability import card as card
 from statewise.analysis.capability import describe as describe
+from statewise.analysis.fixed_points import FixedPoints as FixedPoints
+from statewise.analysis.fixed_points import fixed_points as fixed_points
+from statewise.analysis.fixed_points import plot_fixed_points as plot_fixed_points
 from statewise.analysis.gates import plot_retention as plot_retention
 from statewise.analysis.gates import quantiles as quantiles
 from statewise.analysis.gates import retention as retention
@@ -25,35 +28,46 @@ from statewise.analysis.needles import needle_map as needle_map
 from statewise.analysis.needles import plot_needles as plot_needles
 from statewise.analysis.positions import loss_by_position as loss_by_position
 from statewise.analysis.positions import plot_positions as plot_positions
+from statewise.analysis.probes import by_position as by_position
+from statewise.analysis.probes import linear_probe as linear_probe
+from statewise.analysis.probes import units_of as units_of
 from statewise.analysis.ranks import effective_rank as effective_rank
 from statewise.analysis.ranks import plot_ranks as plot_ranks
 from statewise.analysis.ranks import plot_sizes as plot_sizes
 from statewise.analysis.ranks import sizes as sizes
 from statewise.analysis.readout import Ridge as Ridge
+from statewise.analysis.throughput import affordable as affordable
 from statewise.analysis.throughput import costs as costs
 from statewise.analysis.throughput import exponent as exponent
 from statewise.analysis.throughput import plot_costs as plot_costs
 from statewise.analysis.trajectories import steps_apart as steps_apart
 from statewise.analysis.trajectories import visited as visited
+from statewise.analysis.variance import variance_shares as variance_shares
 
 __all__ = [
     "Card",
+    "FixedPoints",
     "Ridge",
+    "affordable",
     "as_data",
+    "by_position",
     "card",
     "costs",
     "describe",
     "effective_rank",
     "exponent",
     "extrapolation",
+    "fixed_points",
     "gradient_by_lag",
     "jacobian",
+    "linear_probe",
     "loss_by_position",
     "memory_curve",
     "needle_map",
     "peak_bytes",
     "plot_costs",
     "plot_extrapolation",
+    "plot_fixed_points",
     "plot_gradients",
     "plot_memory",
     "plot_needles",
@@ -68,5 +82,7 @@ __all__ = [
     "spectra",
     "spectral_radius",
     "steps_apart",
+    "units_of",
+    "variance_shares",
     "visited",
 ]

@@ -98,6 +98,28 @@ def _cost(model: Trainable, x: Inputs, length: int, least: int, seconds: float |
     return Cost(length, len(x), forward, training, step)
 
 
+def affordable(
+    model: Trainable, x: Inputs, seconds: float, *, least: int = 9, measured: float | int = 1.0
+) -> int:
+    """Return how many inputs a model reads in so many seconds of training, by its throughput.
+
+    Models that are trained on as many inputs as each affords, whatever their parameters, have equal
+    compute: Stanic et al., "The Languini Kitchen: Enabling Language Modelling Research at Different
+    Scales of Compute", 2023, arXiv:2309.11197, section 3. The optimizer's share is left out.
+
+    Args:
+        model: any, or a mixer; in the mode it is in.
+        x: inputs of a step, or tokens for a model.
+        seconds: the compute.
+        least: calls that the median is taken of.
+        measured: seconds for which they are repeated, if `least` are done.
+    """
+    step = training_seconds(
+        lambda x: model(x)[0], x, model.parameters(), least=least, seconds=measured
+    )
+    return int(x.shape[0] * x.shape[1] * seconds / step)
+
+
 def training_seconds(
     call: Callable[[Tensor], Tensor],
     x: Inputs,

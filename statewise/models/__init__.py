@@ -7,6 +7,7 @@ from statewise.models.generation import Generation as Generation
 from statewise.models.generation import GenerationState as GenerationState
 from statewise.models.language_model import LanguageModel as LanguageModel
 from statewise.models.language_model import LanguageModelConfig as LanguageModelConfig
+from statewise.models.neural_cache import NeuralCache as NeuralCache
 from statewise.models.stack import Block as Block
 from statewise.models.stack import SideBySide as SideBySide
 from statewise.models.stack import Stack as Stack
@@ -23,6 +24,7 @@ __all__ = [
     "GenerationState",
     "LanguageModel",
     "LanguageModelConfig",
+    "NeuralCache",
     "Paths",
     "SideBySide",
     "Stack",

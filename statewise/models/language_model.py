@@ -14,6 +14,7 @@ from statewise.mixers.base import Mixer, state_dtype, within
 from statewise.mixers.parts.linear import Linear
 from statewise.models import layers, pretrained
 from statewise.models.configuration import Configuration, stored
+from statewise.models.dropout import Dropout, DropWords, drop
 from statewise.models.generation import (
     BatchGeneration,
     Generation,
@@ -57,6 +58,7 @@ class LanguageModelConfig(Configuration):
         expansion: hidden width of the feed-forward branch after each mixer, over dim, 0 for none; 2
             if absent. Layers that name their branches have none but those.
         tie: whether the head shares the embedding's weights.
+        dropout: what is absent while training; nothing if absent itself.
     """
 
     called = "a language model"
@@ -68,6 +70,7 @@ class LanguageModelConfig(Configuration):
     convolution: Annotated[int, Field(ge=0)] | None = None
     expansion: Annotated[float, Field(ge=0)] | None = None
     tie: bool = True
+    dropout: Dropout = Dropout()
 
     @model_validator(mode="after")
     def _fits(self) -> "LanguageModelConfig":
@@ -132,6 +135,12 @@ class LanguageModel(nn.Module):
             )
         )
         self.head = None if config.tie else Linear(config.dim, config.vocab, bias=False)
+        # Last, so that the weights begin as they do without.
+        rates = config.dropout
+        self.drop_words = DropWords(config.vocab, rates.words) if rates.words else None
+        self.drop_input = drop(rates.input, locked=rates.locked)
+        self.drop_output = drop(rates.output, locked=rates.locked)
+        self.stack.drop_out(rates.layers, locked=rates.locked)
 
     def initial_state(
         self,
@@ -171,7 +180,7 @@ class LanguageModel(nn.Module):
     ) -> tuple[Float[Tensor, "batch vocab"], States]:
         """Read one token: return the logits of the next, and the state."""
         y, state = self.stack.step(self._embed(token), state)
-        return self.logits(y), state
+        return self.logits(self.drop_output(y)), state
 
     def features(
         self,
@@ -184,7 +193,8 @@ class LanguageModel(nn.Module):
         """Return what the head reads, and the state: `forward` without its last product."""
         if lengths is not None:
             tokens = torch.where(within(lengths, tokens.shape[1]), tokens, 0)
-        return self.stack(self._embed(tokens), state, reset=reset, lengths=lengths)
+        y, after = self.stack(self._embed(tokens), state, reset=reset, lengths=lengths)
+        return self.drop_output(y), after
 
     def logits(self, features: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes vocab"]:
         """Return the head's answer to `features`, in float32 or wider."""
@@ -317,9 +327,10 @@ class LanguageModel(nn.Module):
 
     def _embed(self, tokens: Int[Tensor, "*axes"]) -> Float[Tensor, "*axes dim"]:
         try:
-            return self.embedding(tokens)
+            x = self.embedding(tokens)
         except IndexError:  # asked for after the fact: looking at every token first would cost time
             raise ValueError(
                 f"tokens {tuple(tokens.shape)} should be in [0, {self.config.vocab}), but they "
                 f"range from {int(tokens.min())} to {int(tokens.max())}"
             ) from None
+        return self.drop_input(x if self.drop_words is None else self.drop_words(x, tokens))

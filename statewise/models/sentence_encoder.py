@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from statewise.mixers.parts.wiring import Wiring, above, answered, layers
 from statewise.models.configuration import Configuration
-from statewise.models.dropout import LockedDropout
+from statewise.models.dropout import Drop, Rate
 from statewise.models.readers import Reader
 from statewise.models.spelling import Sentences, Vocabulary
-from statewise.models.word_encoder import Count, Share, WordConfig, WordEncoder
+from statewise.models.word_encoder import Count, WordConfig, WordEncoder
 
 
 class EncoderConfig(Configuration):
@@ -44,7 +44,7 @@ class EncoderConfig(Configuration):
     depth: Count = 1
     wiring: Wiring = "plain"
     both_ways: bool = True
-    dropout: Share = 0.4
+    dropout: Rate = 0.4
 
 
 class SentenceEncoder(nn.Module):
@@ -70,7 +70,7 @@ class SentenceEncoder(nn.Module):
             "the encoder", layer, self.words.out, depth=config.depth, wiring=config.wiring
         )
         self.dropouts = nn.ModuleList(
-            LockedDropout(config.dropout) for _ in range(config.depth + 1)
+            Drop(config.dropout, locked=True) for _ in range(config.depth + 1)
         )
         self.out = answered(self.layers)
 

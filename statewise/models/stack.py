@@ -21,6 +21,7 @@ from torch.nn.functional import layer_norm
 
 from statewise.mixers.base import Mixer, WholeSequence, within
 from statewise.mixers.parts.linear import Linear
+from statewise.models.dropout import drop
 
 States = tuple[Any, ...]
 """The states of the parts, in their order."""
@@ -176,6 +177,7 @@ class Block(_Parts):
             nn.Identity() if branch.out == self.dim else Linear(branch.out, self.dim, bias=False)
             for branch in branches
         )
+        self.drops = nn.ModuleList(nn.Identity() for _ in branches)
 
     def forward(
         self,
@@ -189,8 +191,8 @@ class Block(_Parts):
         if lengths is not None:
             x = torch.where(within(lengths, x.shape[1])[..., None], x, 0)
         after = []
-        for norm, branch, out, before in self._places(state):
-            y, new = branch(norm(x), before, reset=reset, lengths=lengths)
+        for norm, dropped, branch, out, before in self._places(state):
+            y, new = branch(dropped(norm(x)), before, reset=reset, lengths=lengths)
             x = x + out(y)
             after.append(new)
         return x, tuple(after)
@@ -200,14 +202,15 @@ class Block(_Parts):
     ) -> tuple[Float[Tensor, "batch out"], States]:
         """Map one input."""
         after = []
-        for norm, branch, out, before in self._places(state):
-            y, new = branch.step(norm(x), before)
+        for norm, dropped, branch, out, before in self._places(state):
+            y, new = branch.step(dropped(norm(x)), before)
             x = x + out(y)
             after.append(new)
         return x, tuple(after)
 
-    def _places(self, state: States | None) -> Iterator[tuple[nn.Module, Any, nn.Module, Any]]:
-        return zip(self.norms, self.parts, self.maps, self._states(state), strict=True)
+    def _places(self, state: States | None) -> Iterator[tuple[Any, ...]]:
+        each = (self.norms, self.drops, self.parts, self.maps, self._states(state))
+        return zip(*each, strict=True)
 
     @classmethod
     def example(cls) -> "Block":
@@ -227,6 +230,17 @@ class Stack(_Parts):
     def __init__(self, blocks: Sequence[Block]):
         super().__init__(blocks)
         self.norm = nn.LayerNorm(self.dim, bias=False)
+
+    def drop_out(self, rate: float, *, locked: bool) -> None:
+        """Let every branch read a part of its features while it trains.
+
+        Args:
+            rate: the share it does not read, from 0 and below 1.
+            locked: whether that is the same part at all times of a call.
+        """
+        for block in self.parts:
+            if isinstance(block, Block):
+                block.drops = nn.ModuleList(drop(rate, locked=locked) for _ in block.drops)
 
     def forward(
         self,

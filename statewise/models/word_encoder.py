@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from statewise.mixers.parts.draws import Draws
 from statewise.models.configuration import Configuration
+from statewise.models.dropout import Rate
 from statewise.models.pooling import Last, Max
 from statewise.models.readers import Reader
 from statewise.models.spelling import (
@@ -34,7 +35,6 @@ from statewise.models.spelling import (
 
 Size = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, lt=1)]
 
 CONVOLUTION = "convolution"
 """What reads characters if no mixer does."""
@@ -71,7 +71,7 @@ class WordConfig(Configuration):
     grams: Size = 64
     buckets: Count = 20_000
     shape: bool = True
-    drop: Share = 0.1
+    drop: Rate = 0.1
 
 
 class Characters(nn.Module):

@@ -93,8 +93,18 @@ class Streams:
             step: which one.
             rows: of the whole batch, for a process or a part of a step that reads only these.
         """
+        return self.read(step * self.context, self.context, rows)
+
+    def read(self, before: int, length: int, rows: slice = slice(None)) -> Batch:
+        """Return the next tokens of each stream: a pure function of what was read before.
+
+        Args:
+            before: tokens that each stream has read.
+            length: tokens that each reads now.
+            rows: as `batch` has them.
+        """
         size = len(self.tokens)
-        at = (self.starts[rows, None] + step * self.context + torch.arange(self.context)) % size
+        at = (self.starts[rows, None] + before + torch.arange(length)) % size
         after = (at + 1) % size
         targets = self.tokens[after].masked_fill(self.first[after], IGNORED)
         return Batch(self.tokens[at], targets, self.first[at])

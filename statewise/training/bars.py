@@ -42,7 +42,8 @@ class TrainingBar:
     """Seconds, steps or tokens done, the loss, the best evaluation, tokens per second."""
 
     def __init__(self, config: Running, progress: Progress, lessons: Lessons, *, shown: bool):
-        ends, self.lessons = config.ends, lessons
+        self.lessons = lessons
+        ends = {**config.ends, "seconds": config.max_seconds or config.equal_compute}
         self.counts = next(name for name, end in ends.items() if end is not None)
         self.before = (progress.tokens, progress.seconds)
         # In a file every state of the bar is a line of its own, so that few are enough.

@@ -5,9 +5,12 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from statewise.models.classifier import Poolings
+from statewise.models.dropout import Dropout
 from statewise.models.sentence_encoder import EncoderConfig
 
 Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -49,19 +52,22 @@ class Shape(Strict):
         convolution: taps of the short convolution before each mixer; 0 for none.
         expansion: hidden features of the feed-forward branch per feature; 0 for none.
         tie: whether the embedding is also the output layer.
+        dropout: what is absent while training.
     """
 
     dim: Count | None = None
     depth: Count | None = None
     convolution: Annotated[int, Field(ge=0)] | None = None
-    expansion: Annotated[float, Field(ge=0)] | None = None
+    expansion: NotNegative | None = None
     tie: bool | None = None
+    dropout: Dropout = Dropout()
 
 
 class Optimizer(Strict):
-    """AdamW, clipped, warmed up, then lowered along a schedule.
+    """Steps that are clipped, warmed up, then lowered along a schedule.
 
     Args:
+        method: "adamw", or "sgd" without momentum.
         learning_rate: at its highest.
         schedule: "cosine" falls from it to `final` over the whole run, or over each of `cycles`
             (Loshchilov and Hutter, 2017, arXiv:1608.03983, section 3); "constant" stays; "infinite"
@@ -73,24 +79,29 @@ class Optimizer(Strict):
         cycles: how many times a cosine begins again at its highest, all of one length.
         warm_up: steps until the rate is reached.
         weight_decay: on matrices; never on biases, gains, embeddings.
-        betas: of AdamW.
+        betas: of AdamW's moments.
         clip: the largest norm of the gradient.
         gradient_noise: the variance of normal noise that is added to every gradient, once clipped,
             of the first step; it falls as (1 + step) ** -0.55 (Neelakantan et al., 2015,
             arXiv:1511.06807, section 2.1, who take 0.01 to 1).
+        average_after: readings of held-out data: once one is worse than the best of all but so
+            many before it, what is read and saved is the mean of the weights since (NT-ASGD of
+            Merity, Keskar and Socher, 2017, arXiv:1708.02182, section 3); null for never.
         not_finite: what a gradient that is not finite does: "stop" the run, or "skip" the step.
     """
 
+    method: Literal["adamw", "sgd"] = "adamw"
     learning_rate: Positive = 8e-3
     schedule: Literal["cosine", "constant", "infinite"] = "cosine"
-    final: Annotated[float, Field(ge=0, le=1)] = 0.02
+    final: Share = 0.02
     cooldown: Annotated[float, Field(gt=0, le=1)] = 0.2
     cycles: Count = 1
     warm_up: Annotated[int, Field(ge=0)] = 50
-    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    weight_decay: NotNegative = 0.1
     betas: tuple[float, float] = (0.9, 0.98)
     clip: Positive = 1.0
-    gradient_noise: Annotated[float, Field(ge=0)] = 0.0
+    gradient_noise: NotNegative = 0.0
+    average_after: Annotated[int, Field(ge=0)] | None = None
     not_finite: Literal["stop", "skip"] = "stop"
 
     @model_validator(mode="after")
@@ -100,6 +111,64 @@ class Optimizer(Strict):
                 f"cycles is {self.cycles}, but a schedule that is {self.schedule} has none"
             )
         return self
+
+
+class Penalties(Strict):
+    """What a step lowers beside its loss; all are none where they are 0.
+
+    Args:
+        loudness: times the mean square of what the last mixer with a memory answers: activation
+            regularization, AR (Merity, McCann and Socher, 2017, arXiv:1708.01009, section 2).
+        drift: times the mean square of what that moves by from one time to the next: temporal
+            activation regularization, TAR.
+    """
+
+    loudness: NotNegative = 0.0
+    drift: NotNegative = 0.0
+
+
+class Distillation(Strict):
+    """Another model to learn from beside the text (Hinton et al., 2015, arXiv:1503.02531).
+
+    Args:
+        teacher: a run, or the folder of a model, of the same vocabulary; nobody if absent.
+        weight: of what it says, from 0 to 1; the text has the rest.
+        temperature: what logits are divided by before they are compared.
+    """
+
+    teacher: str | None = None
+    weight: Share = 0.5
+    temperature: Positive = 2.0
+
+
+class Sparsity(Strict):
+    """Weights that are set to zero and stay so (Han et al., 2015, arXiv:1506.02626).
+
+    Args:
+        share: of each matrix that goes; none where it is 0.
+        step: before which it goes; what is left is trained on.
+        method: which stay: those of the largest "magnitude", "random" ones, or a "small_world".
+        only: a pattern of the names of matrices, as of files; embeddings always stay.
+    """
+
+    share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    step: Annotated[int, Field(ge=0)] = 0
+    method: Literal["magnitude", "random", "small_world"] = "magnitude"
+    only: str = "*"
+
+
+class Constraint(Strict):
+    """A limit to norms of matrices, held by multipliers (Chen and Deng, 2014, arXiv:1311.6091).
+
+    Args:
+        only: a pattern of the names of matrices, as of files; none if absent.
+        limit: of the largest sum of magnitudes over a row.
+        rate: by which multipliers follow what is above the limit.
+    """
+
+    only: str | None = None
+    limit: Positive = 1.0
+    rate: Positive = 0.01
 
 
 class Often(Strict):
@@ -166,7 +235,13 @@ class Running(Strict):
     Args:
         max_seconds: stop after so long, evaluation included.
         max_steps: stop after so many steps.
+        equal_compute: stop after the tokens that this model reads in so many seconds of training
+            here, by its throughput over the first steps: what is compared with it by the same
+            number had the same compute, however long either run was disturbed (Stanic et al., 2023,
+            arXiv:2309.11197, section 3).
         optimizer: how the weights move.
+        sparsity: weights that are zero.
+        constraint: norms that have a limit.
         evaluation: how often held-out data is read.
         checkpoints: how often the run is saved.
         precision: of the arithmetic; weights, states and the optimizer stay in float32.
@@ -182,7 +257,10 @@ class Running(Strict):
 
     max_seconds: Positive | None = None
     max_steps: Count | None = None
+    equal_compute: Positive | None = None
     optimizer: Optimizer = Optimizer()
+    sparsity: Sparsity = Sparsity()
+    constraint: Constraint = Constraint()
     evaluation: Readings = Readings()
     checkpoints: Checkpoints = Checkpoints()
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -199,6 +277,11 @@ class Running(Strict):
 
     @model_validator(mode="after")
     def _one_way(self) -> "Running":
+        if self.optimizer.average_after is not None and self.evaluation.seconds is not None:
+            raise ValueError(
+                "average_after counts readings, which a clock would not repeat: set "
+                "evaluation.steps, and evaluation.seconds to null"
+            )
         if self.overwrite and self.resume:
             raise ValueError("overwrite begins anew and resume goes on: choose one of them")
         return self
@@ -224,10 +307,18 @@ class LanguageRun(Running):
         model: where the size should differ from the preset.
         streams: parallel streams of text, over all processes: the rows of a step.
         context: tokens a stream reads at each step; the state goes on further.
+        context_deviation: of the tokens of a step, drawn anew for each about `context`; the rate
+            of learning follows (Merity, Keskar and Socher, 2017, arXiv:1708.02182, section 4.1).
+        context_halved: the share of steps that are drawn about half of `context`.
         truncation: tokens that gradients reach back, at most `context`, which is the default.
+        truncation_chance: with which they are cut after so many tokens; where they are not, they
+            pass the louder, so that they are right in the mean (Tallec and Ollivier, 2017,
+            arXiv:1705.08209, section 3).
         accumulate: parts into which a process divides its streams, one after another, to hold less
             at once; each part keeps its own states.
         max_tokens: stop after so many tokens.
+        penalties: what is lowered beside the loss.
+        distillation: a model to learn from beside the text.
         evaluation: how often the held-out text is read.
         recompute: compute the inside of each block again in the backward pass rather than keep it.
         compile: hand the model to torch.compile first.
@@ -240,9 +331,14 @@ class LanguageRun(Running):
     model: Shape = Shape()
     streams: Count = 8
     context: Count = 256
+    context_deviation: NotNegative = 0.0
+    context_halved: Share = 0.0
     truncation: Count | None = None
+    truncation_chance: Annotated[float, Field(gt=0, le=1)] = 1.0
     accumulate: Count = 1
     max_tokens: Count | None = None
+    penalties: Penalties = Penalties()
+    distillation: Distillation = Distillation()
     evaluation: Evaluation = Evaluation()  # pyright: ignore[reportIncompatibleVariableOverride]
     recompute: bool = False
     compile: bool = False
@@ -251,20 +347,37 @@ class LanguageRun(Running):
 
     @model_validator(mode="after")
     def _consistent(self) -> "LanguageRun":
-        if self.max_seconds is None and self.max_steps is None and self.max_tokens is None:
+        if all(end is None for end in (*self.ends.values(), self.equal_compute)):
             raise ValueError("set max_seconds, max_steps or max_tokens: the run has no end")
         if self.truncation is not None and self.truncation > self.context:
             raise ValueError(
                 f"truncation is {self.truncation}, more than the {self.context} tokens of context "
                 "that a stream reads at each step"
             )
+        if self.truncation_chance < 1 and self.truncation is None:
+            raise ValueError(
+                f"truncation_chance is {self.truncation_chance}, but without truncation a step is "
+                "cut nowhere: set truncation"
+            )
+        if self.truncation_chance < 1 and self.distribution == "fsdp":
+            raise ValueError("truncation_chance keeps several pieces for one backward: use ddp")
         if self.streams % self.accumulate:
             raise ValueError(
                 f"{self.streams} streams cannot be divided into {self.accumulate} equal parts: "
                 "change streams or accumulate"
             )
-        if self.optimizer.gradient_noise and self.distribution == "fsdp":
-            raise ValueError("gradient_noise is not drawn for gradients that fsdp shards: use ddp")
+        whole = {
+            "gradient_noise": self.optimizer.gradient_noise,
+            "sparsity": self.sparsity.share,
+            "constraint": self.constraint.only,
+        }
+        for name, used in whole.items():
+            if used and self.distribution == "fsdp":
+                raise ValueError(f"{name} needs whole matrices, which fsdp shards: use ddp")
+        if self.compile and (self.penalties.loudness or self.penalties.drift):
+            raise ValueError("penalties listen to a mixer that compile takes apart: choose one")
+        if self.optimizer.average_after is not None and self.evaluation.steps is None:
+            raise ValueError("average_after counts readings: set evaluation.steps")
         return self
 
     @property

@@ -23,10 +23,10 @@ from statewise.tasks.tagging import SpanReport
 from statewise.training.configuration import LabelRun
 from statewise.training.epochs import Epochs
 from statewise.training.lessons import Lessons, Taken
-from statewise.training.loop import Outcome, Training
+from statewise.training.loop import Outcome, Training, refuse_names
 from statewise.training.memory import keep_memory
 from statewise.training.processes import Processes
-from statewise.training.progress import described
+from statewise.training.progress import Progress, described
 from statewise.training.runs import begin, checkpoint
 
 Model = TypeVar("Model", bound=Labelling[Any])
@@ -171,9 +171,9 @@ class LabelLessons(Lessons):
         """Return nothing: no state is carried from one sentence to another."""
         return []
 
-    def backward(self, wrapped: Any, step: int, processes: Processes) -> Taken:
+    def backward(self, wrapped: Any, done: Progress, processes: Processes) -> Taken:
         """Read some sentences, and learn their labels."""
-        rows = self.epochs.rows(step)
+        rows = self.epochs.rows(done.step)
         sentences = self.spelling.batch(rows)
         words = int(sentences.lengths.sum())
         targets, count = self.work.batch([self.targets[at] for at in rows])
@@ -220,6 +220,7 @@ def train(config: LabelRun, work: Work[Model], golds: Golds) -> Trained[Model]:
     model = work.build(encoder, vocabulary)
     if vectors and model.encoder.words.embedding is not None:
         begin_with(model.encoder.words.embedding.weight, vocabulary, vectors)
+    refuse_names(config, model)
     lessons = LabelLessons(model, work, train, dev, config)
     run = begin(config, processes)
     for gold in golds:

@@ -10,11 +10,15 @@ import torch
 
 from statewise.models import pretrained
 from statewise.models.language_model import LanguageModel, LanguageModelConfig
+from statewise.models.neural_cache import NeuralCache
 from statewise.models.tokenizers import ByteTokenizer, FileTokenizer, Tokenizer
 from statewise.tasks import documents, language
+from statewise.tasks.ngrams import KneserNey
+from statewise.training import penalties
 from statewise.training.bars import bar
 from statewise.training.configuration import Data, LanguageRun
-from statewise.training.loop import Outcome, Training
+from statewise.training.distillation import Teacher
+from statewise.training.loop import Outcome, Training, refuse_names
 from statewise.training.memory import keep_memory
 from statewise.training.processes import Processes
 from statewise.training.report import write_report
@@ -63,6 +67,10 @@ def train_language_model(config: LanguageRun) -> Trained:
         ),
         tokenizer=tokenizer,
     )
+    teacher = _teacher(config, tokenizer, processes)
+    refuse_names(config, model)
+    if config.penalties.loudness or config.penalties.drift:
+        penalties.last_memory(model)  # refuses a model that has none
     run = begin(config, processes)
     if last := run.last():
         pretrained.read_weights(last, model)
@@ -74,14 +82,16 @@ def train_language_model(config: LanguageRun) -> Trained:
 
     beginning = _beginning((tokens_of(text, tokenizer) for text in held_out), config)
     size = sum(len(tokenizer.bytes_of(token)) for text in beginning for token in text.tolist())
-    training = Training(
+    lessons = StreamLessons(
         model,
-        StreamLessons(model, streams, config, rows, lambda: _score(model, beginning, size)),
+        streams,
         config,
-        run,
-        processes=processes,
-        about={"text": zlib.crc32(streams.tokens.numpy().data)},
+        rows,
+        lambda: _score(model, beginning, size),
+        teacher=teacher,
     )
+    about = {"text": zlib.crc32(streams.tokens.numpy().data)}
+    training = Training(model, lessons, config, run, processes=processes, about=about)
     outcome = training.run_to_its_end()
     processes.wait()
     model = LanguageModel.from_pretrained(checkpoint(config.out))
@@ -99,6 +109,20 @@ def train_language_model(config: LanguageRun) -> Trained:
     return Trained(model, bits, outcome, run.folder, report, processes.main)
 
 
+def _teacher(config: LanguageRun, tokenizer: Tokenizer, processes: Processes) -> Teacher | None:
+    """Return the model that is learned from, if there is one."""
+    if config.distillation.teacher is None:
+        return None
+    model = LanguageModel.from_pretrained(checkpoint(config.distillation.teacher))
+    if model.config.vocab != tokenizer.vocab:
+        raise ValueError(
+            f"distillation.teacher: {config.distillation.teacher} speaks {model.config.vocab} "
+            f"tokens, and this run {tokenizer.vocab}"
+        )
+    model = model.to(processes.device)
+    return Teacher(model, context=config.context)
+
+
 def read(data: Data) -> list[str]:
     """Return the documents that a configuration names."""
     return documents.read_documents(
@@ -107,19 +131,43 @@ def read(data: Data) -> list[str]:
 
 
 def evaluate_language_model(
-    model: LanguageModel, texts: list[str], *, quiet: bool = False
+    model: LanguageModel | NeuralCache, texts: list[str], *, quiet: bool = False
 ) -> float:
     """Return the bits per byte of documents under the model, each read from the initial state.
 
     Raises:
         ValueError: if the model has no tokenizer, or one that cannot spell the text.
     """
-    if model.tokenizer is None:
-        raise ValueError("this model has no tokenizer: give it one to read text")
-    tokens = [tokens_of(text, model.tokenizer) for text in texts]
+    tokenizer = _tokenizer(model)
+    tokens = [tokens_of(text, tokenizer) for text in texts]
     size, total = sum(len(text.encode()) for text in texts), sum(map(len, tokens))
     with bar(total=total, desc="evaluating", unit=" tokens", delay=2, disable=quiet) as shown:
         return _score(model, tokens, size, shown.update)
+
+
+def ngram_bits(model: LanguageModel, seen: list[str], texts: list[str], *, order: int) -> float:
+    """Return the bits per byte of documents under n-grams of a model's tokens.
+
+    Args:
+        model: whose tokenizer cuts the texts.
+        seen: documents that are counted.
+        texts: documents that are scored.
+        order: tokens of the longest n-grams.
+
+    Raises:
+        ValueError: for an order below 1, or what `evaluate_language_model` refuses.
+    """
+    tokenizer = _tokenizer(model)
+    counted = (tokenizer.encode(text) for text in seen)
+    ngrams = KneserNey(counted, order=order, vocab=tokenizer.vocab)
+    bits = sum(sum(ngrams.costs(tokenizer.encode(text))) for text in texts)
+    return bits / sum(len(text.encode()) for text in texts)
+
+
+def _tokenizer(model: LanguageModel | NeuralCache) -> Tokenizer:
+    if model.tokenizer is None:
+        raise ValueError("this model has no tokenizer: give it one to read text")
+    return model.tokenizer
 
 
 def tokens_of(text: str, tokenizer: Tokenizer) -> torch.Tensor:
@@ -138,7 +186,7 @@ def _beginning(tokens: Iterable[torch.Tensor], config: LanguageRun) -> list[torc
 
 
 def _score(
-    model: LanguageModel, tokens: list[torch.Tensor], size: int, watch=lambda n: None
+    model: LanguageModel | NeuralCache, tokens: list[torch.Tensor], size: int, watch=lambda n: None
 ) -> float:
     model.eval()
     return language.bits_per_byte(model, tokens, size, watch=watch)

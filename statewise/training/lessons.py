@@ -4,6 +4,7 @@ import abc
 from typing import Any, NamedTuple
 
 from statewise.training.processes import Processes
+from statewise.training.progress import Progress
 
 
 class Taken(NamedTuple):
@@ -18,10 +19,10 @@ class Taken(NamedTuple):
 
 
 class Lessons(abc.ABC):
-    """Steps without end, each a pure function of its number and of the states, and an examination.
+    """Steps without end, each a pure function of how far the run is and of the states, and an exam.
 
-    `states` is what has to be carried from one step to the next, a value for each part of a step,
-    or None; it is saved with every checkpoint.
+    `states` is what has to be carried from one step to the next, several values, of which each may
+    be None; they are saved with every checkpoint.
     """
 
     states: list[Any]
@@ -36,12 +37,12 @@ class Lessons(abc.ABC):
     """What is read and counted, such as "token" or "word"."""
 
     @abc.abstractmethod
-    def backward(self, wrapped: Any, step: int, processes: Processes) -> Taken:
-        """Run a step forward and backward; gradients are left on the parameters."""
+    def backward(self, wrapped: Any, done: Progress, processes: Processes) -> Taken:
+        """Run the next step forward and backward; gradients are left on the parameters."""
 
     @abc.abstractmethod
     def examples(self, processes: Processes) -> list[Any]:
-        """Return a state of the kind that each part has, or None where none is carried."""
+        """Return a state of the kind of each of `states`, or None where none is carried."""
 
     @abc.abstractmethod
     def cost(self) -> float:
@@ -58,3 +59,7 @@ class Lessons(abc.ABC):
     @abc.abstractmethod
     def short(self, cost: float) -> str:
         """Return `cost` as a bar shows it, such as "1.234 bits/byte"."""
+
+    def pace(self, step: int) -> float:
+        """Return what the learning rate of a step is multiplied by: more where it reads more."""
+        return 1.0

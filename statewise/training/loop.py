@@ -1,7 +1,8 @@
 """The loop: lessons in, gradients clipped, a bar, checkpoints, a clean stop.
 
 one step    the lessons' forward and backward passes -> the sum of all gradients, over all
-            processes, clipped -> one step of AdamW
+            processes, clipped -> one step of the optimizer
+            -> what is held of weights: zeros, norms, their mean
 """
 
 import math
@@ -9,22 +10,27 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
-import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from statewise import backends
-from statewise.training import optimization, progress
+from statewise.training import averaging, optimization, progress, sparsity
+from statewise.training.averaging import Average
 from statewise.training.bars import TrainingBar
 from statewise.training.configuration import Often, Running
+from statewise.training.constraints import NormConstraint
 from statewise.training.lessons import Lessons, Taken
 from statewise.training.processes import Processes
 from statewise.training.progress import Progress
 from statewise.training.runs import Run
+
+MEASURED = 12
+"""Steps whose tokens per second say how many tokens equal compute allows."""
 
 
 class Outcome(NamedTuple):
@@ -45,6 +51,19 @@ class NotFinite(ArithmeticError):
 
 class Interrupted(OSError):
     """The run could not go on; the message names the last good checkpoint."""
+
+
+def refuse_names(config: Running, model: nn.Module) -> None:
+    """Refuse what no matrix of a model is, before anything is written.
+
+    Raises:
+        ValueError: for names in `sparsity` and `constraint` that are none of matrices that fit.
+    """
+    wanted = config.sparsity
+    if wanted.share:
+        sparsity.masks_of(model, wanted.share, method=wanted.method, only=wanted.only)
+    if config.constraint.only is not None:
+        sparsity.matrices(model, config.constraint.only)
 
 
 class Training:
@@ -74,12 +93,16 @@ class Training:
         self.processes = processes
         self.about = {**about, "processes": processes.count}
         self.model, self.wrapped = processes.distribute(model)
-        self.optimizer = torch.optim.AdamW(
-            optimization.parameter_groups(self.model, config.optimizer.weight_decay),
-            lr=config.optimizer.learning_rate,
-            betas=config.optimizer.betas,
-            fused=processes.device.type in ("cpu", "cuda"),
-        )
+        self.optimizer = optimization.optimizer(config.optimizer, self.model, processes.device)
+        self.average: Average | None = None
+        self.masks: sparsity.Masks = {}
+        self.constraint: NormConstraint | None = None
+        if (only := config.constraint.only) is not None:
+            held = sparsity.matrices(self.model, only).values()
+            self.constraint = NormConstraint(
+                held, limit=config.constraint.limit, rate=config.constraint.rate
+            )
+        self.rates: list[float] = []
         self.progress = Progress()
         self.scored = self.saved = -1  # the steps of the last score and the last checkpoint
         if last := run.last():
@@ -88,7 +111,7 @@ class Training:
             run.forget_after(-1)  # what an earlier try measured that left no checkpoint
 
     def _go_on(self, folder: Path) -> None:
-        self.progress, self.lessons.states = progress.load(
+        self.progress, self.lessons.states, kept = progress.load(
             folder,
             model=self.model,
             optimizer=self.optimizer,
@@ -97,6 +120,11 @@ class Training:
             rank=self.processes.rank,
             replicated=not self.processes.sharded,
         )
+        self.masks = kept.get("mask", {})
+        if self.constraint is not None:
+            self.constraint.multipliers = kept["multiplier"]
+        if count := self.progress.averaged:
+            self.average = Average.go_on(self.model, count, kept["average"])
         self.saved = self.progress.step
         self.run.forget_after(self.progress.step)
         self._event("resumed", f"from {folder.name}")
@@ -122,7 +150,8 @@ class Training:
     def _loop(self, came: Callable[[], int]) -> Outcome:
         config, done = self.config, self.progress
         began = time.perf_counter() - done.seconds
-        evaluations, checkpoints = _Due(config.evaluation, done), _Due(config.checkpoints, done)
+        evaluations = _Due(config.evaluation, done, since=done.read)
+        checkpoints = _Due(config.checkpoints, done, since=done.step)
         measured, began_at = (time.perf_counter(), done.tokens), done.step
         bar = TrainingBar(config, done, self.lessons, shown=self.processes.main)
         try:
@@ -141,10 +170,14 @@ class Training:
                     continue  # for what was read may end the run
                 if checkpoint:
                     self._save(best=False)
+                before = (time.perf_counter(), done.tokens)
                 if done.step == began_at:
                     taken, norm = self._first_step(share)
                 else:
                     taken, norm = self._step(share)
+                if config.equal_compute and not done.budget:
+                    seconds = time.perf_counter() - before[0]
+                    self._allow((done.tokens - before[1]) / seconds, config.equal_compute)
                 bar.update(done, _bits(taken.nats, taken.targets))
                 if done.step % config.log_steps == 0:
                     now = (time.perf_counter(), done.tokens)
@@ -171,9 +204,20 @@ class Training:
     def _share(self) -> float:
         """Return how much of the run is done, from 0 to 1."""
         done = self.progress
-        return max(
-            getattr(done, name) / (end or math.inf) for name, end in self.config.ends.items()
-        )
+        shares = [getattr(done, name) / (end or math.inf) for name, end in self.config.ends.items()]
+        return max(*shares, done.tokens / (done.budget or math.inf))
+
+    def _allow(self, rate: float, seconds: float) -> None:
+        """Note the tokens per second of a step; after some of them, say how many tokens there are.
+
+        Medians, and not the first steps, in which memory is laid out.
+        """
+        self.rates.append(rate)
+        if len(self.rates) < MEASURED:
+            return
+        rate, token = median(self.rates[MEASURED // 3 :]), self.lessons.token
+        (self.progress.budget,) = self.processes.agree(math.ceil(rate * seconds))
+        self._event("equal compute", f"{self.progress.budget} {token}s, at {rate:.0f} per second")
 
     def _first_step(self, share: float) -> tuple[Taken, float]:
         """Take a step, and say which backend each op uses."""
@@ -187,10 +231,16 @@ class Training:
     def _step(self, share: float) -> tuple[Taken, float]:
         """Take one step; return what it came to, and the gradient's norm."""
         config, done, processes = self.config, self.progress, self.processes
+        rate = optimization.learning_rate(config.optimizer, done.step, share)
         for group in self.optimizer.param_groups:
-            group["lr"] = optimization.learning_rate(config.optimizer, done.step, share)
+            group["lr"] = rate * self.lessons.pace(done.step)
+        if config.sparsity.share and not self.masks and done.step >= config.sparsity.step:
+            self._thin()
         self.wrapped.train()
-        taken = self.lessons.backward(self.wrapped, done.step, processes)
+        taken = self.lessons.backward(self.wrapped, done, processes)
+        sparsity.apply_to_gradients(self.masks)
+        if self.constraint is not None:
+            self.constraint.add_gradients()
         norm = processes.norm(
             nn.utils.clip_grad_norm_(self.model.parameters(), config.optimizer.clip)
         )
@@ -199,12 +249,31 @@ class Training:
                 groups = self.optimizer.param_groups
                 optimization.add_noise(groups, variance, done.step, config.seed)
             self.optimizer.step()
+            sparsity.apply(self.masks)
+            if self.constraint is not None:
+                self.constraint.ascend()
+            if self.average is not None:
+                self.average.add()
+                done.averaged = self.average.count
         else:
             self._not_finite()
         self.optimizer.zero_grad(set_to_none=True)
         done.step += 1
         done.tokens += taken.tokens
         return taken, norm
+
+    def _thin(self) -> None:
+        """Set so many weights to zero as were asked for, from now on."""
+        wanted, done = self.config.sparsity, self.progress
+        self.masks = sparsity.masks_of(
+            self.model, wanted.share, method=wanted.method, only=wanted.only, seed=self.config.seed
+        )
+        sparsity.apply(self.masks)
+        if self.average is not None:  # of weights that are gone
+            self.average, done.averaged = Average(self.model), 1
+        gone = sum(int((~mask).sum()) for mask in self.masks.values())
+        whole = sum(mask.numel() for mask in self.masks.values())
+        self._event("sparse", f"{gone} of {whole} weights are zero")
 
     def _not_finite(self) -> None:
         done = self.progress
@@ -219,27 +288,45 @@ class Training:
         self._event("skipped", sentence)
         # A state that is not finite would make every later step like this one.
         states = self.lessons.states
-        sick = [not all(x.isfinite().all() for x in tree_leaves(s)) for s in states]
-        self.lessons.states = [None if s else x for s, x in zip(sick, states, strict=True)]
+        self.lessons.states = [s if s is not None and _finite(s) else None for s in states]
 
     def _score(self) -> None:
         """Read the held-out data, and save the run."""
-        done = self.progress
-        self.scored = done.step
-        cost = self.lessons.cost()
-        self.processes.scored(self.model)
+        done, patience = self.progress, self.config.optimizer.average_after
+        self.scored = done.read = done.step
+        with self._mean():
+            cost = self.lessons.cost()
+            self.processes.scored(self.model)
+        if patience is not None and self.average is None:
+            if averaging.triggered(done.readings, cost, patience):
+                self.average, done.averaged = Average(self.model), 1
+                than = f"the best reading but for the last {patience}"
+                self._event("averaging", f"{self.lessons.sentence(cost)} is worse than {than}")
+            done.readings.append(cost)
         best = cost < done.best
         done.best, done.worse = min(cost, done.best), 0 if best else done.worse + 1
         self._record(**self.lessons.figures(cost))
         self.run.say(f"step {done.step}: {self.lessons.sentence(cost)}")
         self._save(best=best)
 
+    def _mean(self) -> AbstractContextManager[None]:
+        """Return a context in which the model has the mean of its weights, if there is one."""
+        return nullcontext() if self.average is None else self.average.in_place()
+
+    def _kept(self) -> progress.Kept:
+        """Return what belongs to parameters beside the optimizer's moments."""
+        return {
+            "average": self.average.means if self.average else {},
+            "mask": self.masks,
+            "multiplier": self.constraint.multipliers if self.constraint else {},
+        }
+
     def _save(self, *, best: bool) -> None:
         done, processes = self.progress, self.processes
         name = f"step-{done.step}"
         if self.saved != done.step:
             processes.wait()
-            with self.run.begin(name) as folder:
+            with self.run.begin(name) as folder, self._mean():
                 processes.wait()
                 processes.save_model(self.model, folder)
                 progress.save(
@@ -248,6 +335,7 @@ class Training:
                     model=self.model,
                     optimizer=self.optimizer,
                     states_of_parts=self.lessons.states,
+                    kept=self._kept(),
                     about=self.about,
                     rank=processes.rank,
                     replicated=not processes.sharded,
@@ -281,6 +369,10 @@ class Training:
         return f"; the checkpoint {last} is whole, and --resume goes on from it"
 
 
+def _finite(state: Any) -> bool:
+    return all(x.isfinite().all() for x in tree_leaves(state))
+
+
 def _bits(nats: float, targets: float | int) -> float:
     """Return the mean cost of a target in bits."""
     return nats / max(targets, 1) / math.log(2)
@@ -289,10 +381,11 @@ def _bits(nats: float, targets: float | int) -> float:
 class _Due:
     """Whether something is to be done again; asking starts the time anew when it is."""
 
-    def __init__(self, often: Often, progress: Progress):
-        # By steps alone, the times of a run that goes on are those of one that never stopped.
-        past = progress.step % often.steps if often.steps and not often.seconds else 0
-        self.often, self.at = often, (progress.step - past, progress.seconds)
+    def __init__(self, often: Often, progress: Progress, *, since: int):
+        if often.steps and not often.seconds:
+            # Then the times of a run that goes on are those of one that never stopped.
+            since = progress.step - progress.step % often.steps
+        self.often, self.at = often, (since, progress.seconds)
 
     def __call__(self, progress: Progress) -> bool:
         steps, seconds = progress.step - self.at[0], progress.seconds - self.at[1]

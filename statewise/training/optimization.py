@@ -1,4 +1,4 @@
-"""Which parameters decay, how the learning rate moves, and whose gradient is not finite."""
+"""The optimizer: what decays, how the learning rate moves, and whose gradient is not finite."""
 
 import math
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ NOISE_FALLS = 0.55
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Return the parameters as AdamW wants them: matrices decay; vectors and embeddings do not."""
+    """Return the parameters as an optimizer wants them: only matrices decay."""
     embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     decays = [p for p in model.parameters() if p.ndim >= 2 and id(p) not in embeddings]
     others = [p for p in model.parameters() if p.ndim < 2 or id(p) in embeddings]
@@ -23,6 +23,17 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         {"name": "matrices", "params": decays, "weight_decay": weight_decay},
         {"name": "vectors and embeddings", "params": others, "weight_decay": 0.0},
     ]
+
+
+def optimizer(
+    config: Optimizer, model: nn.Module, device: torch.device
+) -> torch.optim.AdamW | torch.optim.SGD:
+    """Return the optimizer of a model's parameters."""
+    groups = parameter_groups(model, config.weight_decay)
+    fused = device.type in ("cpu", "cuda")
+    if config.method == "sgd":
+        return torch.optim.SGD(groups, lr=config.learning_rate, fused=fused)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=fused)
 
 
 def learning_rate(config: Optimizer, step: int, progress: float) -> float:

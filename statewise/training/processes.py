@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from statewise.training.configuration import Running
 from statewise.training.memory import recompute
@@ -152,7 +153,8 @@ class Processes:
         # Tensor by tensor, so that only process 0 ever holds the whole.
         whole = {}
         for name, tensor in model.state_dict().items():
-            full = tensor.full_tensor().cpu()
+            # Buffers, such as the seeds of dropout, are whole in every process.
+            full = (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).cpu()
             if self.main:
                 whole[name] = full
         if self.main:

@@ -3,17 +3,18 @@
 Beside the model, a checkpoint holds
 
     training.json               steps, seconds, tokens, the best score, the text's fingerprint
-    training-00000.safetensors  one for each process: its moments of the optimizer, its random state
-                                and the recurrent states of its rows
+    training-00000.safetensors  one for each process: its moments of the optimizer and what else is
+                                kept of parameters, its random state and the recurrent states of its
+                                rows
 
 Whatever else a step depends on is a pure function of its number: the batch, the learning rate.
 """
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors
 import torch
@@ -30,6 +31,9 @@ FORMAT = 1
 
 DESCRIPTION = "training.json"
 
+KINDS = ("average", "mask", "multiplier")
+"""Of what is kept of parameters: see `Kept`."""
+
 
 @dataclass
 class Progress:
@@ -41,6 +45,26 @@ class Progress:
     best: float = math.inf
     worse: int = 0
     """Evaluations since the best."""
+    read: int = 0
+    """The step of the last evaluation."""
+    readings: list[float] = field(default_factory=list)
+    """What evaluations said, where something hangs on them."""
+    budget: int = 0
+    """Tokens that equal compute allows; 0 until that is measured, and where it is not asked for."""
+    averaged: int = 0
+    """How many weights the mean is of that is saved in their place; 0 for none."""
+
+
+Kept = dict[str, dict[Tensor, Tensor]]
+"""What is kept of parameters beside the optimizer's moments, by a word for each kind."""
+
+
+class Resumed(NamedTuple):
+    """What a run goes on with."""
+
+    progress: Progress
+    states: list[Any]
+    kept: Kept
 
 
 def save(
@@ -50,6 +74,7 @@ def save(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     states_of_parts: list[Any],
+    kept: Kept,
     about: dict[str, Any],
     rank: int,
     replicated: bool,
@@ -62,6 +87,7 @@ def save(
         model: whose parameters the optimizer moves.
         optimizer: its moments are kept.
         states_of_parts: the recurrent state after the last step of each part of the rows, or None.
+        kept: what else belongs to parameters, by its kind.
         about: what must be the same when the run goes on; process 0 writes it.
         rank: of this process.
         replicated: whether every process has the same moments, so that process 0's serve all.
@@ -71,11 +97,14 @@ def save(
         for name, parameter in model.named_parameters():
             for key, value in optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer/{name}/{key}"] = torch.as_tensor(_local(value))
+            for kind, values in kept.items():
+                if parameter in values:
+                    tensors[f"{kind}/{name}"] = _local(values[parameter])
     for part, state in enumerate(states_of_parts):
         for name, leaf in states.leaves(state).items() if state is not None else ():
             tensors[f"state/{part}/{name}"] = leaf
-    kept = {k: t.detach().cpu().clone() for k, t in tensors.items()}
-    pretrained.save_tensors(kept, _file(folder, rank), {})
+    copied = {k: t.detach().cpu().clone() for k, t in tensors.items()}
+    pretrained.save_tensors(copied, _file(folder, rank), {})
     if rank == 0:
         text = json.dumps({"format": FORMAT, **about, "progress": asdict(progress)}, indent=2)
         (folder / DESCRIPTION).write_text(text + "\n")
@@ -117,7 +146,7 @@ def load(
     about: dict[str, Any],
     rank: int,
     replicated: bool,
-) -> tuple[Progress, list[Any]]:
+) -> Resumed:
     """Put what `save` wrote into the optimizer and the random state; return the rest.
 
     Args:
@@ -136,11 +165,15 @@ def load(
     progress = Progress(**described(folder, about)["progress"])
     own = _read(_file(folder, rank))
     moments = own if rank == 0 or not replicated else _read(_file(folder, 0))
+    kept: Kept = {}
     for name, parameter in model.named_parameters():
         prefix = f"optimizer/{name}/"
         entries = {k.removeprefix(prefix): t for k, t in moments.items() if k.startswith(prefix)}
         if entries:
             optimizer.state[parameter] = {k: _like(t, parameter) for k, t in entries.items()}
+        for kind in KINDS:
+            if f"{kind}/{name}" in moments:
+                kept.setdefault(kind, {})[parameter] = _like(moments[f"{kind}/{name}"], parameter)
     parts = []
     for part, example in enumerate(like):
         names = [f"state/{part}/{name}" for name in states.leaves(example)] if example else []
@@ -151,7 +184,7 @@ def load(
         else:
             parts.append(None)
     _set_random({k.removeprefix("random/"): t for k, t in own.items() if k.startswith("random/")})
-    return progress, parts
+    return Resumed(progress, parts, kept)
 
 
 def _file(folder: Path, rank: int) -> Path:

@@ -8,6 +8,7 @@ from torch import nn
 from statewise import mixers
 from statewise.analysis.throughput import (
     Cost,
+    affordable,
     costs,
     exponent,
     median_seconds,
@@ -47,6 +48,16 @@ class Slow(nn.Module):
     def step(self, x, state):
         self.clock.now += self.steps(state)
         return self.weight * x, state + 1
+
+
+def test_a_model_of_half_the_speed_affords_half_the_inputs(monkeypatch):
+    clock = Clock(monkeypatch)
+    found = []
+    for takes in (0.01, 0.02):
+        model = Slow(clock, lambda n, takes=takes: takes * n, lambda n: 0.0)
+        found.append(affordable(model, torch.randn(4, 50, 2), 60.0))
+    # 200 inputs in half a second, and in a second
+    assert found == [pytest.approx(24000, abs=1), pytest.approx(12000, abs=1)]
 
 
 def test_what_a_length_takes_is_what_the_clock_says(monkeypatch):

@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from statewise.models.dropout import LockedDropout
 from statewise.models.pooling import POOLINGS, Attention, Last, Max, Mean
 
 LENGTHS = torch.tensor([4, 2, 0, 1])
@@ -51,27 +50,3 @@ def test_attention_is_its_formula():
     )
     weights = pool.weights(x, LENGTHS)
     torch.testing.assert_close(weights.sum(1), torch.tensor([1.0, 1, 0, 1]).double())
-
-
-def test_locked_dropout_takes_the_same_features_at_all_times():
-    dropout = LockedDropout(0.4).train()
-    y = dropout(torch.ones(200, 5, 30))
-    assert (y == y[:, :1]).all()
-    assert set(y.unique().tolist()) == {0.0, float(torch.tensor(1 / 0.6))}
-    assert abs(float((y == 0).float().mean()) - 0.4) < 0.03
-    assert not torch.equal(y, dropout(torch.ones(200, 5, 30)))
-    assert torch.equal(dropout.eval()(torch.ones(2, 5, 30)), torch.ones(2, 5, 30))
-
-
-def test_locked_dropout_goes_on_from_its_state_dict():
-    one = LockedDropout(0.5)
-    one(torch.ones(3, 1, 4))
-    other = LockedDropout(0.5)
-    other.load_state_dict(one.state_dict())
-    x = torch.ones(3, 2, 4)
-    assert torch.equal(one(x), other(x))
-
-
-def test_a_rate_out_of_range_is_refused():
-    with pytest.raises(ValueError, match=r"dropout 1\.0 should be from 0 and below 1"):
-        LockedDropout(1.0)

@@ -206,14 +206,14 @@ def fails(capsys, *options):
 
 def after(step, then, monkeypatch):
     """Let something happen when the batch of a step is read."""
-    whole = Streams.batch
+    whole = Streams.read
 
-    def batch(self, at, *rows):
-        if at == step:
+    def read(self, before, length, *rows):
+        if before == step * length:
             then()
-        return whole(self, at, *rows)
+        return whole(self, before, length, *rows)
 
-    monkeypatch.setattr(Streams, "batch", batch)
+    monkeypatch.setattr(Streams, "read", read)
 
 
 def test_a_gradient_that_is_not_finite_stops_and_names_it(here, capsys, monkeypatch):
@@ -234,15 +234,15 @@ def test_a_gradient_that_is_not_finite_is_skipped_if_asked(here, monkeypatch, ca
 
 def poison(monkeypatch, step):
     """Let one step's loss have an infinite gradient."""
-    from statewise.training import streaming
+    from statewise.training import objective
 
-    count, whole = [0], streaming.loss_sum
+    count, whole = [0], objective.loss_sum
 
     def loss(logits, targets):
         count[0] += 1
         return whole(logits, targets) * (math.inf if count[0] == step + 1 else 1)
 
-    monkeypatch.setattr(streaming, "loss_sum", loss)
+    monkeypatch.setattr(objective, "loss_sum", loss)
 
 
 def test_no_space_for_measurements(here, capsys, monkeypatch):

@@ -12,9 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from statewise.tasks.language import Streams
+from statewise.training import averaging, loop
 from statewise.training.configuration import LanguageRun
 from statewise.training.language import train_language_model
+from statewise.training.loop import MEASURED, Training
 from statewise.training.runs import POINTER, checkpoint, stored_configuration
 from tests.training.test_loop import PROSE, configuration
 
@@ -42,8 +43,17 @@ def same(a, b):
         {"accumulate": 2, "truncation": 8},
         {"optimizer": {"schedule": "infinite"}, "precision": "bfloat16"},
         {"optimizer": {"gradient_noise": 0.1, "cycles": 2}},
+        {"model": {"dropout": {"words": 0.1, "layers": 0.3, "output": 0.2, "locked": True}}},
+        {"penalties": {"loudness": 2.0, "drift": 1.0}, "optimizer": {"method": "sgd"}},
+        {"context_deviation": 6.0, "context_halved": 0.3, "truncation": 8},
+        {"truncation": 8, "truncation_chance": 0.5, "recompute": True},
+        {"sparsity": {"share": 0.6, "step": 3}},
+        {"mixer": "lstm", "constraint": {"only": "*weight_hh*", "rate": 0.5, "limit": 0.5}},
     ],
-    ids=["min_gru", "hybrid", "growing state", "parts and pieces", "bfloat16", "noise"],
+    ids=[
+        *("min_gru", "hybrid", "growing state", "parts and pieces", "bfloat16", "noise"),
+        *("dropout", "penalties", "random lengths", "random cuts", "sparse", "constraint"),
+    ],
 )
 def test_a_run_in_two_halves_is_the_run_in_one(tmp_path, options):
     whole = configuration(tmp_path / "a", max_steps=12, checkpoints={"steps": 6}, **options)
@@ -59,16 +69,67 @@ def test_a_run_in_two_halves_is_the_run_in_one(tmp_path, options):
     assert steps == sorted(steps)
 
 
+def test_a_run_that_averages_is_the_run_in_one(tmp_path, monkeypatch):
+    """Begun in the first half, and, as readings count from the last one, in the second."""
+    for begins in (0, 2):
+        monkeypatch.setattr(averaging, "triggered", lambda before, now, n: len(before) == n)
+        options = {
+            "max_steps": 12,
+            "checkpoints": {"steps": 6},
+            "evaluation": {"seconds": None, "steps": 4},
+            "optimizer": {"average_after": begins},
+        }
+        whole = configuration(tmp_path / f"a{begins}", **options)
+        train_language_model(whole)
+        halves = configuration(tmp_path / f"b{begins}", **options)
+        stop_after(6, halves)
+        train_language_model(halves.model_copy(update={"resume": True}))
+        found = contents(whole.out)
+        assert any("average/" in name for name in found)
+        assert same(found, contents(halves.out))
+
+
+def test_a_run_with_a_teacher_is_the_run_in_one(tmp_path):
+    teacher = train_language_model(configuration(tmp_path / "t", max_steps=2, mixer="lstm"))
+    options = {
+        "max_steps": 12,
+        "checkpoints": {"steps": 6},
+        "accumulate": 2,
+        "distillation": {"teacher": str(teacher.folder)},
+    }
+    whole = configuration(tmp_path / "a", **options)
+    train_language_model(whole)
+    halves = configuration(tmp_path / "b", **options)
+    stop_after(6, halves)
+    train_language_model(halves.model_copy(update={"resume": True}))
+    assert same(contents(whole.out), contents(halves.out))
+
+
+def test_equal_compute_is_measured_once(tmp_path, monkeypatch):
+    """What a run may read does not change when it goes on, however fast the machine then is."""
+    noted = []
+    monkeypatch.setattr(loop, "median", lambda rates: noted.append(rates) or 2000.0)
+    options = {"max_steps": None, "equal_compute": 1.0, "checkpoints": {"steps": 1}}
+    config = configuration(tmp_path, **options)
+    stop_after(MEASURED + 1, config)
+    monkeypatch.setattr(loop, "median", lambda rates: 1e9)
+    trained = train_language_model(config.model_copy(update={"resume": True}))
+    assert trained.outcome.tokens == 2048  # 2000 tokens, in whole steps of 64
+    (rates,) = noted
+    assert len(rates) == MEASURED - MEASURED // 3
+    assert all(rate > 0 for rate in rates)
+
+
 def stop_after(step, config):
     """Train and fail right after the checkpoint of a step."""
 
-    def batch(self, at, *rows, whole=Streams.batch):
-        if at == step:
+    def fail(self, share, whole=Training._step):
+        if self.progress.step == step:
             raise ZeroDivisionError
-        return whole(self, at, *rows)
+        return whole(self, share)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Streams, "batch", batch)
+        patch.setattr(Training, "_step", fail)
         with pytest.raises(ZeroDivisionError):
             train_language_model(config)
 
