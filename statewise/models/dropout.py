@@ -20,15 +20,16 @@ and for words section 4.3). A step while training is a call of its own.
 from typing import Annotated
 
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
 from statewise.mixers.parts.draws import Draws
+from statewise.models.configuration import Configuration
 
 Rate = Annotated[float, Field(ge=0, lt=1)]
 
 
-class Dropout(BaseModel):
+class Dropout(Configuration):
     """Shares of what is absent while training.
 
     Args:
@@ -40,7 +41,9 @@ class Dropout(BaseModel):
             otherwise.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Not strict, which would take nothing but instances where others hold it.
+    model_config = ConfigDict(strict=False)
+    called = "dropout"
 
     words: Rate = 0.0
     input: Rate = 0.0

@@ -223,9 +223,10 @@ def test_a_gradient_that_is_not_finite_stops_and_names_it(here, capsys, monkeypa
     assert "in the group of matrices" in said
 
 
-def test_a_gradient_that_is_not_finite_is_skipped_if_asked(here, monkeypatch, capsys):
+@pytest.mark.parametrize("mixer", ["min_gru", "attention"])  # a state that is carried, and none
+def test_a_gradient_that_is_not_finite_is_skipped_if_asked(here, monkeypatch, capsys, mixer):
     poison(monkeypatch, 1)
-    cli.main([*FAULTY, "--optimizer.not_finite", "skip"])
+    cli.main([*FAULTY, "--optimizer.not_finite", "skip", "--mixer", mixer])
     assert capsys.readouterr() == ("", "")  # as --quiet promises
     lines = Path("new/metrics.jsonl").read_text().splitlines()
     events = [json.loads(line) for line in lines if "event" in line]

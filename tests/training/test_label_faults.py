@@ -206,6 +206,13 @@ BAD_INPUT = {
     "a column of another model": asked(
         "evaluate classifier --data.path x.csv --data.column x", "--data.column is not for"
     ),
+    "n-grams for a tagger": asked("evaluate tagger --ngrams 3", "--ngrams is not for a tagger"),
+    "no such matrix": asked(
+        f"{TAGGER} --sparsity.share 0.5 --sparsity.only nothing", "no matrix is named 'nothing'"
+    ),
+    "readings by the clock": asked(
+        f"{TAGGER} --optimizer.average_after 1 --evaluation.seconds 9", "which a clock would not"
+    ),
     "a classifier's file for a tagger": asked(
         "evaluate tagger --data.path x.csv", "x.csv:1: expected 6 columns"
     ),
@@ -295,9 +302,9 @@ def test_a_byte_order_mark_and_crlf_are_read_and_told(here, ends):
 def test_a_gradient_that_is_not_finite_stops_and_keeps_the_epoch(here, capsys, monkeypatch):
     whole = LabelLessons.backward
 
-    def backward(self, wrapped, step, processes):
-        taken = whole(self, wrapped, step, processes)
-        if step == 4:
+    def backward(self, wrapped, done, processes):
+        taken = whole(self, wrapped, done, processes)
+        if done.step == 4:
             wrapped.head.weight.grad.fill_(torch.inf)
         return taken
 

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from statewise import cli
+from statewise.training import averaging, loop
 from statewise.training.classifier import Classifier
 from statewise.training.labels import LabelLessons
 from statewise.training.report import write_report
@@ -167,21 +168,34 @@ def contents(folder):
     }
 
 
-@pytest.mark.parametrize("kind", ["tagger", "classifier"])
-def test_a_run_in_two_halves_is_the_run_in_one(tmp_path, monkeypatch, kind):
+HELD = {
+    "sparse": "--sparsity.share 0.6 --sparsity.step 3",
+    "constraint": "--constraint.only *weight_hh* --constraint.rate 0.5 --constraint.limit 0.5",
+    "average": "--optimizer.method sgd --optimizer.average_after 1 --evaluation.steps 2",
+    "noise": "--optimizer.gradient_noise 0.1",
+}
+"""What is done to weights, whatever is learned."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "held"),
+    [("tagger", None), ("classifier", None), *(("tagger", held) for held in HELD)],
+)
+def test_a_run_in_two_halves_is_the_run_in_one(tmp_path, monkeypatch, kind, held):
+    monkeypatch.setattr(averaging, "triggered", lambda before, now, n: len(before) == n)
     (tmp_path / "x.conllu").write_text(conllu(sentences(64)))
     (tmp_path / "x.csv").write_text(texts(sentences(64)))
     file = tmp_path / ("x.conllu" if kind == "tagger" else "x.csv")
     line = f"train {kind} --data.train {file} --max_steps 12 --batch 8 {SMALL} "
-    line += "--checkpoints.steps 5 --model.words.drop 0.3"
+    line += "--checkpoints.steps 5 --model.words.drop 0.3 " + HELD.get(held, "")
     cli.main(f"{line} --out {tmp_path / 'a'}".split())
 
     whole = LabelLessons.backward
 
-    def backward(self, wrapped, step, processes):
-        if step == 5:
+    def backward(self, wrapped, done, processes):
+        if done.step == 5:
             raise Stopped
-        return whole(self, wrapped, step, processes)
+        return whole(self, wrapped, done, processes)
 
     with monkeypatch.context() as patch:
         patch.setattr(LabelLessons, "backward", backward)
@@ -190,12 +204,29 @@ def test_a_run_in_two_halves_is_the_run_in_one(tmp_path, monkeypatch, kind):
     assert checkpoint(tmp_path / "b", "last").name == "step-5"
     cli.main(f"train {kind} --config {tmp_path / 'b'}/config.yaml --resume --quiet".split())
     one, other = contents(tmp_path / "a"), contents(tmp_path / "b")
+    kinds = {"sparse": "mask/", "constraint": "multiplier/", "average": "average/"}
+    for name, prefix in kinds.items():
+        assert any(prefix in found for found in one) == (held == name)
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
     # The comparison can fail: another seed is another run.
     cli.main(f"{line} --out {tmp_path / 'c'} --seed 1".split())
     third = contents(tmp_path / "c")
     assert not all(torch.equal(one[name], third[name]) for name in one)
+
+
+def test_equal_compute_ends_a_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "median", lambda rates: 800.0)
+    (tmp_path / "x.csv").write_text(texts(sentences(64)))
+    cli.main(
+        f"train classifier --data.train {tmp_path / 'x.csv'} --out {tmp_path / 'run'} "
+        f"--equal_compute 1 {SMALL}".split()
+    )
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [line["why"] for line in lines if line.get("event") == "equal compute"] == [
+        "800 words, at 800 per second"
+    ]
+    assert 800 <= max(line["tokens"] for line in lines if "tokens" in line) < 900
 
 
 def test_patience_ends_a_run_early(tmp_path):
