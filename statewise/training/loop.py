@@ -62,8 +62,15 @@ def refuse_names(config: Running, model: nn.Module) -> None:
     wanted = config.sparsity
     if wanted.share:
         sparsity.masks_of(model, wanted.share, method=wanted.method, only=wanted.only)
-    if config.constraint.only is not None:
-        sparsity.matrices(model, config.constraint.only)
+    _constraint(config, model)
+
+
+def _constraint(config: Running, model: nn.Module) -> NormConstraint | None:
+    wanted = config.constraint
+    if wanted.only is None:
+        return None
+    held = sparsity.matrices(model, wanted.only).values()
+    return NormConstraint(held, limit=wanted.limit, rate=wanted.rate)
 
 
 class Training:
@@ -96,12 +103,7 @@ class Training:
         self.optimizer = optimization.optimizer(config.optimizer, self.model, processes.device)
         self.average: Average | None = None
         self.masks: sparsity.Masks = {}
-        self.constraint: NormConstraint | None = None
-        if (only := config.constraint.only) is not None:
-            held = sparsity.matrices(self.model, only).values()
-            self.constraint = NormConstraint(
-                held, limit=config.constraint.limit, rate=config.constraint.rate
-            )
+        self.constraint = _constraint(config, self.model)
         self.rates: list[float] = []
         self.progress = Progress()
         self.scored = self.saved = -1  # the steps of the last score and the last checkpoint
