@@ -81,11 +81,3 @@ def test_a_run_holds_its_norms(tmp_path):
 def test_what_is_no_matrix_is_refused():
     with pytest.raises(ValueError, match=r"\(3, 2, 2\) is none"):
         NormConstraint([nn.Parameter(torch.zeros(3, 2, 2))], limit=1.0, rate=1.0)
-
-
-def test_a_run_that_names_no_matrix_is_refused_before_it_begins(tmp_path):
-    shape = {"mixer": "lstm", "model": {"convolution": 4}}
-    config = configuration(tmp_path, constraint={"only": "*"}, **shape)
-    with pytest.raises(ValueError, match="a norm is held of matrices"):
-        train_language_model(config)
-    assert not (tmp_path / "run").exists()

@@ -210,6 +210,7 @@ BAD_INPUT = {
     "no such matrix": asked(
         f"{TAGGER} --sparsity.share 0.5 --sparsity.only nothing", "no matrix is named 'nothing'"
     ),
+    "a norm of no matrix": asked(f"{TAGGER} --constraint.only *", "a norm is held of matrices"),
     "readings by the clock": asked(
         f"{TAGGER} --optimizer.average_after 1 --evaluation.seconds 9", "which a clock would not"
     ),
