@@ -2,7 +2,7 @@
 
     python -m benchmarks.hub                     # training and a prompt, family after family
     python -m benchmarks.hub mamba qwen3_next
-    python -m benchmarks.hub --sources           # hashes for statewise/compat/transformers/sources.py
+    python -m benchmarks.hub --sources           # the hashes that `sources.TESTED` should have
 
 Models have about 16 million parameters and random weights. A step of training is forward, backward
 and AdamW on sequences of 256; a prompt is read once with a cache, of which the last logits are
@@ -13,7 +13,8 @@ import argparse
 import copy
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from types import ModuleType
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.hub.families import FAMILIES, build
 from benchmarks.markdown import table
-from benchmarks.timing import machine, paired
+from benchmarks.timing import Times, machine, paired
 from statewise.compat.transformers import use_native
 from statewise.compat.transformers.native import sources_of
 from statewise.compat.transformers.sources import fingerprint, installed
@@ -49,7 +50,7 @@ class Line(NamedTuple):
 def sized(family: str) -> nn.Module:
     """Return a model with as near to 16 million parameters as its depth allows."""
     shallow, deeper = (_count(build(family, **_sizes(depth))) for depth in (4, 8))
-    depth = max(2, 2 * round((2 + (PARAMETERS - shallow) / (deeper - shallow) * 2)))
+    depth = max(2, 2 * round(2 + (PARAMETERS - shallow) / (deeper - shallow) * 2))
     torch.manual_seed(0)
     return build(family, **_sizes(depth))
 
@@ -96,15 +97,8 @@ def lines(families: list[str], rounds: int, batch: int) -> Iterator[Line]:
         print(f"{family}: {native}", file=sys.stderr)
         tokens = torch.randint(3, VOCABULARY, (batch, CONTEXT + 1))
         prompt = torch.randint(3, VOCABULARY, (1, PROMPT))
-        trained, read = (
-            paired(
-                {name: (lambda side=side: act(side)) for name, side in sides.items()},
-                rounds=rounds,
-                slow=1.0,
-                glacial=30.0,
-            )
-            for act in (lambda side: side.train(tokens), lambda side: side.prompt(prompt))
-        )
+        trained = _timed(Side.train, sides, tokens, rounds)
+        read = _timed(Side.prompt, sides, prompt, rounds)
         rates = {name: batch * CONTEXT / times.median for name, times in trained.items()}
         first = [side.losses[0] for side in sides.values()]
         yield Line(
@@ -116,6 +110,14 @@ def lines(families: list[str], rounds: int, batch: int) -> Iterator[Line]:
             read["before"].median / read["after"].median,
             abs(first[1] - first[0]) / first[0],
         )
+
+
+def _timed(
+    act: Callable[[Side, Tensor], None], sides: dict[str, Side], tokens: Tensor, rounds: int
+) -> dict[str, Times]:
+    """Time what both sides do, in turn."""
+    calls = {name: partial(act, side, tokens) for name, side in sides.items()}
+    return paired(calls, rounds=rounds, slow=1.0, glacial=30.0)
 
 
 def hashes() -> Iterator[tuple[str, str]]:

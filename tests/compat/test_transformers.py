@@ -92,7 +92,7 @@ class Stream:
     def read(self, tokens, mask=None):
         mask = torch.ones_like(tokens) if mask is None else mask
         self.mask = mask if self.mask is None else torch.cat([self.mask, mask], 1)
-        given = {"attention_mask": self.mask}
+        given = {} if self.mask.all() else {"attention_mask": self.mask}
         if self.holder == "past_key_values":
             given["position_ids"] = positions(self.mask)[:, -tokens.shape[1] :]
         if self.cache is not None:

@@ -54,7 +54,9 @@ def _with_cache(forward: Callable[..., Any]) -> Callable[..., Any]:
         x = given.get("inputs_embeds") if x is None else x
         if x is None:
             return forward(**given)  # which says what is missing
-        if cache is None and wanted and not self.training:
+        if self.training and self.gradient_checkpointing:
+            wanted = False  # as the library has it
+        if cache is None and wanted:
             make = inspect.unwrap(type(self).forward).__globals__["xLSTMCache"]
             cache = make(self.config, len(x), device=x.device, dtype=torch.float32)
             given["cache_params"] = cache

@@ -7,7 +7,7 @@ functions of ours that stand in for theirs look up how many those are, and where
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class Piece:
     """How many of each row are real, the first ones; all if absent."""
     layer: Any = None
     """Where the library's cache keeps this mixer's states, if there is a cache."""
-    step_limits: tuple[float, float] | None = None
+    step_limits: Sequence[float] | None = None
     """Between what the step sizes of a state-space model are clamped."""
     state: Tensor | None = None
     """The recurrent state before, if anything was read."""

@@ -49,7 +49,7 @@ def _told_of_padding(forward: Callable[..., Any]) -> Callable[..., Any]:
         if (cache := given.get("past_key_values")) is not None:
             _make_room(cache, self)
         mask = given.get("attention_mask")
-        if mask is not None and mask.ndim == 2:
+        if isinstance(mask, Tensor) and mask.ndim == 2:
             given["real_inputs"] = mask
         return forward(**given)
 

@@ -4,6 +4,7 @@ Their state is (batch, heads, head, state), the transpose of ours. What is retur
 ours, and the library's cache keeps the strides of what it is given, so that nothing is copied.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from jaxtyping import Float
@@ -30,7 +31,7 @@ def mamba2_chunk_scan(
     dt_bias: Float[Tensor, " heads"] | None = None,
     initial_states: State | None = None,
     dt_softplus: bool = False,
-    dt_limit: tuple[float, float] = (0.0, float("inf")),
+    dt_limit: Sequence[float] = (0.0, float("inf")),
     return_final_states: bool = False,
     **_options: Any,
 ) -> Inputs | tuple[Inputs, State]:
@@ -91,7 +92,7 @@ def mamba2_selective_state_update(
 
 
 def _step_size(
-    dt: Tensor, bias: Tensor | None, positive: bool, limits: tuple[float, float] | None
+    dt: Tensor, bias: Tensor | None, positive: bool, limits: Sequence[float] | None
 ) -> Tensor:
     """Return how long each input lasts."""
     step = dt.float() if bias is None else dt.float() + bias.float()

@@ -110,16 +110,18 @@ def _read(layer: Any) -> Layer:
 
 def _written(layer: Any, state: Layer, number: int) -> Any:
     """Return the layer with a state in it, another layer where it had no room for that."""
+    from transformers.cache_utils import (  # pyright: ignore[reportMissingImports]
+        DynamicLayer,
+        LinearAttentionLayer,
+    )
+
     recurrent = {name: x for name, x in state.items() if "." in name}
     if recurrent and not hasattr(layer, "recurrent_states"):
-        from transformers.cache_utils import (  # pyright: ignore[reportMissingImports]
-            LinearAttentionLayer,
-        )
-
         numbers = {int(name.split(".")[1]) for name in recurrent}
         layer = LinearAttentionLayer(number_of_states=len(numbers))
-    if "keys" in state and not hasattr(layer, "lazy_initialization"):
+    if "keys" in state and not isinstance(layer, DynamicLayer):
         raise ValueError(f"write_state: layer {number} of the cache has no room for keys")
+    layer.reset()
     for name, x in recurrent.items():
         kind, place = name.split(".")
         at, x = int(place), _fresh(x)
@@ -130,8 +132,6 @@ def _written(layer: Any, state: Layer, number: int) -> Any:
         if kind == "conv":
             layer.conv_kernel_size[at] = x.shape[-1]
     if "keys" in state:
-        from transformers.cache_utils import DynamicLayer  # pyright: ignore[reportMissingImports]
-
         keys, values = _fresh(state["keys"]), _fresh(state["values"])
         DynamicLayer.lazy_initialization(layer, keys, values)
         layer.keys, layer.values = keys, values
