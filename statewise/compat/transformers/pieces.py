@@ -117,7 +117,7 @@ def front(
     lengths = real.sum(1)
     if bool((real[:, :-1] >= real[:, 1:]).all()):
         return lengths, None
-    return lengths, real.to(torch.uint8).argsort(1, descending=True, stable=True)
+    return lengths, real.to(torch.uint8).argsort(dim=1, descending=True, stable=True)
 
 
 def rolled(x: Tensor, order: Int[Tensor, "batch time"] | None) -> Tensor:
