@@ -43,7 +43,7 @@ def made(family):
     """Return a small model whose recurrence can be seen in its logits, always the same one."""
     if family not in _made:
         torch.manual_seed(0)
-        model = build(family, dim=32, depth=2, vocabulary=40).eval()
+        model = build(family, dim=32, depth=3, vocabulary=40).eval()
         with torch.no_grad():
             for name, weight in model.named_parameters():
                 if weight.ndim >= 2 and "A_log" not in name and "time_mix" not in name:
@@ -229,7 +229,7 @@ def test_a_second_call_leaves_what_is_replaced():
     with use_native(model), pytest.warns(UserWarning, match="MambaMixer is replaced already"):
         again = use_native(model)
     assert not again.replaced
-    assert len(again.left) == 2
+    assert len(again.left) == 3
 
 
 def test_a_source_that_was_not_tested_is_left(monkeypatch):
@@ -282,7 +282,7 @@ def test_a_state_of_other_layers_is_refused():
     model = made("mamba")
     with use_native(model), torch.no_grad():
         cache = model(drawn(1, 3), use_cache=True).cache_params
-    with pytest.raises(ValueError, match="the state has 1 layers, and the cache 2"):
+    with pytest.raises(ValueError, match="the state has 1 layers, and the cache 3"):
         write_state(cache, read_state(cache)[:1])
     with pytest.raises(TypeError, match="a dict is no cache"):
         read_state({})

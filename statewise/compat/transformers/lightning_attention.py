@@ -7,15 +7,26 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from statewise.compat.transformers.pieces import front, rolled, unrolled
+from statewise.compat.transformers.caches import with_room
+from statewise.compat.transformers.pieces import front, recurrent_mask, rolled, unrolled
+from statewise.compat.transformers.rebinding import rebound
 from statewise.ops.linear_attention import linear_attention, linear_attention_step
 
-SOURCES = ("MiniMaxLightningAttention.forward", "MiniMaxLightningAttention.get_slope_rate")
+SOURCES = "MiniMaxLightningAttention.forward", "MiniMaxLightningAttention.get_slope_rate"
+SOURCES_ABOVE = "MiniMaxModel.forward", "create_recurrent_attention_mask"
 
 
 def forwards(layer: Any) -> dict[Any, Callable[..., Any]]:
     """Return the new forward of a MiniMaxLightningAttention."""
     return {layer: _attend}
+
+
+def forwards_above(model: Any) -> dict[Any, Callable[..., Any]]:
+    """Return the new forward of a MiniMaxModel, which loses count where its first layer recurs."""
+    kinds = model.config.layer_types
+    recurrent = [number for number, kind in enumerate(kinds) if kind == "linear_attention"]
+    forward = rebound(type(model).forward, {"create_recurrent_attention_mask": recurrent_mask})
+    return {model: with_room(forward, recurrent, len(kinds), states=1)}
 
 
 def _attend(

@@ -5,17 +5,16 @@ they are. A mixer's new forward is the library's own, which finds our functions 
 theirs; where theirs cannot be right whatever they call, it is ours.
 """
 
-import functools
 import inspect
 import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import CellType, FunctionType, MethodType
+from types import FunctionType, MethodType
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from statewise.compat.transformers import (
     convolution,
@@ -27,27 +26,11 @@ from statewise.compat.transformers import (
     selective_scan,
     state_space_duality,
 )
-from statewise.compat.transformers.pieces import by_pieces
+from statewise.compat.transformers.pieces import by_pieces, recurrent_mask
+from statewise.compat.transformers.rebinding import rebound
 from statewise.compat.transformers.sources import installed, tested
 
 __all__ = ["Native", "use_native"]
-
-
-def _recurrent_mask(
-    config: Any,
-    inputs_embeds: Tensor,
-    attention_mask: Tensor | None,
-    past_key_values: Any = None,
-    **_options: Any,
-) -> Tensor | None:
-    """Return which inputs of this piece are real, None if all are, a piece of one included.
-
-    The library's own takes a piece of one input for real whatever its mask says.
-    """
-    if attention_mask is None or attention_mask.ndim != 2:
-        return None
-    mask = attention_mask[:, -inputs_embeds.shape[1] :]
-    return None if bool(mask.bool().all()) else mask
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -64,7 +47,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 """Functions of a mixer's module, by their name there, and what stands in for each."""
 
-MASKS: dict[str, Callable[..., Any]] = {"create_recurrent_attention_mask": _recurrent_mask}
+MASKS: dict[str, Callable[..., Any]] = {"create_recurrent_attention_mask": recurrent_mask}
 """The same for the modules above the mixers."""
 
 Forwards = dict[Any, Callable[..., Any]]
@@ -75,6 +58,7 @@ WHOLE: dict[str, tuple[Callable[[Any], Forwards], tuple[str, ...]]] = {
     "RwkvModel": (rwkv.forwards, rwkv.SOURCES),
     "RwkvForCausalLM": (rwkv.forwards_above, rwkv.SOURCES_ABOVE),
     "xLSTMModel": (mlstm.forwards, mlstm.SOURCES),
+    "MiniMaxModel": (lightning_attention.forwards_above, lightning_attention.SOURCES_ABOVE),
     "MiniMaxLightningAttention": (lightning_attention.forwards, lightning_attention.SOURCES),
 }
 """Classes whose forward is ours, or that of their parts, and the sources it takes the place of."""
@@ -180,26 +164,3 @@ def sources_of(kind: type) -> tuple[str, ...]:
         return (f"{kind.__name__}.forward", *inner)
     # Above the mixers nothing but the mask is ours, and any forward will do.
     return tuple(name for name in called if name in MASKS)
-
-
-def rebound(function: Any, names: dict[str, Any]) -> Any:
-    """Return a copy of a function, and of those it wraps, that finds `names` among its globals."""
-    inner = getattr(function, "__wrapped__", None)
-    namespace, closure = function.__globals__, function.__closure__
-    if inner is None:
-        namespace = {**namespace, **names}
-    else:
-        copy = rebound(inner, names)
-        closure = tuple(
-            CellType(copy) if cell.cell_contents is inner else cell for cell in closure or ()
-        )
-    again = FunctionType(
-        function.__code__, namespace, function.__name__, function.__defaults__, closure
-    )
-    again.__kwdefaults__ = function.__kwdefaults__
-    functools.update_wrapper(again, function)
-    if inner is None:
-        del again.__wrapped__
-    else:
-        again.__wrapped__ = copy
-    return again

@@ -99,6 +99,23 @@ def by_pieces(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return read
 
 
+def recurrent_mask(
+    config: Any,
+    inputs_embeds: Tensor,
+    attention_mask: Tensor | None,
+    past_key_values: Any = None,
+    **_options: Any,
+) -> Tensor | None:
+    """Return which inputs of this piece are real, None if all are, a piece of one included.
+
+    The library's own takes a piece of one input for real whatever its mask says.
+    """
+    if attention_mask is None or attention_mask.ndim != 2:
+        return None
+    mask = attention_mask[:, -inputs_embeds.shape[1] :]
+    return None if bool(mask.bool().all()) else mask
+
+
 def front(
     mask: Bool[Tensor, "batch time"] | Int[Tensor, "batch time"] | Float[Tensor, "batch time"],
 ) -> tuple[Int[Tensor, " batch"] | None, Int[Tensor, "batch time"] | None]:

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from statewise.compat.transformers.caches import with_room
 from statewise.compat.transformers.pieces import by_name, calling, front, rolled, unrolled
 from statewise.mixers.parts.recurrent import once
 from statewise.mixers.rg_lru import RGLRUState, gated
@@ -32,43 +33,30 @@ SOURCES = (
 
 def forwards(model: Any) -> dict[Any, Callable[..., Any]]:
     """Return the new forward of each module of a RecurrentGemmaModel."""
-    new: dict[Any, Callable[..., Any]] = {model: _told_of_padding(type(model).forward)}
-    for number, layer in enumerate(model.layers):
-        if type(layer.temporal_block).__name__ == BLOCK:
-            new[layer.temporal_block] = _block(number)
-    return new
+    blocks = {
+        number: layer.temporal_block
+        for number, layer in enumerate(model.layers)
+        if type(layer.temporal_block).__name__ == BLOCK
+    }
+    told = _told_of_padding(type(model).forward)
+    # One state for h, one for the mark that anything was read.
+    new = {model: with_room(told, blocks, len(model.layers), states=2)}
+    return new | {block: _block(number) for number, block in blocks.items()}
 
 
 def _told_of_padding(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap the model's forward: blocks see the mask, and the cache has room for their states."""
+    """Wrap the model's forward, so that its blocks see the mask."""
     signature = inspect.signature(forward)
 
     @functools.wraps(forward)
     def read(self: Any, *args: Any, **options: Any) -> Any:
         given = by_name(signature, self, args, options)
-        if (cache := given.get("past_key_values")) is not None:
-            _make_room(cache, self)
         mask = given.get("attention_mask")
         if isinstance(mask, Tensor) and mask.ndim == 2:
             given["real_inputs"] = mask
         return forward(**given)
 
     return read
-
-
-def _make_room(cache: Any, model: Any) -> None:
-    """Put a layer for a recurrent state wherever the model has a recurrent block."""
-    from transformers.cache_utils import (  # pyright: ignore[reportMissingImports]
-        LinearAttentionLayer,
-    )
-
-    for number, layer in enumerate(model.layers):
-        if number == len(cache.layers):
-            cache.layers.append(cache.layer_class_to_replicate())
-        recurrent = type(layer.temporal_block).__name__ == BLOCK
-        if recurrent and not isinstance(cache.layers[number], LinearAttentionLayer):
-            # One state for h, one for the mark that anything was read.
-            cache.layers[number] = LinearAttentionLayer(number_of_states=2)
 
 
 def _block(number: int) -> Callable[..., Any]:

@@ -22,6 +22,7 @@ TESTED: dict[str, dict[str, str]] = {
     "MambaMixer.forward": {"6593767b2600": "5.18"},
     "MiniMaxLightningAttention.forward": {"69bc3f622840": "5.18"},
     "MiniMaxLightningAttention.get_slope_rate": {"c7263d11caad": "5.18"},
+    "MiniMaxModel.forward": {"382237ec7b26": "5.18"},
     "NemotronHMamba2Mixer.forward": {"4c1413f8c1a7": "5.18"},
     "OlmoHybridGatedDeltaNet.forward": {"2cf524e0f1f4": "5.18"},
     "Qwen3NextGatedDeltaNet.forward": {"fc80496fd00b": "5.18"},

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from statewise.compat.transformers.caches import recurrent_layer
+
 __all__ = ["read_state", "write_state"]
 
 Layer = dict[str, Tensor]
@@ -110,15 +112,12 @@ def _read(layer: Any) -> Layer:
 
 def _written(layer: Any, state: Layer, number: int) -> Any:
     """Return the layer with a state in it, another layer where it had no room for that."""
-    from transformers.cache_utils import (  # pyright: ignore[reportMissingImports]
-        DynamicLayer,
-        LinearAttentionLayer,
-    )
+    from transformers.cache_utils import DynamicLayer  # pyright: ignore[reportMissingImports]
 
     recurrent = {name: x for name, x in state.items() if "." in name}
-    if recurrent and not hasattr(layer, "recurrent_states"):
+    if recurrent:
         numbers = {int(name.split(".")[1]) for name in recurrent}
-        layer = LinearAttentionLayer(number_of_states=len(numbers))
+        layer = recurrent_layer(layer, len(numbers))
     if "keys" in state and not isinstance(layer, DynamicLayer):
         raise ValueError(f"write_state: layer {number} of the cache has no room for keys")
     layer.reset()
