@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from benchmarks.end_to_end import WITHOUT_CACHE
 from benchmarks.hub.families import FAMILIES, build
 from benchmarks.markdown import table
 from benchmarks.timing import Times, machine, paired
@@ -74,7 +75,7 @@ class Side:
     def train(self, tokens: Tensor) -> None:
         """Take one step."""
         self.model.train()
-        logits = self.model(tokens[:, :-1], use_cache=False).logits
+        logits = self.model(tokens[:, :-1], **WITHOUT_CACHE).logits
         loss = cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
         loss.backward()
         self.optimizer.step()
@@ -82,10 +83,10 @@ class Side:
         self.losses.append(float(loss))
 
     def prompt(self, tokens: Tensor) -> None:
-        """Read a prompt."""
+        """Read a prompt, with the cache that evaluation makes by default."""
         self.model.eval()
         with torch.no_grad():
-            self.model(tokens, use_cache=True)
+            self.model(tokens)
 
 
 def lines(families: list[str], rounds: int, batch: int) -> Iterator[Line]:

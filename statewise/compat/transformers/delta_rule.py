@@ -40,8 +40,8 @@ def gated_delta_rule(
         q, k = (x.repeat_interleave(times, 2) for x in (q, k))
     scale = q.shape[-1] ** -0.5
     if piece.time == 1 and piece.lengths is None and initial is not None:
-        given = [x[:, 0] for x in (q, k, v, b)]
-        y, final = delta_rule_step(*given, initial, log_decay=g[:, 0], scale=scale)
+        now = (q[:, 0], k[:, 0], v[:, 0], b[:, 0])
+        y, final = delta_rule_step(*now, initial, log_decay=g[:, 0], scale=scale)
         y = y[:, None]
     else:
         y, final = delta_rule(

@@ -100,18 +100,26 @@ def _remember(
     """Return what the memory answers, and its state after the last input."""
     piece = current()
     q, k, v = (x.transpose(1, 2) for x in (query, key, value))
-    gates = {
-        "log_input": igate.transpose(1, 2).float(),
-        "log_forget": logsigmoid(fgate.transpose(1, 2).float()),
-    }
+    log_input = igate.transpose(1, 2).float()
+    log_forget = logsigmoid(fgate.transpose(1, 2).float())
     initial = None
     if c_initial is not None and n_initial is not None and m_initial is not None:
         # The library writes what comes after into the same tensors, whose past a graph needs.
         given = (c_initial, n_initial, m_initial[..., 0])
-        initial = tuple(x.clone() if torch.is_grad_enabled() else x for x in given)
+        initial = (
+            (given[0].clone(), given[1].clone(), given[2].clone())
+            if torch.is_grad_enabled()
+            else given
+        )
     if q.shape[1] == 1 and piece.lengths is None and initial is not None:
-        now = {name: gate[:, 0] for name, gate in gates.items()}
-        y, (C, n, m) = stabilized_linear_attention_step(q[:, 0], k[:, 0], v[:, 0], initial, **now)
+        y, (C, n, m) = stabilized_linear_attention_step(
+            q[:, 0],
+            k[:, 0],
+            v[:, 0],
+            initial,
+            log_input=log_input[:, 0],
+            log_forget=log_forget[:, 0],
+        )
         y = y[:, None]
     else:
         lengths = piece.lengths
@@ -121,6 +129,6 @@ def _remember(
             piece.places[id(self)] = done + q.shape[1]
             lengths = (lengths - done).clamp(0, q.shape[1])
         y, (C, n, m) = stabilized_linear_attention(
-            q, k, v, **gates, initial=initial, lengths=lengths
+            q, k, v, log_input=log_input, log_forget=log_forget, initial=initial, lengths=lengths
         )
     return y.transpose(1, 2).to(query.dtype), (C, n, m[..., None])
