@@ -32,7 +32,7 @@ from statewise.compat.transformers.sources import fingerprint, installed
 
 PARAMETERS = 16e6
 VOCABULARY, DIM = 256, 384
-CONTEXT, BATCH, PROMPT = 256, 4, 512
+CONTEXT, BATCH, PROMPT = 256, 1, 512
 
 
 class Line(NamedTuple):
@@ -118,7 +118,7 @@ def _timed(
 ) -> dict[str, Times]:
     """Time what both sides do, in turn."""
     calls = {name: partial(act, side, tokens) for name, side in sides.items()}
-    return paired(calls, rounds=rounds, slow=1.0, glacial=30.0)
+    return paired(calls, rounds=rounds, slow=1.0, glacial=5.0)
 
 
 def hashes() -> Iterator[tuple[str, str]]:

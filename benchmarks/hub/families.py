@@ -11,7 +11,8 @@ from torch import nn
 
 
 def _mamba(d: int, depth: int) -> dict[str, Any]:
-    return {"num_hidden_layers": depth, "state_size": 16}
+    # Where the optional package mambapy is absent the library takes its plain loop all the same.
+    return {"num_hidden_layers": depth, "state_size": 16, "use_mambapy": True}
 
 
 def _mamba2(d: int, depth: int) -> dict[str, Any]:
