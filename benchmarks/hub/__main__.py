@@ -80,7 +80,7 @@ class Side:
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.losses.append(float(loss))
+        self.losses.append(loss.item())
 
     def prompt(self, tokens: Tensor) -> None:
         """Read a prompt, with the cache that evaluation makes by default."""

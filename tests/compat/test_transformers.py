@@ -5,6 +5,7 @@ cache: the sequence, read from its start to its end.
 """
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -224,6 +225,22 @@ def test_undoing_gives_everything_back_and_other_models_stay():
         assert torch.equal(twin(tokens).logits, changed)
 
 
+@pytest.mark.parametrize("family", ["mamba", "rwkv", "recurrent_gemma", "xlstm", "minimax"])
+def test_a_pickle_has_the_functions_of_the_library(family):
+    """Its forward is the class's, and it can be replaced again."""
+    model = copy.deepcopy(made(family))
+    tokens = drawn(2, TIME)
+    with torch.no_grad():
+        before = model(tokens, use_cache=False).logits
+        with use_native(model):
+            again = pickle.loads(pickle.dumps(model))
+        assert torch.equal(again(tokens, use_cache=False).logits, before)
+        with use_native(again) as native:
+            assert native.replaced
+            assert not native.left
+            near(again(tokens, use_cache=False).logits, before)
+
+
 def test_a_second_call_leaves_what_is_replaced():
     model = made("mamba")
     with use_native(model), pytest.warns(UserWarning, match="MambaMixer is replaced already"):
@@ -360,3 +377,47 @@ def test_fault_xlstm_refuses_its_own_cache():
     """Keys of a size that 64 does not divide do not fit the cache that is made for them."""
     with pytest.raises((RuntimeError, ValueError)):
         Stream(made("xlstm"), "xlstm").read(drawn(1, 5))
+
+
+def test_fault_limits_of_steps_are_forgotten_in_single_steps():
+    """A model that limits its step sizes does so in a prompt alone."""
+    torch.manual_seed(0)
+    options = {"time_step_limit": (0.0, 0.05)}
+    model = build("mamba2", dim=32, depth=2, vocabulary=40, **options).eval()
+    with torch.no_grad():
+        for block in model.backbone.layers:
+            block.mixer.in_proj.weight.mul_(20)
+    tokens = drawn(1, TIME)
+    right = alone(model, tokens[0])[-1]
+
+    def last():
+        stream = Stream(model, "mamba2")
+        stream.read(tokens[:, :-1])
+        return stream.read(tokens[:, -1:])[0, 0]
+
+    assert far(last(), right)
+    with use_native(model):
+        near(last(), right)
+
+
+@pytest.mark.parametrize("family", ["mamba", "mamba2", "qwen3_next", "rwkv"])
+def test_half_precision_is_as_near_as_the_library(family):
+    """In bfloat16 our answer is no further from that in float32 than theirs, twice over."""
+    model = copy.deepcopy(made(family))
+    tokens = drawn(2, TIME)
+    with torch.no_grad():
+        right = model(tokens, use_cache=False).logits
+        model.bfloat16()
+        theirs = model(tokens, use_cache=False).logits.float()
+        with use_native(model):
+            mine = model(tokens, use_cache=False).logits.float()
+    assert (mine - right).norm() <= 2 * (theirs - right).norm()
+
+
+def test_beams_take_their_states_along():
+    model = made("mamba")
+    tokens = drawn(2, 5)
+    options = {"max_new_tokens": 4, "num_beams": 3, "do_sample": False, "eos_token_id": None}
+    expected = model.generate(tokens, **options)
+    with use_native(model):
+        assert torch.equal(model.generate(tokens, **options), expected)

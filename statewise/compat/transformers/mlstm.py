@@ -132,3 +132,7 @@ def _remember(
             q, k, v, log_input=log_input, log_forget=log_forget, initial=initial, lengths=lengths
         )
     return y.transpose(1, 2).to(query.dtype), (C, n, m[..., None])
+
+
+# Pickle looks a bound method up by its name, and so finds the library's own forward again.
+_remember.__name__ = "forward"

@@ -129,7 +129,7 @@ def use_native(model: nn.Module) -> Native:
             native.left[module] = f"{unknown[0]} is not a source we have tested"
             continue
         what, forwards = _planned(module, sources)
-        if taken := [part for part in forwards if "forward" in vars(part)]:
+        if taken := [part for part in forwards if _is_replaced(part)]:
             native.left[module] = f"the forward of a {type(taken[0]).__name__} is replaced already"
             continue
         for part, forward in forwards.items():
@@ -149,6 +149,12 @@ def _planned(module: nn.Module, sources: tuple[str, ...]) -> tuple[str, Forwards
     forward = rebound(kind.forward, own)
     forward = forward if own.keys() <= MASKS.keys() else by_pieces(forward)
     return ", ".join(own), {module: forward}
+
+
+def _is_replaced(module: nn.Module) -> bool:
+    """Return whether a module's forward is another than its class's, by us or by anybody."""
+    own = vars(module).get("forward")
+    return own is not None and getattr(own, "__func__", None) is not type(module).forward
 
 
 def sources_of(kind: type) -> tuple[str, ...]:

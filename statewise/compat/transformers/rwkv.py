@@ -100,6 +100,10 @@ def _feed_forward(
     return r.sigmoid() * self.value(k.relu().square()), state
 
 
+# Pickle looks a bound method up by its name, and so finds the library's own forward again.
+_attend.__name__ = _feed_forward.__name__ = "forward"
+
+
 def _shifted(hidden: Inputs, last: Float[Tensor, "batch dim"] | None) -> Inputs:
     """Return at each time the input before it, zeros or `last` before the first."""
     first = torch.zeros_like(hidden[:, 0]) if last is None else last.to(hidden.dtype)
