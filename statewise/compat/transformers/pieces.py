@@ -49,8 +49,8 @@ _mask: ContextVar[Tensor | None] = ContextVar("mask", default=None)
 
 
 def current() -> Piece:
-    """Return the piece that is being read."""
-    return _piece.get()
+    """Return the piece that is being read; one without padding where nothing says otherwise."""
+    return _piece.get(None) or Piece(0)
 
 
 @contextmanager
@@ -182,7 +182,11 @@ def rolled_at_once(forward: Callable[..., Any]) -> Callable[..., Any]:
             return forward(**given)  # which says what is missing
         piece, order = Piece(given[name].shape[1]), None
         if mask is not None:
-            piece.lengths, order = front(mask[:, -piece.time :])
+            lengths, order = front(mask[:, -piece.time :])
+            # Lengths matter to the last state alone, which nobody asks for where activations are
+            # computed again: that is done outside of this call, and must not differ.
+            if not (self.training and self.gradient_checkpointing):
+                piece.lengths = lengths
             given[name] = rolled(given[name], order)
         with reading(piece):
             output = forward(**given)

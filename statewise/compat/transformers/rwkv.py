@@ -68,7 +68,7 @@ def _attend(
         mean = numerator / divisor
     rate, bonus = self.time_decay.float().exp(), self.time_first.float()
     k, wide = k.float(), v.float()
-    if piece.time == 1 and piece.lengths is None:
+    if k.shape[1] == 1 and piece.lengths is None:
         wkv, z, mean = weighted_average(k[:, 0], wide[:, 0], rate, bonus, z, mean, once)
         wkv = wkv[:, None]
     else:
