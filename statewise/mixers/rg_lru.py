@@ -81,15 +81,36 @@ class RGLRU(Recurrent[RGLRUState]):
         blocks = x.unflatten(-1, (self.heads, -1))
         gates = torch.einsum("...hi,ghio->...gho", blocks, self.weight).flatten(-2) + self.bias
         r, i = gates.to(wide).sigmoid().unbind(-2)
-        log_decay = -_POWER * r * softplus(-self.Lambda.to(wide))
-        # Where r has rounded to zero the root would have an infinite slope: 0 * inf.
-        root = (-torch.expm1(2 * log_decay)).clamp(1e-24).sqrt()
-        before, begun = shifted(torch.ones_like(x[..., :1], dtype=wide), state.begun, run)
-        drive = torch.where(before > 0, root, 1) * i * x
-        y, h = run(scan, log_decay.exp(), drive, initial=state.h)
-        return y.to(x.dtype), RGLRUState(h, begun)
+        return gated(x, r, i, softplus(-self.Lambda.to(wide)), state, run)
 
     @classmethod
     def example(cls) -> "RGLRU":
         """Return a small instance."""
         return cls(dim=4, heads=2)
+
+
+def gated(
+    x: Float[Tensor, "batch *time dim"],
+    r: Float[Tensor, "batch *time dim"],
+    i: Float[Tensor, "batch *time dim"],
+    rate: Float[Tensor, " dim"],
+    state: RGLRUState,
+    run: Run,
+) -> tuple[Float[Tensor, "batch *time dim"], RGLRUState]:
+    """Return h at every time, and the last state, of gates that were computed already.
+
+    Args:
+        x: the inputs.
+        r: in (0, 1), how fast to forget, in the dtype of the arithmetic.
+        i: in (0, 1), how much to take.
+        rate: softplus(-Lambda): the decay is exp(-8 r rate).
+        state: before the first input.
+        run: how ops are called.
+    """
+    log_decay = -_POWER * r * rate
+    # Where r has rounded to zero the root would have an infinite slope: 0 * inf.
+    root = (-torch.expm1(2 * log_decay)).clamp(1e-24).sqrt()
+    before, begun = shifted(torch.ones_like(x[..., :1], dtype=r.dtype), state.begun, run)
+    drive = torch.where(before > 0, root, 1) * i * x
+    y, h = run(scan, log_decay.exp(), drive, initial=state.h)
+    return y.to(x.dtype), RGLRUState(h, begun)

@@ -37,9 +37,7 @@ from torch import Tensor, nn
 
 from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.recurrent import Recurrent, Run, shifted
-from statewise.mixers.parts.rwkv import Place, awake, between, linear
-from statewise.ops.scan import scan
-from statewise.ops.semiring import log_scan
+from statewise.mixers.parts.rwkv import Place, awake, between, linear, weighted_average
 
 
 class RWKV4State(NamedTuple):
@@ -88,15 +86,7 @@ class RWKV4(Recurrent[RWKV4State]):
         r, k, v = self.receptance(r), self.key(k).to(wide), self.value(v).to(wide)
         w, u = self.decay.to(wide).exp(), self.bonus.to(wide)
 
-        z, final = run(log_scan, (-w).expand_as(k), k, initial=state.z)
-        # A one wherever something was before; there is a zero where the past was reset.
-        one = torch.ones_like(k[..., :1])
-        past, _ = shifted(one, state.z.new_ones(len(x), 1), run)
-        z = torch.where(past > 0, shifted(z, state.z, run)[0], -math.inf)
-        kept, new = torch.sigmoid(z - w - k), torch.sigmoid(k + w - z)
-        mean, average = run(scan, kept, new * v, initial=state.mean)
-        mean, _ = shifted(mean, state.mean, run)
-        wkv = mean + torch.sigmoid(k + u - z) * (v - mean)
+        wkv, final, average = weighted_average(k, v, w, u, state.z, state.mean, run)
         y = self.output(r.sigmoid() * wkv.to(x.dtype))
         return y, RWKV4State(final, average, last)
 

@@ -44,6 +44,11 @@ def program(text: str) -> str:
     return "\n".join(lines)
 
 
+def needs(text: str) -> list[str]:
+    """Return the libraries of an extra that a document says it needs: `<!-- needs: a b -->`."""
+    return " ".join(re.findall(r"<!-- needs: (.*?) -->", text)).split()
+
+
 def run(path: str, text: str) -> None:
     """Run a document's Python as one program, in an empty folder."""
     before = Path.cwd()

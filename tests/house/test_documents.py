@@ -12,21 +12,32 @@ import pytest
 
 from statewise.cli import main
 from tests.house import rules
-from tests.house.documents import commands, documents, page_of, program, run, text_of
+from tests.house.documents import commands, documents, needs, page_of, program, run, text_of
 
 ROOT = rules.ROOT
 
 
-def test_their_python_runs():
-    """In an interpreter of its own: readers have no hook that checks shapes."""
-    chosen = [path for path in documents() if program(text_of(path)).strip()]
+def python(paths: list[str]) -> None:
+    """Run the Python of documents, in an interpreter of its own: readers have no hook of shapes."""
     ran = subprocess.run(
-        [sys.executable, "-m", "tests.house.documents", *chosen],
+        [sys.executable, "-m", "tests.house.documents", *paths],
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
     assert ran.returncode == 0, ran.stderr
+
+
+def test_their_python_runs():
+    texts = {path: text_of(path) for path in documents()}
+    python([path for path, text in texts.items() if program(text).strip() and not needs(text)])
+
+
+@pytest.mark.parametrize("path", [path for path in documents() if needs(text_of(path))])
+def test_their_python_runs_with_what_it_needs(path: str):
+    for library in needs(text_of(path)):
+        pytest.importorskip(library)
+    python([path])
 
 
 def test_a_block_that_fails_is_found_with_its_line():

@@ -362,7 +362,7 @@ def _correct(
         **marks: Tensor | None,
     ):
         if normalize:
-            q, k = (_of_norm_one(x) for x in (q, k))
+            q, k = (of_norm_one(x) for x in (q, k))
         if heads > groups:
             q, k = (x.repeat_interleave(heads // groups, 2) for x in (q, k))
         if gk is not None:
@@ -381,7 +381,8 @@ def _correct(
     )
 
 
-def _of_norm_one(x: Tensor) -> Tensor:
+def of_norm_one(x: Tensor) -> Tensor:
+    """Return x over sqrt(|x|^2 + 1e-6), along its last axis."""
     wide = x.to(_wide(x))
     return (wide * (wide.square().sum(-1, keepdim=True) + 1e-6).rsqrt()).to(x.dtype)
 

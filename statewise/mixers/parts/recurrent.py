@@ -102,7 +102,7 @@ class Recurrent(Shaped[State]):
         self, x: Float[Tensor, "batch dim"], state: State
     ) -> tuple[Float[Tensor, "batch out"], State]:
         """Map one input."""
-        return self.mix(x, state, _once)
+        return self.mix(x, state, once)
 
 
 def divided(mixer: str, heads: int, **sizes: int) -> None:
@@ -135,7 +135,8 @@ def begins(x: Float[Tensor, "batch *time dim"], run: Run) -> Float[Tensor, "batc
     return 1 - before
 
 
-def _once(op: Callable[..., Any], *given: Any, initial: Any, **options: Any) -> Any:
+def once(op: Callable[..., Any], *given: Any, initial: Any, **options: Any) -> Any:
+    """Run an op at one time: what `run` is in a step."""
     return _STEPS[op](*given, initial, **options)
 
 

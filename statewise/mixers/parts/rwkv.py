@@ -1,5 +1,6 @@
 """What the versions of RWKV share, and how their place in a stack starts them: no mixer itself."""
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -10,8 +11,10 @@ from torch.nn.functional import silu
 from statewise.mixers.base import State
 from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.norms import HeadNorm
-from statewise.mixers.parts.recurrent import Recurrent, Run, divided
+from statewise.mixers.parts.recurrent import Recurrent, Run, divided, shifted
 from statewise.ops.linear_attention import linear_attention
+from statewise.ops.scan import scan
+from statewise.ops.semiring import log_scan
 
 
 class Place:
@@ -154,3 +157,36 @@ def awake(mixer: nn.Module) -> None:
     for parameter in mixer.parameters():
         if not parameter.any():
             nn.init.normal_(parameter, std=parameter.shape[-1] ** -0.5)
+
+
+def weighted_average(
+    k: Float[Tensor, "batch *time dim"],
+    v: Float[Tensor, "batch *time dim"],
+    rate: Float[Tensor, " dim"],
+    bonus: Float[Tensor, " dim"],
+    z: Float[Tensor, "batch dim"],
+    mean: Float[Tensor, "batch dim"],
+    run: Run,
+) -> tuple[
+    Float[Tensor, "batch *time dim"], Float[Tensor, "batch dim"], Float[Tensor, "batch dim"]
+]:
+    """Return RWKV-4's average of values at every time, wkv, and the last z and mean.
+
+    Args:
+        k: logarithms of weights, in the dtype of the arithmetic.
+        v: values.
+        rate: at which a weight's logarithm falls, not below zero.
+        bonus: what is added to the present weight's logarithm.
+        z: the logarithm of the sum of weights before the first input, -inf if there were none.
+        mean: the average before the first input.
+        run: how ops are called.
+    """
+    after, final = run(log_scan, (-rate).expand_as(k), k, initial=z)
+    # A one wherever something was before; there is a zero where the past was reset.
+    one = torch.ones_like(k[..., :1])
+    past, _ = shifted(one, z.new_ones(len(k), 1), run)
+    before = torch.where(past > 0, shifted(after, z, run)[0], -math.inf)
+    kept, new = torch.sigmoid(before - rate - k), torch.sigmoid(k + rate - before)
+    means, average = run(scan, kept, new * v, initial=mean)
+    means, _ = shifted(means, mean, run)
+    return means + torch.sigmoid(k + bonus - before) * (v - means), final, average

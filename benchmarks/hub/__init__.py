@@ -1,0 +1,1 @@
+"""The hub's library before and after `use_native`."""

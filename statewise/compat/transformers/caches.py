@@ -1,0 +1,49 @@
+"""Room for recurrent states in the caches of the hub's library."""
+
+import functools
+import inspect
+from collections.abc import Callable, Collection
+from typing import Any
+
+from statewise.compat.transformers.pieces import by_name
+
+
+def with_room(
+    forward: Callable[..., Any], recurrent: Collection[int], depth: int, states: int
+) -> Callable[..., Any]:
+    """Wrap a model's forward: the cache it is given has recurrent layers where the model has.
+
+    Without them it counts a recurrent layer for one of attention that has read nothing, and so asks
+    how much was read of a layer that does not know.
+
+    Args:
+        forward: of a model whose cache is `past_key_values`.
+        recurrent: the numbers of its recurrent layers.
+        depth: how many layers it has.
+        states: how many tensors each of those keeps.
+    """
+    signature = inspect.signature(forward)
+
+    @functools.wraps(forward)
+    def read(self: Any, *args: Any, **options: Any) -> Any:
+        given = by_name(signature, self, args, options)
+        if (cache := given.get("past_key_values")) is not None:
+            for number in range(depth):
+                if number == len(cache.layers):
+                    cache.layers.append(cache.layer_class_to_replicate())
+                if number in recurrent:
+                    cache.layers[number] = recurrent_layer(cache.layers[number], states)
+        return forward(**given)
+
+    return read
+
+
+def recurrent_layer(layer: Any, states: int) -> Any:
+    """Return the layer of a cache if it can keep a recurrent state, or else a new one that can."""
+    if hasattr(layer, "recurrent_states"):
+        return layer
+    from transformers.cache_utils import (  # pyright: ignore[reportMissingImports]
+        LinearAttentionLayer,
+    )
+
+    return LinearAttentionLayer(number_of_states=states)
