@@ -244,3 +244,11 @@ def test_a_reader_that_leaves_is_no_error(run):
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
     assert done.stderr == ""
     assert len(done.stdout) > 0
+
+
+@pytest.mark.parametrize("what", ["lm", "tagger", "classifier"])
+def test_help_says_what_each_option_does(what, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["train", what, "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "how many times a cosine begins again" in said

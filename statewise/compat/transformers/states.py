@@ -118,7 +118,8 @@ def _written(layer: Any, state: Layer, number: int) -> Any:
     if recurrent:
         numbers = {int(name.split(".")[1]) for name in recurrent}
         layer = recurrent_layer(layer, len(numbers))
-    if "keys" in state and not isinstance(layer, DynamicLayer):
+    holds_keys = isinstance(layer, DynamicLayer)
+    if "keys" in state and not holds_keys:
         raise ValueError(f"write_state: layer {number} of the cache has no room for keys")
     layer.reset()
     for name, x in recurrent.items():
