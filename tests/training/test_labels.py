@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from statewise import cli
 from statewise.training import averaging, loop
@@ -16,6 +15,7 @@ from statewise.training.report import write_report
 from statewise.training.runs import checkpoint
 from statewise.training.tagger import Tagger
 from tests.training.small_labels import SMALL, columns, conllu, sentences, texts
+from tests.training.test_resume import contents
 
 MODEL = {
     "hidden": 16,
@@ -157,15 +157,6 @@ def test_the_parameters_of_an_estimator():
 
 class Stopped(Exception):
     """What the command line does not catch."""
-
-
-def contents(folder):
-    last = checkpoint(folder, "last")
-    return {
-        f"{path.name}/{name}": tensor
-        for path in sorted(last.glob("*.safetensors"))
-        for name, tensor in load_file(path).items()
-    }
 
 
 HELD = {
