@@ -9,13 +9,17 @@
     )
 
 A value is a number for each seed. An inequality holds where all of its left numbers are on the
-right side of all of its right ones, fails where all are on the other, and is undecided between.
+right side of all of its right ones, fails where all are on the other, and is undecided between. One
+that is paired compares seed by seed: for sides that read the same examples, drawn by the seed, and
+differ by less than examples do.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import product
+from operator import ge, gt, le, lt
 from typing import Literal, NamedTuple
 
 Place = tuple[str, str]
@@ -47,6 +51,7 @@ class Decision(NamedTuple):
     relation: str
     right: list[float]
     verdict: Verdict
+    paired: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ class Check:
         than: a number, or the place of what is on the right.
         times: what the right side is multiplied with.
         plus: what is added to it then.
+        paired: whether each seed's left number is compared with its own right one alone.
     """
 
     sentence: str
@@ -68,6 +74,7 @@ class Check:
     than: float | Place
     times: float = 1.0
     plus: float = field(default=0.0, repr=False)
+    paired: bool = field(default=False, repr=False)
 
     def decide(self, tables: Sequence[Table]) -> Decision:
         """Return whether it holds over all seeds."""
@@ -77,11 +84,14 @@ class Check:
             + self.plus
             for table in tables
         ]
-        above, below = min(left) >= max(right), max(left) <= min(right)
-        clearly = max(left) < min(right) if self.relation == ">=" else min(left) > max(right)
-        holds = above if self.relation == ">=" else below
-        verdict = "reproduced" if holds else "not reproduced" if clearly else "undecided"
-        return Decision(self.sentence, left, self.relation, right, verdict)
+        pairs = list(zip(left, right, strict=True) if self.paired else product(left, right))
+        holds, fails = (ge, lt) if self.relation == ">=" else (le, gt)
+        if all(holds(a, b) for a, b in pairs):
+            verdict = "reproduced"
+        else:
+            fail = all(fails(a, b) for a, b in pairs)
+            verdict = "not reproduced" if fail else "undecided"
+        return Decision(self.sentence, left, self.relation, right, verdict, self.paired)
 
 
 @dataclass(frozen=True)
@@ -95,9 +105,11 @@ class Claim:
     def digest(self) -> str:
         """Return what changes with any word or number of the claim."""
         said = repr((self.text, self.checks))
-        # Claims were recorded before anything could be added: theirs are what they were.
-        if added := {place: check.plus for place, check in enumerate(self.checks) if check.plus}:
-            said += repr(added)
+        # Claims were recorded before there was either of these: theirs are what they were.
+        for name in ("plus", "paired"):
+            values = enumerate(getattr(check, name) for check in self.checks)
+            if given := {place: value for place, value in values if value}:
+                said += repr(given)
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
     def decide(self, tables: Sequence[Table]) -> tuple[Verdict, list[Decision]]:

@@ -181,7 +181,8 @@ def cells(tables: Sequence[Table]) -> list[list[str]]:
 def inequality(check: Decision) -> str:
     """Return an inequality with the numbers on both of its sides."""
     left, right = (_range(side) for side in (check.left, check.right))
-    return f"{check.sentence}: {left} {check.relation} {right}"
+    how = ", seed by seed" if check.paired else ""
+    return f"{check.sentence}: {left} {check.relation} {right}{how}"
 
 
 def _spread(tables: Sequence[Table], row: str, column: str) -> str:

@@ -1,6 +1,7 @@
 """Claims, verdicts and records, on papers made up for the purpose."""
 
 import json
+import math
 import subprocess
 from types import ModuleType
 
@@ -10,7 +11,7 @@ from statewise import literature
 from statewise.cli import main
 from statewise.literature import catalogue, drawing, records
 from statewise.literature.paper import Budget, Check, Claim
-from statewise.literature.reproduce import describe
+from statewise.literature.reproduce import describe, inequality
 
 HIGHER = Check("a is above b", ("a", "at 8"), ">=", ("b", "at 8"))
 LEAST = Check("a is right", ("a", "at 8"), ">=", 0.95)
@@ -53,6 +54,18 @@ def test_what_is_added():
     assert more.decide(tables([0.8], [0.7])).verdict == "not reproduced"
     less = Check("a is 0.2 above b", ("a", "at 8"), ">=", ("b", "at 8"), plus=0.1)
     assert Claim("", (more,)).digest != Claim("", (less,)).digest
+
+
+def test_seed_by_seed():
+    paired = Check("a is right more often", ("a", "at 8"), ">=", ("b", "at 8"), paired=True)
+    assert HIGHER.decide(tables([0.5, 0.9], [0.4, 0.8])).verdict == "undecided"
+    found = paired.decide(tables([0.5, 0.9], [0.4, 0.8]))
+    assert found.verdict == "reproduced"
+    assert inequality(found).endswith(">= 0.4 to 0.8, seed by seed")
+    assert paired.decide(tables([0.5, 0.7], [0.4, 0.8])).verdict == "undecided"
+    assert paired.decide(tables([0.3, 0.7], [0.4, 0.8])).verdict == "not reproduced"
+    assert paired.decide(tables([math.nan, 0.9], [0.4, 0.8])).verdict == "undecided"
+    assert Claim("", (paired,)).digest != Claim("", (HIGHER,)).digest
 
 
 def test_the_worst_inequality_decides():
