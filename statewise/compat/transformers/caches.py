@@ -1,11 +1,9 @@
 """Room for recurrent states in the caches of the hub's library."""
 
-import functools
-import inspect
 from collections.abc import Callable, Collection
 from typing import Any
 
-from statewise.compat.transformers.pieces import by_name
+from statewise.compat.transformers.pieces import Given, in_place_of
 
 
 def with_room(
@@ -22,11 +20,9 @@ def with_room(
         depth: how many layers it has.
         states: how many tensors each of those keeps.
     """
-    signature = inspect.signature(forward)
 
-    @functools.wraps(forward)
-    def read(self: Any, *args: Any, **options: Any) -> Any:
-        given = by_name(signature, self, args, options)
+    @in_place_of(forward)
+    def read(self: Any, given: Given) -> Any:
         if (cache := given.get("past_key_values")) is not None:
             for number in range(depth):
                 if number == len(cache.layers):

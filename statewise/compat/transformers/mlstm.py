@@ -5,7 +5,6 @@ padding as input; and adds eps to a normalizer in units that depend on the maxim
 that its forms differ by as much. There is no eps here: the normalizer is never below one.
 """
 
-import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from statewise.compat.transformers.pieces import by_name, current, rolled_at_once
+from statewise.compat.transformers.pieces import Given, current, in_place_of, rolled_at_once
 from statewise.ops.stabilized_attention import (
     stabilized_linear_attention,
     stabilized_linear_attention_step,
@@ -43,11 +42,9 @@ def forwards(model: Any) -> dict[Any, Callable[..., Any]]:
 
 def _with_cache(forward: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap the model's forward: the cache it makes, or was given empty, has the layers' shapes."""
-    signature = inspect.signature(forward)
 
-    @functools.wraps(forward)
-    def read(self: Any, *args: Any, **options: Any) -> Any:
-        given = by_name(signature, self, args, options)
+    @in_place_of(forward)
+    def read(self: Any, given: Given) -> Any:
         cache, wanted = given.get("cache_params"), given.get("use_cache")
         wanted = getattr(self.config, "use_cache", False) if wanted is None else wanted
         x = given.get("input_ids")

@@ -154,15 +154,28 @@ def calling(op: Callable[..., Any], *given: Any, initial: Any, **options: Any) -
     return op(*given, initial=initial, **options)
 
 
-def by_name(
-    signature: inspect.Signature, self: Any, args: tuple[Any, ...], options: dict[str, Any]
-) -> dict[str, Any]:
-    """Return the arguments of a call by their names, `self` among them."""
-    given = signature.bind(self, *args, **options).arguments
-    for parameter in signature.parameters.values():
-        if parameter.kind is parameter.VAR_KEYWORD:
-            given.update(given.pop(parameter.name, {}))
-    return given
+Given = dict[str, Any]
+"""The arguments of a call by their names, `self` among them."""
+
+
+def in_place_of(
+    forward: Callable[..., Any],
+) -> Callable[[Callable[[Any, Given], Any]], Callable[..., Any]]:
+    """Return a decorator of `read(self, given)`, which is then called as `forward` is."""
+    signature = inspect.signature(forward)
+
+    def decorate(read: Callable[[Any, Given], Any]) -> Callable[..., Any]:
+        @functools.wraps(forward)
+        def called(self: Any, *args: Any, **options: Any) -> Any:
+            given = signature.bind(self, *args, **options).arguments
+            for parameter in signature.parameters.values():
+                if parameter.kind is parameter.VAR_KEYWORD:
+                    given.update(given.pop(parameter.name, {}))
+            return read(self, given)
+
+        return called
+
+    return decorate
 
 
 def rolled_at_once(forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -170,11 +183,9 @@ def rolled_at_once(forward: Callable[..., Any]) -> Callable[..., Any]:
 
     A mask that the model above it was given, but does not pass on, is that of `masked`.
     """
-    signature = inspect.signature(forward)
 
-    @functools.wraps(forward)
-    def read(self: Any, *args: Any, **options: Any) -> Any:
-        given = by_name(signature, self, args, options)
+    @in_place_of(forward)
+    def read(self: Any, given: Given) -> Any:
         mask = given.pop("attention_mask", None)
         mask = _mask.get() if mask is None else mask
         name = "input_ids" if given.get("inputs_embeds") is None else "inputs_embeds"
@@ -204,11 +215,9 @@ def rolled_at_once(forward: Callable[..., Any]) -> Callable[..., Any]:
 
 def masked(forward: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap the forward of a model that is given a mask and drops it."""
-    signature = inspect.signature(forward)
 
-    @functools.wraps(forward)
-    def read(self: Any, *args: Any, **options: Any) -> Any:
-        given = by_name(signature, self, args, options)
+    @in_place_of(forward)
+    def read(self: Any, given: Given) -> Any:
         token = _mask.set(given.get("attention_mask"))
         try:
             return forward(**given)

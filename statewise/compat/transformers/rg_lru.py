@@ -5,8 +5,6 @@ again at every piece of a prompt, and reads padding as input. Here it is in `pas
 the layers of attention keep theirs; without a cache nothing is kept.
 """
 
-import functools
-import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -17,7 +15,14 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from statewise.compat.transformers.caches import with_room
-from statewise.compat.transformers.pieces import by_name, calling, front, rolled, unrolled
+from statewise.compat.transformers.pieces import (
+    Given,
+    calling,
+    front,
+    in_place_of,
+    rolled,
+    unrolled,
+)
 from statewise.mixers.parts.recurrent import once
 from statewise.mixers.rg_lru import RGLRUState, gated
 from statewise.ops.convolution import short_convolution
@@ -46,11 +51,9 @@ def forwards(model: Any) -> dict[Any, Callable[..., Any]]:
 
 def _told_of_padding(forward: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap the model's forward, so that its blocks see the mask."""
-    signature = inspect.signature(forward)
 
-    @functools.wraps(forward)
-    def read(self: Any, *args: Any, **options: Any) -> Any:
-        given = by_name(signature, self, args, options)
+    @in_place_of(forward)
+    def read(self: Any, given: Given) -> Any:
         mask = given.get("attention_mask")
         if isinstance(mask, Tensor) and mask.ndim == 2:
             given["real_inputs"] = mask
