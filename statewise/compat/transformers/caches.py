@@ -3,6 +3,8 @@
 from collections.abc import Callable, Collection
 from typing import Any
 
+from torch import Tensor
+
 from statewise.compat.transformers.pieces import Given, in_place_of
 
 
@@ -32,6 +34,16 @@ def with_room(
         return forward(**given)
 
     return read
+
+
+def put(layer: Any, kind: str, number: int, x: Tensor) -> None:
+    """Let a recurrent layer of a cache hold a tensor: its `kind` is "conv" or "recurrent"."""
+    getattr(layer, f"{kind}_states")[number] = x
+    getattr(layer, f"is_{kind}_states_initialized")[number] = True
+    layer.has_previous_state[number] = True
+    layer.dtype, layer.device = x.dtype, x.device
+    if kind == "conv":
+        layer.conv_kernel_size[number] = x.shape[-1]
 
 
 def recurrent_layer(layer: Any, states: int) -> Any:

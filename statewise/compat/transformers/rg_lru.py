@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from statewise.compat.transformers.caches import with_room
+from statewise.compat.transformers.caches import put, with_room
 from statewise.compat.transformers.pieces import (
     Given,
     calling,
@@ -95,7 +95,9 @@ def _block(number: int) -> Callable[..., Any]:
         x, past = short_convolution(x, taps, self.conv_1d.bias, initial=past, lengths=lengths)
         h, state = _recur(self.rg_lru, x, state, first, lengths)
         if layer is not None:
-            _keep(layer, past.mT, state)
+            put(layer, "conv", 0, past.mT)
+            for place, leaf in enumerate(state):
+                put(layer, "recurrent", place, leaf)
         return unrolled(self.linear_out(h * y), order), None
 
     return forward
@@ -124,12 +126,3 @@ def _recur(
         return y[:, None], state
     run = partial(calling, reset=first, lengths=lengths)
     return gated(x, r, i, rate, state, run)
-
-
-def _keep(layer: Any, past: Tensor, state: RGLRUState) -> None:
-    """Put a state into a layer of the library's cache."""
-    layer.conv_states[0], layer.conv_kernel_size[0] = past, past.shape[-1]
-    layer.recurrent_states.update(enumerate(state))
-    layer.is_conv_states_initialized[0] = True
-    layer.is_recurrent_states_initialized.update({0: True, 1: True})
-    layer.has_previous_state.update({0: True, 1: True})

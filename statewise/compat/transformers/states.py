@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from statewise.compat.transformers.caches import recurrent_layer
+from statewise.compat.transformers.caches import put, recurrent_layer
 
 __all__ = ["read_state", "write_state"]
 
@@ -124,13 +124,7 @@ def _written(layer: Any, state: Layer, number: int) -> Any:
     layer.reset()
     for name, x in recurrent.items():
         kind, place = name.split(".")
-        at, x = int(place), _fresh(x)
-        getattr(layer, f"{kind}_states")[at] = x
-        getattr(layer, f"is_{kind}_states_initialized")[at] = True
-        layer.has_previous_state[at] = True
-        layer.dtype, layer.device = x.dtype, x.device
-        if kind == "conv":
-            layer.conv_kernel_size[at] = x.shape[-1]
+        put(layer, kind, int(place), _fresh(x))
     if "keys" in state:
         keys, values = _fresh(state["keys"]), _fresh(state["values"])
         DynamicLayer.lazy_initialization(layer, keys, values)
