@@ -53,14 +53,21 @@ def _once(call: Callable[[], object]) -> float:
 
 def machine() -> dict[str, object]:
     """Return what a figure means nothing without: processor, threads, versions, the core."""
-    names = [platform.processor() or platform.machine()]
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line.split(":")[1].strip() for line in info.open() if "model name" in line]
     return {
-        "processor": names[0],
+        "processor": _processor(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "core": backends.core.about() if backends.core else str(backends.core_missing),
     }
+
+
+def _processor() -> str:
+    """Return the name, and its generation, since virtual machines give one name to several."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().split("\n\n")[0].splitlines() if info.exists() else []
+    fields = {key.strip(): value.strip() for key, _, value in (x.partition(":") for x in lines)}
+    name = fields.get("model name") or platform.processor() or platform.machine()
+    if "cpu family" not in fields:
+        return name
+    return f"{name}, family {fields['cpu family']}, model {fields['model']}"
