@@ -326,10 +326,10 @@ def _rate(work: Work | None, seconds: float) -> tuple[str, float | None]:
 
 @cache
 def stream_rate(size: int) -> float:
-    """Return the bytes a second of `torch.add(a, b, out=h)` over so many bytes."""
+    """Return the most bytes a second of `torch.add(a, b, out=h)` over so many bytes."""
     numbers = max(size // 12, 1)
     a, b, h = (torch.ones(numbers) for _ in range(3))
-    return 12 * numbers / paired({"add": lambda: torch.add(a, b, out=h)})["add"].median
+    return 12 * numbers / _least(lambda: torch.add(a, b, out=h))
 
 
 def stream_of(size: int) -> Callable[[], object]:
@@ -340,8 +340,21 @@ def stream_of(size: int) -> Callable[[], object]:
 
 @cache
 def matrix_rate(dtype: torch.dtype = torch.float32) -> float:
-    """Return the operations a second of a product of two matrices of 1,024 rows."""
-    return 2 * 1024**3 / paired({"mm": matrix_product(dtype)})["mm"].median
+    """Return the most operations a second of a product of two matrices of 1,024 rows."""
+    return 2 * 1024**3 / _least(matrix_product(dtype))
+
+
+def _least(call: Callable[[], object]) -> float:
+    """Return the least seconds of a call at five moments.
+
+    A limit is the best there is: of one moment the median was 97 GFLOP/s in one run of the
+    benchmark and 172 in another an hour apart, and a kernel seemed to pass it by half.
+    """
+    least = float("inf")
+    for _ in range(5):
+        least = min(least, paired({"call": call})["call"].best)
+        time.sleep(0.1)
+    return least
 
 
 def matrix_product(dtype: torch.dtype = torch.float32) -> Callable[[], object]:
