@@ -99,12 +99,12 @@ rate that its line says; of the LSTM with 256 units half of the time is products
 twice the rate of `torch.mm`, and the rest steps whose products are small; two threads gain less in
 small passes forward and backward, of which Python and autograd take 0.1 to 0.2 ms on one thread.
 Linear maps as small as those that lose are left to torch by the table. Linear attention and the
-delta rule are bound by arithmetic: of one thread's time, forward and backward at 64 keys and values
-with a decay per head, samples of the instruction pointer found 60% in four products, which multiply
-and add at 60 to 95% of what the registers can, 5% in the copying of rows, 4% waiting for memory that
-was asked for ahead, and the rest in the triangle within chunks. Passes of the semiring that gain
-less than their aim move 50 to 100 MB between their exponentials, of a memory whose rate two threads
-raise by a third.
+delta rule are bound by arithmetic: forward and backward at 64 keys and values with a decay per
+head, samples of the instruction pointer on one thread found about 60% in four products, which
+multiply and add at 60 to 95% of what the registers can, 5% in the copying of rows, 4% waiting for
+memory that was asked for ahead, and the rest in the triangle within chunks. Passes of the semiring
+that gain less than their aim move 50 to 100 MB between their exponentials, of a memory whose rate
+two threads raise by a third.
 """
 
 
