@@ -16,7 +16,7 @@ from statewise.analysis.capability import LENGTH, LONGER, TASKS
 Cards = Mapping[str, dict[str, Any]]
 """By the name that is shown."""
 
-WIDE = 3.6
+WIDE = 4.3
 """Columns from one task to the next."""
 
 RECALL = "associative recall"
@@ -30,12 +30,16 @@ def recall_by_state(found: Cards) -> bytes:
     return pictures.picture(partial(_recall, found), height=6.4)
 
 
+def _marker(family: int) -> str:
+    return (*pictures.MARKERS, "*")[family]
+
+
 def _recall(found: Cards, axes: Any) -> None:
     families = sorted({card["family"] for card in found.values()})
     points: dict[str, tuple[float, float, str]] = {}
     for number, family in enumerate(families):
         colour = pictures.colour(number)
-        axes.plot([], [], pictures.MARKERS[number], color=colour, markersize=5, label=family)
+        axes.plot([], [], _marker(number), color=colour, markersize=5, label=family)
         for name, card in found.items():
             if card["family"] == family and card["cost"]["state_bytes"]:
                 size, right = card["cost"]["state_bytes"], 100 * _asked(card, RECALL)[1]
@@ -43,7 +47,7 @@ def _recall(found: Cards, axes: Any) -> None:
                 axes.plot(
                     size,
                     right,
-                    pictures.MARKERS[number],
+                    _marker(number),
                     color=colour,
                     markerfacecolor=inside,
                     markersize=5,
@@ -123,7 +127,7 @@ def _tracking(found: Cards, names: Sequence[str], axes: Any) -> None:
         for number, task in enumerate(TRACKING):
             left, result = WIDE * number, found[name]["tasks"][task]
             axes.text(
-                left,
+                left - 0.25,
                 row,
                 told[result["theory"]["allowed"]],
                 fontsize=7,
@@ -151,19 +155,19 @@ def _tracking(found: Cards, names: Sequence[str], axes: Any) -> None:
                 )
     axes.set_yticks(range(len(names)), map(pictures.printable, names), fontsize=7)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlim(-0.7, None)
+    axes.set_xlim(-1.0, None)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     ticks = {
-        WIDE * n + place: head
+        WIDE * n + place - (0 if place else 0.25): head
         for n in range(len(TRACKING))
         for place, head in enumerate(("theory", str(LENGTH), str(LENGTH * LONGER)))
     }
     axes.set_xticks(list(ticks), ticks.values(), fontsize=7)
     axes.xaxis.tick_top()
     for number, task in enumerate(TRACKING):
-        axes.text(WIDE * number + 1, -2.0, task, fontsize=8, ha="center", va="bottom")
+        axes.text(WIDE * number + 1, -2.0, task.replace(" ", "\n", 1), fontsize=8, ha="center")
 
 
 def text_by_seconds(found: Mapping[str, dict[str, Any]]) -> bytes:

@@ -200,13 +200,16 @@ MIXERS = {
             *("indrnn", "brc", "elstm", "para_gru", "para_lstm"),
             *("ran", "atr", "minimal_rnn", "cfn"),
             *("antisymmetric_rnn", "gated_antisymmetric_rnn", "exp_rnn", "scornn", "urn"),
-            *("dilated_rnn", "zoneout", "variational_dropout"),
+            *("dilated_rnn", "zoneout", "variational_dropout", "recoding"),
         ),
         "unsettled",
     ),
     "rwkv7": "small negative",
 }
 """The kind of mixers by name, where options change nothing."""
+
+WRAPPERS = ("recurrent_dropout", "stacked", "stacked_bidirectional")
+"""Mixers that are of the kind of the one that they are built of, however often it is repeated."""
 
 
 def kind(spec: str | Mapping[str, Any]) -> Kind:
@@ -222,6 +225,8 @@ def kind(spec: str | Mapping[str, Any]) -> Kind:
         raise ValueError(f"there is no mixer {name!r}{mixers.nearest(str(name), heads)}")
     parameters = inspect.signature(mixers.catalogue()[name]).parameters
     options = {option: given.get(option, p.default) for option, p in parameters.items()}
+    if name in WRAPPERS and isinstance(options["mixer"], str | Mapping):
+        return kind(options["mixer"])
     return KINDS[_by_option(name, options) or MIXERS.get(name) or FAMILIES[heads[name].family]]
 
 
@@ -267,8 +272,7 @@ def recall(spec: str | Mapping[str, Any], *, size: int, pairs: int, answers: int
         answers: different values.
     """
     source = "Arora et al., 2024, arXiv:2402.18668"
-    name = spec if isinstance(spec, str) else spec["name"]
-    if next(head.family for head in mixers.heads() if head.name == name) == "part":
+    if kind(spec) is KINDS["window"] and _is_part(spec):
         return Verdict(False, "a part remembers the last few inputs at most", DERIVED)
     bits = pairs * math.log2(answers)
     needs = f"{pairs} pairs of {answers} values are {bits:.0f} bits"
@@ -277,3 +281,8 @@ def recall(spec: str | Mapping[str, Any], *, size: int, pairs: int, answers: int
     if size < pairs:
         return Verdict(None, f"{needs}, and the state has {size} numbers for them", source)
     return Verdict(True, f"{needs}, and {size:,} numbers have room", source)
+
+
+def _is_part(spec: str | Mapping[str, Any]) -> bool:
+    name = spec if isinstance(spec, str) else spec["name"]
+    return next(head.family for head in mixers.heads() if head.name == name) == "part"
