@@ -2,14 +2,18 @@
 
 import io
 import json
+import re
+from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import torch
 
 from statewise import cli
-from statewise.training import averaging, loop
+from statewise.training import averaging, labelled, loop
 from statewise.training.classifier import Classifier
+from statewise.training.label_report import write_label_report
 from statewise.training.labels import LabelLessons
 from statewise.training.report import write_report
 from statewise.training.runs import checkpoint
@@ -116,6 +120,90 @@ def test_evaluation_prints_classes_and_confusions(trained, capsys):
     assert "precision" in said
     assert "PER" in said
     assert "wanted" in said.split("macro F1")[1]
+
+
+def test_evaluation_says_whether_confidence_is_deserved(trained, capsys):
+    said = run_with_notes(capsys, f"evaluate {trained / 'pos'}")
+    assert "expected calibration error 0." in said
+    assert said.rstrip().endswith("words")
+    found = labelled.evaluate(trained / "pos", None, labelled.Asked())
+    tagger = Tagger.load(trained / "pos")
+    words, tags = zip(*((words, tags) for words, tags, _, _ in sentences(40, seed=44)), strict=True)
+    sure = [p.amax(1) for p in tagger.predict_proba(words)]
+    assert len(found.said) == sum(map(len, words))
+    # Each word's likeliest tag is nearly always on the best path.
+    assert found.calibration.confidence == pytest.approx(torch.cat(sure).mean().item(), abs=1e-3)
+    right = [
+        one == two
+        for wanted, got in zip(tags, tagger.predict(words), strict=True)
+        for one, two in zip(wanted, got, strict=True)
+    ]
+    assert [each.right for each in found.said] == right
+
+
+def test_words_in_spans_are_judged_in_the_scheme_of_the_model(trained, tmp_path):
+    # The same spans in another scheme are the same labels.
+    lines = (trained / "test.txt.conll").read_text().splitlines()
+    renamed = [
+        line.replace(" I-", " M-") if " I-" in line and after.split(" ")[-1].startswith("I-")
+        else line.replace(" I-", " E-") if " I-" in line
+        else line.replace(" B-", " S-") if not after.split(" ")[-1].startswith("I-")
+        else line
+        for line, after in zip(lines, [*lines[1:], ""], strict=True)
+    ]  # fmt: skip
+    (tmp_path / "bmes.conll").write_text("\n".join(renamed) + "\n")
+    one = labelled.evaluate(trained / "spans", None, labelled.Asked())
+    two = labelled.evaluate(trained / "spans", str(tmp_path / "bmes.conll"), labelled.Asked())
+    assert one.value == two.value
+    assert one.said == two.said
+    assert one.said[0].found == "B-PER"
+
+
+@pytest.mark.parametrize("kind", ["pos", "spans", "about"])
+def test_the_page_of_an_evaluation(trained, capsys, tmp_path, kind):
+    out = tmp_path / "<found> & lost.html"
+    found = labelled.evaluate(trained / kind, None, labelled.Asked())
+    page = write_label_report(found, out).read_text()
+    assert f"{100 * found.value:.2f}" in page
+    for name, score in found.scores.items():
+        assert f"<td>{name}</td>" in page.replace("\n", "")
+        assert f"{score.percent()[2]:.2f}" in page
+    assert "src=" not in page
+    assert "href=" not in page
+    parser = HTMLParser()
+    parser.feed(page)
+    ElementTree.fromstring(re.search("<svg.*</svg>", page, re.S)[0])
+
+
+def test_the_page_shows_the_surest_mistakes_first(trained, tmp_path):
+    # Of a file whose labels are exchanged, all is wrong.
+    text = (trained / "test.csv").read_text()
+    swapped = (
+        text.replace(",leaving", ",?").replace(",staying", ",leaving").replace(",?", ",staying")
+    )
+    (tmp_path / "wrong.csv").write_text(swapped.replace("Paris", "<b>Paris"))
+    found = labelled.evaluate(trained / "about", str(tmp_path / "wrong.csv"), labelled.Asked())
+    assert found.value < 0.1
+    page = write_label_report(found, tmp_path / "page.html").read_text()
+    assert "<b>" not in page
+    assert "&lt;" in page
+    shown = re.findall(r"<td>(0\.\d{4}|1\.0000)</td>", page.replace("\n", ""))
+    assert shown == sorted(shown, reverse=True)
+    assert len(shown) == 20
+    assert "rgba(194, 65, 12" in page  # what attention looks at
+
+
+def test_attention_is_a_share_of_every_word(trained):
+    model = Classifier.load(trained / "about").model_
+    (shares,) = model.attention(["Uma left Le Havre"])
+    assert shares.shape == (4,)
+    assert shares.sum().item() == pytest.approx(1)
+    assert model.attention([[]])[0].shape == (0,)
+    plain = type(model)(
+        model.config.model_copy(update={"pooling": ["max", "mean"]}), model.vocabulary
+    )
+    with pytest.raises(ValueError, match="no attention: its pooling is max, mean"):
+        plain.attention(["Uma"])
 
 
 def test_a_saved_tagger_is_one_line_away(trained):
