@@ -138,9 +138,7 @@ def lines_as_they_arrive(
         ValueError: for another model, or a lag below 1.
     """
     if not isinstance(model, TaggingModel):
-        raise ValueError(
-            f"a {model.kind} labels whole texts: it cannot label them while they arrive"
-        )
+        raise ValueError(f"a {model.kind} labels whole texts, not words as they arrive")
     state, waiting, rest = model.initial_state(), deque[str](), ""
 
     def go_on(text: str, ended: bool) -> Iterator[str]:

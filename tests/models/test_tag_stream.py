@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 import torch
@@ -81,7 +82,7 @@ def test_how_words_are_cut_into_pieces_makes_no_difference_and_rules_hold(seed, 
         assert tags == streamed(model, words, [], lag=lag)
         assert tags == streamed(model, words, [0, 2, 2], lag=lag)
         path = [None, *tags, None]
-        assert all(follows("BIOES", a, b) for a, b in zip(path, path[1:], strict=False)), tags
+        assert all(follows("BIOES", a, b) for a, b in pairwise(path)), tags
 
 
 def test_a_tag_comes_after_as_many_words_as_it_waits_for():
@@ -159,7 +160,7 @@ def test_it_learns_what_stands_after_a_word(trained):
         *("Bo\tB-PER", "Li\tI-PER", "saw\tO", "Ulm\tB-LOC", ""),
     ]
     assert list(lines_as_they_arrive(model, ["\n \n"])) == []
-    words = "Uma left Le Havre .".split()
+    words = ["Uma", "left", "Le", "Havre", "."]
     found = list(Tagger.load(trained).stream(iter(words)))
     assert [word for word, _ in found] == words
     assert [tag for _, tag in found] == ["B-PER", "O", "B-LOC", "I-LOC", "O"]
