@@ -162,7 +162,7 @@ class TaggingModel(Labelling[TaggerConfig]):
 
         Tags come in the order of the words, `look_ahead` and, with a CRF, `lag` words later. How
         the words are cut into pieces makes no difference. A CRF's tags go on from those that were
-        said, so that its rules hold; with a lag as long as the sentence they are those of `predict`.
+        said, so that its rules hold; with a lag as long as the sentence they are `predict`'s.
 
         Args:
             words: the next ones, none or more.
