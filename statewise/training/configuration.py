@@ -415,7 +415,8 @@ class Tagged(Labelled):
 
     Args:
         column: of the tags: a name in CoNLL-U ("upos" if absent) and in JSON lines ("tags"), a
-            number in columns ("-1", the last).
+            number in columns ("-1", the last). "boundaries" cuts the words into characters, which
+            are tagged with where words begin and end.
         words: the column of the words, where it is not the usual one: "form", "words" or "1".
         scheme: in which spans are written: "auto" finds out; "none" says that tags are no spans.
     """

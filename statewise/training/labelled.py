@@ -294,7 +294,7 @@ def evaluate(folder: str | Path, path: str | None, asked: Asked) -> Evaluated:
         confusion = class_report(_types(gold.labels), _types(found))
     else:
         confusion = report
-    said = list(_said(model, gold, found))
+    said = judged(model, gold, found)
     return Evaluated(
         path,
         report,
@@ -309,8 +309,12 @@ def evaluate(folder: str | Path, path: str | None, asked: Asked) -> Evaluated:
     )
 
 
+def judged(model: Labelling[Any], gold: Gold, found: list[Any]) -> list[Said]:
+    """Return the labels of all words, or of all texts, and how sure a model is of each."""
+    return list(_said(model, gold, found))
+
+
 def _said(model: Labelling[Any], gold: Gold, found: list[Any]) -> Iterator[Said]:
-    """Yield the labels of all words, or of all texts, and how sure the model is of each."""
     numbers = {label: number for number, label in enumerate(model.labels)}
     scheme = model.config.scheme if isinstance(model, TaggingModel) else None
     probabilities = model.predict_proba(gold.sentences)

@@ -14,10 +14,17 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from statewise.models.sentence_encoder import EncoderConfig
-from statewise.models.spelling import Vocabulary, check_sentences
+from statewise.models.spelling import Vocabulary, check_sentences, cut
 from statewise.models.tagger import TaggerConfig, TaggingModel
 from statewise.tasks.scores import class_report
-from statewise.tasks.tagging import convert, detect, legal, read_sentences, span_report
+from statewise.tasks.tagging import (
+    boundaries,
+    convert,
+    detect,
+    legal,
+    read_sentences,
+    span_report,
+)
 from statewise.tasks.tagging.schemes import OUTSIDE, split
 from statewise.training.configuration import Tagged, TaggerRun
 from statewise.training.estimator import Estimator
@@ -25,6 +32,9 @@ from statewise.training.labels import Gold, Golds, Report, Trained, Work, train
 
 COLUMNS = {".conllu": "upos", ".jsonl": "tags"}
 """The column of the tags where none is named, by how the file's name ends; else the last one."""
+
+BOUNDARIES = "boundaries"
+"""In place of a column: characters are tagged with where words begin and end."""
 
 
 class TagWork(Work[TaggingModel]):
@@ -173,9 +183,25 @@ def read_tagged(path: str | Path, data: Tagged) -> Gold:
     if column is None:
         name = str(path).removesuffix(".gz")
         column = next((c for end, c in COLUMNS.items() if name.endswith(end)), "-1")
+    if column == BOUNDARIES:
+        return _read_boundaries(path, data)
     corpus = read_sentences(path, [column], words=data.words, encoding=data.encoding)
     sentences = [sentence.words for sentence in corpus.sentences]
     return Gold(str(path), sentences, list(corpus.tags(column)), corpus.place, corpus.notes)
+
+
+def _read_boundaries(path: str | Path, data: Tagged) -> Gold:
+    """Return the sentences of a file in characters, as a text is cut, and how they make words."""
+    corpus = read_sentences(path, [], words=data.words, encoding=data.encoding)
+    cuts = [[cut(word) or (word,) for word in sentence.words] for sentence in corpus.sentences]
+    words = [[at for at, pieces in enumerate(each) for _ in pieces] for each in cuts]
+    return Gold(
+        str(path),
+        [tuple(piece for pieces in each for piece in pieces) for each in cuts],
+        [tuple(boundaries(map(len, each))) for each in cuts],
+        lambda sentence, piece: corpus.place(sentence, words[sentence][piece]),
+        corpus.notes,
+    )
 
 
 def train_tagger(config: TaggerRun, golds: Golds | None = None) -> Trained[TaggingModel]:

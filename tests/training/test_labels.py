@@ -13,11 +13,12 @@ import torch
 from statewise import cli
 from statewise.training import averaging, labelled, loop
 from statewise.training.classifier import Classifier
+from statewise.training.configuration import Tagged
 from statewise.training.label_report import write_label_report
 from statewise.training.labels import LabelLessons
 from statewise.training.report import write_report
 from statewise.training.runs import checkpoint
-from statewise.training.tagger import Tagger
+from statewise.training.tagger import Tagger, read_tagged
 from tests.training.small_labels import SMALL, columns, conllu, sentences, texts
 from tests.training.test_resume import contents
 
@@ -400,3 +401,39 @@ def test_its_options_are_shown(capsys, kind):
     said = " ".join(capsys.readouterr().out.split())
     for option in ("--data.train", "--model.words.dim", "--optimizer.learning_rate"):
         assert option in said
+
+
+def test_boundaries_of_words_are_learned_from_any_file_of_words(tmp_path, capsys):
+    words = [
+        ("同樣", "，", "施力", "的", "大小"),
+        ("大小", "不同", "。"),
+        ("的", "施力", "2003", "年"),
+    ]
+    rows = "".join("".join(f"{word} X\n" for word in sentence) + "\n" for sentence in words * 20)
+    (tmp_path / "words.txt.conll").write_text(rows)
+    cli.main(
+        f"train tagger --data.train {tmp_path / 'words.txt.conll'} --data.column boundaries "
+        f"--out {tmp_path / 'run'} --max_epochs 8 {SMALL}".split()
+    )
+    (tmp_path / "new.txt").write_text("大小的施力不同2003年\n")
+    said = run(capsys, f"predict {tmp_path / 'run'} {tmp_path / 'new.txt'}")
+    pairs = [tuple(line.split("\t")) for line in said.splitlines() if line]
+    assert pairs == [
+        *(
+            ("大", "B"),
+            ("小", "E"),
+            ("的", "S"),
+            ("施", "B"),
+            ("力", "E"),
+            ("不", "B"),
+            ("同", "E"),
+        ),
+        *(("2003", "S"), ("年", "S")),
+    ]
+
+
+def test_a_fault_in_characters_names_the_line_of_their_word(tmp_path):
+    (tmp_path / "w.conll").write_text("大小 X\n的 X\n")
+    gold = read_tagged(tmp_path / "w.conll", Tagged(train="", column="boundaries"))
+    assert gold.sentences == [("大", "小", "的")]
+    assert [gold.place(0, at).rsplit(":", 1)[1] for at in range(3)] == ["1", "1", "2"]
