@@ -26,7 +26,5 @@ def test_recall_is_told_apart_by_what_the_training_showed():
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="word 2 has no characters"):
         boundaries([1, 0])
-    with pytest.raises(
-        ValueError, match="sentence 1 has 2 characters, 2 tags that are wanted and 1"
-    ):
+    with pytest.raises(ValueError, match="1 has 2 characters, 2 tags that are wanted and 1"):
         segmentation_report([("a", "b")], [["S", "S"]], [["S"]], set())

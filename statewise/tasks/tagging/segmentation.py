@@ -1,7 +1,7 @@
 """Words of a script that writes no spaces, as tags of its characters, and how well they are found.
 
-    words       同樣     ，  施力     的  大小
-    characters  同 樣    ，  施 力    的  大 小
+    words       同樣     。  施力     的  大小
+    characters  同 樣    。  施 力    的  大 小
     tags        B  E     S   B  E     S   B  E        BMES, of spans without a type
 
 Found words are scored by precision, recall and F1, and the recall once more for words that the
