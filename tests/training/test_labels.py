@@ -404,12 +404,8 @@ def test_its_options_are_shown(capsys, kind):
 
 
 def test_boundaries_of_words_are_learned_from_any_file_of_words(tmp_path, capsys):
-    words = [
-        ("同樣", "，", "施力", "的", "大小"),
-        ("大小", "不同", "。"),
-        ("的", "施力", "2003", "年"),
-    ]
-    rows = "".join("".join(f"{word} X\n" for word in sentence) + "\n" for sentence in words * 20)
+    lines = ["同樣 。 施力 的 大小", "大小 不同 。", "的 施力 2003 年"] * 20
+    rows = "".join("".join(f"{word} X\n" for word in line.split()) + "\n" for line in lines)
     (tmp_path / "words.txt.conll").write_text(rows)
     cli.main(
         f"train tagger --data.train {tmp_path / 'words.txt.conll'} --data.column boundaries "
@@ -417,19 +413,8 @@ def test_boundaries_of_words_are_learned_from_any_file_of_words(tmp_path, capsys
     )
     (tmp_path / "new.txt").write_text("大小的施力不同2003年\n")
     said = run(capsys, f"predict {tmp_path / 'run'} {tmp_path / 'new.txt'}")
-    pairs = [tuple(line.split("\t")) for line in said.splitlines() if line]
-    assert pairs == [
-        *(
-            ("大", "B"),
-            ("小", "E"),
-            ("的", "S"),
-            ("施", "B"),
-            ("力", "E"),
-            ("不", "B"),
-            ("同", "E"),
-        ),
-        *(("2003", "S"), ("年", "S")),
-    ]
+    found = " ".join(line.replace("\t", "") for line in said.splitlines() if line)
+    assert found == "大B 小E 的S 施B 力E 不B 同E 2003S 年S"
 
 
 def test_a_fault_in_characters_names_the_line_of_their_word(tmp_path):
