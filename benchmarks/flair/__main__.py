@@ -4,7 +4,7 @@
 
 Flair's pins clash with ours, so it lives in an environment of its own (`pip install flair`), whose
 Python is named. Both train without pretrained vectors, each as its makers have it by default, with
-as many threads; a run of theirs and one of ours alternate. The time includes what each does after an
+as many threads; runs of theirs and of ours alternate. The time includes what each does after an
 epoch. Last, the CRF of each alone.
 """
 
