@@ -20,7 +20,7 @@ BINS = 15
 class Bin(NamedTuple):
     """What was said with about the same confidence."""
 
-    count: int
+    size: int
     confidence: float
     """The mean, from 0 to 1."""
     accuracy: float
@@ -34,30 +34,30 @@ class Calibration(NamedTuple):
     """From the least sure to the surest; those that hold nothing are left out."""
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """How much was said."""
-        return sum(bin.count for bin in self.bins)
+        return sum(bin.size for bin in self.bins)
 
     @property
     def error(self) -> float:
         """The expected calibration error, from 0 to 1; of nothing it is 0."""
-        off = sum(bin.count * abs(bin.accuracy - bin.confidence) for bin in self.bins)
-        return off / max(self.count, 1)
+        off = sum(bin.size * abs(bin.accuracy - bin.confidence) for bin in self.bins)
+        return off / max(self.size, 1)
 
     @property
     def confidence(self) -> float:
         """The mean confidence."""
-        return sum(bin.count * bin.confidence for bin in self.bins) / max(self.count, 1)
+        return sum(bin.size * bin.confidence for bin in self.bins) / max(self.size, 1)
 
     @property
     def accuracy(self) -> float:
         """The share that was right."""
-        return sum(bin.count * bin.accuracy for bin in self.bins) / max(self.count, 1)
+        return sum(bin.size * bin.accuracy for bin in self.bins) / max(self.size, 1)
 
     def __str__(self) -> str:
         return (
             f"expected calibration error {self.error:.4f}: mean confidence {self.confidence:.4f}, "
-            f"share right {self.accuracy:.4f}, over {self.count:,}"
+            f"share right {self.accuracy:.4f}, over {self.size:,}"
         )
 
 

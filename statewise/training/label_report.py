@@ -114,7 +114,7 @@ def _cell(report: ClassReport, one: str, two: str) -> Markup:
 
 
 def _sure(found: Calibration, unit: str) -> Iterator[tuple[str, str, str]]:
-    yield "mean confidence", f"{found.confidence:.4f}", f"in the labels of {found.count:,} {unit}"
+    yield "mean confidence", f"{found.confidence:.4f}", f"in the labels of {found.size:,} {unit}"
     yield "share right", f"{found.accuracy:.4f}", "the same, if confidence is deserved"
     gloss = "the mean gap between the two, among those labelled about as surely"
     yield "expected calibration error", f"{found.error:.4f}", gloss
@@ -131,23 +131,25 @@ def _reliability(found: Calibration, width: int = 420, height: int = 260) -> Mar
     def y(share: float) -> str:
         return f"{8 + up * (1 - share):.1f}"
 
-    most = max((bin.count for bin in found.bins), default=1)
+    most = max((bin.size for bin in found.bins), default=1)
     parts = []
     for bin in found.bins:
-        wide = 4 + 16 * (bin.count / most) ** 0.5
+        wide = 4 + 16 * (bin.size / most) ** 0.5
         place = left + across * bin.confidence - wide / 2
         parts.append(
             f'<rect x="{place:.1f}" y="{y(bin.accuracy)}" width="{wide:.1f}" '
             f'height="{up * bin.accuracy:.1f}" fill="rgba({BLUE}, 0.55)">'
-            f"<title>{bin.count:,} with mean confidence {bin.confidence:.3f}, "
+            f"<title>{bin.size:,} with mean confidence {bin.confidence:.3f}, "
             f"{bin.accuracy:.3f} right</title></rect>"
         )
-    for tick in (0, 0.25, 0.5, 0.75, 1):
+    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
         parts.append(f'<text x="{x(tick)}" y="{height - 12}" text-anchor="middle">{tick:g}</text>')
         parts.append(f'<text x="{left - 6}" y="{y(tick)}" dy="4" text-anchor="end">{tick:g}</text>')
     parts.append(
-        f'<path d="M {x(0)} {y(0)} L {x(1)} {y(1)}" stroke="rgb({ORANGE})" stroke-dasharray="5 4"/>'
-        f'<path d="M {x(0)} {y(1)} L {x(0)} {y(0)} L {x(1)} {y(0)}" stroke="#6b7280" fill="none"/>'
+        f'<path d="M {x(0.0)} {y(0.0)} L {x(1.0)} {y(1.0)}" stroke="rgb({ORANGE})" '
+        'stroke-dasharray="5 4"/>'
+        f'<path d="M {x(0.0)} {y(1.0)} L {x(0.0)} {y(0.0)} L {x(1.0)} {y(0.0)}" stroke="#6b7280" '
+        'fill="none"/>'
         f'<text x="{left + across / 2}" y="{height}" text-anchor="middle">confidence</text>'
     )
     return Markup(

@@ -28,7 +28,7 @@ def tagger(seed, *, output="crf", look_ahead=0, mixer="gru", wiring="plain", dep
     config = EncoderConfig.model_validate(
         {
             "words": {"dim": 8, "grams": 0, "character_features": 8, "minimum": 1},
-            **{"mixer": mixer, "hidden": 16, "depth": depth, "wiring": wiring},
+            **{"mixer": mixer, "hidden": 26, "depth": depth, "wiring": wiring},
             **{"both_ways": False, "dropout": 0.0, **encoder},
         }
     )
@@ -64,10 +64,7 @@ def streamed(model, words, cuts, *, lag):
 def test_with_a_lag_as_long_as_the_sentence_it_is_the_tagger(
     output, look_ahead, mixer, wiring, depth
 ):
-    grown = {"words": {"dim": 8, "grams": 0, "character_features": 8, "minimum": 1}}
-    model = tagger(
-        1, output=output, look_ahead=look_ahead, mixer=mixer, wiring=wiring, depth=depth, **grown
-    )
+    model = tagger(1, output=output, look_ahead=look_ahead, mixer=mixer, wiring=wiring, depth=depth)
     wanted = model.predict(WORDS)
     assert [streamed(model, words, [], lag=20) for words in WORDS] == wanted
     assert [streamed(model, words, [1, 2], lag=20) for words in WORDS] == wanted
@@ -155,9 +152,9 @@ def trained(tmp_path_factory):
 def test_it_learns_what_stands_after_a_word(trained):
     # Whether "Bo" or "Ann" goes on is known from the word after it alone.
     model = load(trained)
-    assert list(lines_as_they_arrive(model, ["Uma le", "ft Le Hav", "re.\nBo Li saw Ulm"])) == [
+    assert list(lines_as_they_arrive(model, ["Uma le", "ft Le Hav", "re.\nBo Li saw Ulm."])) == [
         *("Uma\tB-PER", "left\tO", "Le\tB-LOC", "Havre\tI-LOC", ".\tO", ""),
-        *("Bo\tB-PER", "Li\tI-PER", "saw\tO", "Ulm\tB-LOC", ""),
+        *("Bo\tB-PER", "Li\tI-PER", "saw\tO", "Ulm\tB-LOC", ".\tO", ""),
     ]
     assert list(lines_as_they_arrive(model, ["\n \n"])) == []
     words = ["Uma", "left", "Le", "Havre", "."]

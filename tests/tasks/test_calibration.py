@@ -9,7 +9,7 @@ from statewise.tasks.calibration import calibration
 
 def test_it_is_counted_as_by_hand():
     found = calibration([0.95, 0.92, 0.91, 0.55, 0.52], [True, False, True, True, False], bins=10)
-    assert [bin.count for bin in found.bins] == [2, 3]
+    assert [bin.size for bin in found.bins] == [2, 3]
     assert found.bins[0].accuracy == 0.5
     assert found.bins[1].accuracy == pytest.approx(2 / 3)
     off = (2 * abs(0.535 - 0.5) + 3 * abs(2.78 / 3 - 2 / 3)) / 5
@@ -20,7 +20,7 @@ def test_it_is_counted_as_by_hand():
 
 def test_borders_belong_to_the_bin_below_and_zero_to_the_first():
     found = calibration([0.0, 0.5, 0.5 + 1e-9, 1.0], [False] * 4, bins=2)
-    assert [bin.count for bin in found.bins] == [2, 2]
+    assert [bin.size for bin in found.bins] == [2, 2]
 
 
 @pytest.mark.parametrize(("bend", "error"), [(1.0, 0.0), (0.5, 0.25)])

@@ -157,7 +157,7 @@ def test_words_in_spans_are_judged_in_the_scheme_of_the_model(trained, tmp_path)
     two = labelled.evaluate(trained / "spans", str(tmp_path / "bmes.conll"), labelled.Asked())
     assert one.value == two.value
     assert one.said == two.said
-    assert one.said[0].found == "B-PER"
+    assert {"B-PER", "I-PER", "O"} <= {each.found for each in one.said}
 
 
 @pytest.mark.parametrize("kind", ["pos", "spans", "about"])
@@ -173,7 +173,8 @@ def test_the_page_of_an_evaluation(trained, capsys, tmp_path, kind):
     assert "href=" not in page
     parser = HTMLParser()
     parser.feed(page)
-    ElementTree.fromstring(re.search("<svg.*</svg>", page, re.S)[0])
+    (drawn,) = re.findall("<svg.*</svg>", page, re.S)
+    ElementTree.fromstring(drawn)
 
 
 def test_the_page_shows_the_surest_mistakes_first(trained, tmp_path):

@@ -55,7 +55,7 @@ def measure(name: str, budget: Budget, seed: int) -> dict[str, float]:
         return {OWN: steepness.pop(ATTENTION), STEEPEST: max(steepness.values())}
     dim = wide(name)
     right = learned_digits(
-        lambda: mixers.build(name, dim), *digits.read(), steps=budget.steps(300), seed=seed
+        lambda: built(name, dim), *digits.read(), steps=budget.steps(300), seed=seed
     )
     lists = learned_by_length(
         name, ListOps(), [64], length=64, steps=budget.steps(300), dim=dim, seed=seed
@@ -66,7 +66,7 @@ def measure(name: str, budget: Budget, seed: int) -> dict[str, float]:
 def steep(name: str, budget: Budget) -> float:
     """Return the exponent of the seconds that a read takes, by the length."""
     dim, lengths = wide(name), LENGTHS[:2] if budget is Budget.smoke else LENGTHS
-    mixer: Any = mixers.build(name, dim)
+    mixer: Any = built(name, dim)
     found = costs(mixer, torch.randn(1, lengths[-1] + 1, dim), lengths, least=3, seconds=0.2)
     return exponent(lengths, [cost.forward for cost in found])
 
@@ -79,6 +79,11 @@ def wide(name: str) -> int:
 
 def weights(name: str, dim: int) -> int:
     """Return how many weights a mixer has."""
+    return sum(parameter.numel() for parameter in built(name, dim).parameters())
+
+
+def built(name: str, dim: int) -> Mixer[Any]:
+    """Return a fresh mixer."""
     mixer = mixers.build(name, dim)
     assert isinstance(mixer, Mixer)
-    return sum(parameter.numel() for parameter in mixer.parameters())
+    return mixer

@@ -7,6 +7,7 @@ It imports nothing of ours. The tagger is the one of Flair's own tutorial for no
 learned vectors of words, characters read by an LSTM, one bidirectional LSTM and a CRF.
 """
 
+# pyright: reportMissingImports=false
 import json
 import sys
 import tempfile

@@ -1,6 +1,6 @@
 """Our tagger beside Flair's, in turn, on the same data for as many epochs:
 
-    python -m benchmarks.flair FOLDER --python FLAIRS_PYTHON [--only wnut17] [--epochs 5]
+    python -m benchmarks.beside_flair FOLDER --python FLAIRS_PYTHON [--only wnut17] [--epochs 5]
 
 Flair's pins clash with ours, so it lives in an environment of its own (`pip install flair`), whose
 Python is named. Both train without pretrained vectors, each as its makers have it by default, with
@@ -93,7 +93,7 @@ def crf_alone(python: str) -> str:
 
 def main() -> None:
     """Print both sides."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.flair", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.beside_flair", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--python", required=True, help="of an environment that has Flair")
     parser.add_argument("--only", nargs="+", choices=list(SETS), default=["wnut17", "bc5cdr"])
