@@ -1,5 +1,6 @@
 """The command line: demo, train, predict, evaluate, generate, list, card, reproduce and more."""
 
+import codecs
 import difflib
 import json
 import os
@@ -7,7 +8,7 @@ import re
 import signal
 import sys
 from argparse import Action
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
@@ -171,6 +172,9 @@ def _evaluate_options(parser: _Parser) -> None:
     parser.add_argument(
         "--ngrams", type=int, default=0, help="order of n-grams to compare a language model with"
     )
+    parser.add_argument(
+        "--html", type=str | None, default=None, help="a page to write, for what labels"
+    )
     _json_option(parser)
 
 
@@ -187,6 +191,10 @@ def _predict_options(parser: _Parser) -> None:
     parser.add_argument("--data.words", type=str | None, default=None, help="of a tagger's file")
     parser.add_argument("--data.text", type=str | None, default=None, help="of a classifier's file")
     parser.add_argument("--confidence", action="store_true", help="show how sure each label is")
+    parser.add_argument(
+        "--stream", action="store_true", help="tag standard input word by word, as it arrives"
+    )
+    parser.add_argument("--lag", type=int, default=1, help="words a CRF waits for in a stream")
     _json_option(parser)
 
 
@@ -347,8 +355,16 @@ def _train_labels(
 def _predict(chosen: Namespace) -> None:
     from statewise.training import labelled
 
+    model = labelled.load(chosen.folder)
+    if chosen.stream:
+        others = {"confidence": chosen.confidence, "json": chosen.json, "file": chosen.file != "-"}
+        for name in (name for name, given in others.items() if given):
+            raise ValueError(f"--stream reads standard input and prints words and tags: no {name}")
+        for line in labelled.lines_as_they_arrive(model, _arriving(), lag=chosen.lag):
+            print(line, flush=True)
+        return
     lines = labelled.lines_of(
-        labelled.load(chosen.folder),
+        model,
         chosen.file,
         labelled.Asked(**chosen.data.as_dict()),
         confidence=chosen.confidence,
@@ -356,6 +372,17 @@ def _predict(chosen: Namespace) -> None:
     )
     for line in lines:
         print(line, flush=sys.stdin.isatty())
+
+
+def _arriving() -> Iterator[str]:
+    """Yield standard input in pieces, each as soon as it is there."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    while piece := os.read(sys.stdin.fileno(), 65536):
+        try:
+            text = decoder.decode(piece)
+        except UnicodeDecodeError as error:
+            raise ValueError(f"standard input is no UTF-8: {error.reason}") from None
+        yield text
 
 
 def _evaluate(chosen: Namespace) -> None:
@@ -368,9 +395,10 @@ def _evaluate(chosen: Namespace) -> None:
     given = {name: value for name, value in chosen.data.as_dict().items() if value is not None}
     known = Data.model_fields if kind == KIND else ("path", *Asked._fields)
     others = [f"data.{name}" for name in given if name not in known]
-    if kind != KIND:
-        beside = {"cache.size": chosen.cache.size, "ngrams": chosen.ngrams}
-        others += [name for name, value in beside.items() if value]
+    beside = {"cache.size": chosen.cache.size, "ngrams": chosen.ngrams}
+    if kind == KIND:
+        beside = {"html": chosen.html}
+    others += [name for name, value in beside.items() if value]
     if others:
         raise ValueError(f"--{others[0]} is not for a {kind.replace('_', ' ')}")
     if kind == KIND:
@@ -381,11 +409,14 @@ def _evaluate(chosen: Namespace) -> None:
 
 def _evaluate_labels(chosen: Namespace, given: dict[str, str]) -> None:
     from statewise.training import labelled
+    from statewise.training.label_report import write_label_report
 
     path = given.pop("path", None)
     found = labelled.evaluate(chosen.folder, path, labelled.Asked(**given))
     for note in found.notes:
         print(f"statewise: {note}", file=sys.stderr)
+    if chosen.html is not None:
+        print(f"statewise: wrote {write_label_report(found, chosen.html)}", file=sys.stderr)
     print(json.dumps(found.as_data()) if chosen.json else found)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from statewise.models.labelling import LabelConfig, Labelling
-from statewise.models.pooling import POOLINGS
+from statewise.models.pooling import POOLINGS, Attention
 from statewise.models.spelling import Sentences, Vocabulary, cut
 
 Poolings = Annotated[list[Literal["attention", "mean", "max", "last"]], Field(min_length=1)]
@@ -88,3 +88,23 @@ class ClassifyingModel(Labelling[ClassifierConfig]):
             ValueError: for what is no list of words.
         """
         return [self.labels[found] for found in self.answers(sentences)]
+
+    def attention(self, sentences: Sequence[str | Sequence[str]]) -> list[Tensor]:
+        """Return what share each word of a text has in its vector, (words,), for each text.
+
+        Of several poolings by attention it is the mean.
+
+        Raises:
+            ValueError: for what is no list of words, or if no pooling is by attention.
+        """
+        if not any(isinstance(pool, Attention) for pool in self.pools):
+            raise ValueError(
+                f"this classifier has no attention: its pooling is {', '.join(self.config.pooling)}"
+            )
+        return self._over(sentences, self._shares)
+
+    def _shares(self, sentences: Sentences) -> list[Tensor]:
+        x, lengths = self.encoder(sentences), sentences.lengths
+        attentive = (pool for pool in self.pools if isinstance(pool, Attention))
+        shares = torch.stack([pool.weights(x, lengths) for pool in attentive]).mean(0)
+        return [row[:n] for row, n in zip(shares, lengths.tolist(), strict=True)]

@@ -202,6 +202,46 @@ class CRF(nn.Module):
         _refuse(chain, score[:, 0])
         return Paths(tags, score.to(_dtype(emissions)))
 
+    @torch.no_grad()
+    def next_tag(
+        self, emissions: Float[Tensor, "time tags"], *, before: int | None, ended: bool
+    ) -> int:
+        """Return the first tag of the best path that goes on from a tag.
+
+        Args:
+            emissions: of one time or more.
+            before: the tag that goes before; None at the start of a sequence.
+            ended: whether the sequence ends with these.
+
+        Raises:
+            ValueError: if no path goes on from there, or emissions are NaN.
+        """
+        start, transition, end = self._ruled()
+        score = emissions.double().clone()
+        score[0] += start if before is None else transition[before]
+        if ended:
+            score[-1] += end
+        chain = _Chain(
+            transition,
+            score[None],
+            torch.tensor([len(score)], device=score.device),
+            torch.ones(1, len(score), dtype=torch.bool, device=score.device),
+        )
+        scan, best = max_matrix_scan(chain.transition, chain.score, lengths=chain.lengths)
+        _refuse(chain, best.amax(1))
+        return int(best_path(scan, lengths=chain.lengths)[0, 0])
+
+    def _ruled(self) -> list[Tensor]:
+        """Return the scores of a start, of one tag after another and of an end, in float64."""
+        return [
+            torch.where(rule, scores.double(), -math.inf)
+            for rule, scores in (
+                (self.legal_start, self.start),
+                (self.legal_transition, self.transition),
+                (self.legal_end, self.end),
+            )
+        ]
+
     def _chain(self, emissions: Tensor, lengths: Tensor | None) -> _Chain:
         batch, time, tags = emissions.shape if emissions.ndim == 3 else (-1, -1, -1)
         if tags != self.tags:
@@ -211,14 +251,7 @@ class CRF(nn.Module):
         check_marks("CRF", batch, time, None, lengths)
         if lengths is None:
             lengths = torch.full((batch,), time, device=emissions.device)
-        start, transition, end = (
-            torch.where(rule, scores.double(), -math.inf)
-            for rule, scores in (
-                (self.legal_start, self.start),
-                (self.legal_transition, self.transition),
-                (self.legal_end, self.end),
-            )
-        )
+        start, transition, end = self._ruled()
         real = within(lengths, time)
         last = torch.arange(time, device=lengths.device) == lengths[:, None] - 1
         score = emissions.double() + torch.where(last[..., None], end, 0)

@@ -58,6 +58,32 @@ class Reader(WholeSequence):
             return self.mixer(x, lengths=lengths, reset=reset)
         return self.mixer(x, lengths=lengths, reset=reset)[0]
 
+    def initial_state(self, batch: int) -> Any:
+        """Return the state before anything is read.
+
+        Raises:
+            ValueError: if it reads from the right too.
+        """
+        return self._causal().initial_state(batch)
+
+    def resume(
+        self, x: Float[Tensor, "batch time dim"], state: Any
+    ) -> tuple[Float[Tensor, "batch time out"], Any]:
+        """Map more of sequences that were read so far.
+
+        Raises:
+            ValueError: if it reads from the right too.
+        """
+        return self._causal()(self.enter(x), state)
+
+    def _causal(self) -> Mixer[Any]:
+        if not isinstance(self.mixer, Mixer):
+            raise ValueError(
+                "what reads a sentence from the right cannot label it while it arrives: train with "
+                "--model.both_ways false, and a mixer that reads from the left"
+            )
+        return self.mixer
+
     @classmethod
     def example(cls) -> "Reader":
         """Return a small instance."""

@@ -6,12 +6,15 @@ A layer is any mixer, in both directions or from the left alone; layers are wire
 residually or densely, as in `statewise.mixers.stacked_bidirectional`.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from jaxtyping import Float
 from pydantic import ConfigDict, Field
 from torch import Tensor, nn
+from torch.nn import functional
 
+from statewise.mixers.base import blank
 from statewise.mixers.parts.wiring import Wiring, above, answered, layers
 from statewise.models.configuration import Configuration
 from statewise.models.dropout import Drop, Rate
@@ -74,11 +77,53 @@ class SentenceEncoder(nn.Module):
         )
         self.out = answered(self.layers)
 
-    def forward(self, sentences: Sentences) -> Float[Tensor, "batch time out"]:
-        """Return the features of each word; zero in the padding."""
+    def forward(
+        self, sentences: Sentences, *, look_ahead: int = 0
+    ) -> Float[Tensor, "batch time out"]:
+        """Return the features of each word; zero in the padding.
+
+        Args:
+            sentences: to read.
+            look_ahead: words, or blanks after the last one, that are read before the features of a
+                word are taken.
+        """
+        lengths = sentences.lengths
+        words = self.words(sentences)
+        if look_ahead:
+            words = functional.pad(blank(words, lengths), (0, 0, 0, look_ahead))
         enter, *after = self.dropouts
-        x = y = enter(self.words(sentences))
+        x = y = enter(words)
         for place, (layer, dropout) in enumerate(zip(self.layers, after, strict=True)):
             x = above(self.config.wiring, x, y) if place else x
-            y = dropout(layer(x, lengths=sentences.lengths))
-        return y
+            y = dropout(layer(x, lengths=lengths + look_ahead))
+        return blank(y[:, look_ahead:], lengths) if look_ahead else y
+
+    def initial_state(self, batch: int) -> tuple[Any, ...]:
+        """Return the state of every layer before anything is read.
+
+        Raises:
+            ValueError: if a layer reads from the right too.
+        """
+        return tuple(layer.initial_state(batch) for layer in self._readers())
+
+    def resume(
+        self, words: Float[Tensor, "batch time words"], states: tuple[Any, ...]
+    ) -> tuple[Float[Tensor, "batch time out"], tuple[Any, ...]]:
+        """Return the features of more words of sentences that were read so far, and the states.
+
+        Args:
+            words: their features, as `self.words` gives them; zero for a blank.
+            states: of the layers.
+        """
+        x = y = words
+        after: list[Any] = []
+        for place, (layer, state) in enumerate(zip(self._readers(), states, strict=True)):
+            x = above(self.config.wiring, x, y) if place else x
+            y, state = layer.resume(x, state)
+            after.append(state)
+        return y, tuple(after)
+
+    def _readers(self) -> Iterator[Reader]:
+        for layer in self.layers:
+            assert isinstance(layer, Reader)
+            yield layer

@@ -10,17 +10,20 @@ section 2, with any mixer in place of the LSTM; words are spelled as in word_enc
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from statewise.mixers.base import within
 from statewise.models.crf import CRF
 from statewise.models.labelling import LabelConfig, Labelling
-from statewise.models.spelling import Sentences, Vocabulary
+from statewise.models.spelling import Sentences, Vocabulary, check_sentences
+
+Ahead = Annotated[int, Field(ge=0)]
 
 Legal = tuple[Tensor, Tensor, Tensor]
 """With which tags a sentence may begin, which may follow which, with which it may end."""
@@ -34,12 +37,28 @@ class TaggerConfig(LabelConfig):
         labels: the tags, in their order.
         output: "crf" scores tags and their order together; "softmax" each tag alone.
         scheme: in which the tags are written, such as "BIO"; null where they are no spans.
+        look_ahead: words after one that are read before it is tagged, of an encoder that reads from
+            the left alone.
     """
 
     called = "a tagger"
 
     output: Literal["crf", "softmax"] = "crf"
     scheme: str | None = None
+    look_ahead: Ahead = 0
+
+
+class TagState(NamedTuple):
+    """Where a stream of words stands; a value, which `statewise.state` saves. Batch is 1."""
+
+    layers: tuple[Any, ...]
+    """Of the encoder."""
+    scores: Float[Tensor, "batch undecided tags"]
+    """Of the tags of words that were heard and have no tag yet."""
+    before: Int[Tensor, " batch"]
+    """The last tag that was said; -1 for none."""
+    heard: Int[Tensor, " batch"]
+    """Words of the sentence so far."""
 
 
 class TaggingModel(Labelling[TaggerConfig]):
@@ -60,12 +79,17 @@ class TaggingModel(Labelling[TaggerConfig]):
 
     def __init__(self, config: TaggerConfig, vocabulary: Vocabulary, *, legal: Legal | None = None):
         super().__init__(config, vocabulary)
+        if config.look_ahead and config.encoder.both_ways:
+            raise ValueError(
+                f"look_ahead = {config.look_ahead} is of an encoder that reads from the left "
+                "alone: turn off both_ways"
+            )
         self.head = nn.Linear(self.encoder.out, len(self.labels))
         self.crf = CRF(len(self.labels), legal=legal) if config.output == "crf" else None
 
     def forward(self, sentences: Sentences) -> Float[Tensor, "batch time tags"]:
         """Return the score of each tag for each word, in float32 or wider."""
-        scores = self.head(self.encoder(sentences))
+        scores = self.head(self.encoder(sentences, look_ahead=self.config.look_ahead))
         return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
     def loss(self, sentences: Sentences, targets: Int[Tensor, "batch time"]) -> Float[Tensor, ""]:
@@ -110,3 +134,81 @@ class TaggingModel(Labelling[TaggerConfig]):
             ValueError: for what is no list of words.
         """
         return [tuple(self.labels[tag] for tag in tags) for tags in self.answers(sentences)]
+
+    def initial_state(self, batch: int = 1) -> TagState:
+        """Return the state before a sentence.
+
+        Args:
+            batch: 1.
+
+        Raises:
+            ValueError: if the encoder reads from the right too; or for another batch.
+        """
+        if batch != 1:
+            raise ValueError(f"a stream of words is one: batch = {batch} should be 1")
+        device = self.head.weight.device
+        return TagState(
+            self.encoder.initial_state(1),
+            torch.zeros(1, 0, len(self.labels), device=device),
+            torch.full((1,), -1, device=device),
+            torch.zeros(1, dtype=torch.int64, device=device),
+        )
+
+    @torch.no_grad()
+    def stream(
+        self, words: Sequence[str], state: TagState, *, ended: bool = False, lag: int = 1
+    ) -> tuple[list[str], TagState]:
+        """Read words as they arrive; return the tags that are decided, and the state.
+
+        Tags come in the order of the words, `look_ahead` and, with a CRF, `lag` words later. How
+        the words are cut into pieces makes no difference. A CRF's tags go on from those that were
+        said, so that its rules hold; with a lag as long as the sentence they are `predict`'s.
+
+        Args:
+            words: the next ones, none or more.
+            state: what the last call returned, or `initial_state()`.
+            ended: whether the sentence ends with these: all its tags are returned.
+            lag: words whose scores a CRF waits for, at least 1.
+
+        Raises:
+            ValueError: if the encoder reads from the right too, or for a lag below 1.
+        """
+        if lag < 1:
+            raise ValueError(f"lag = {lag} should be at least 1: a last tag has rules of its own")
+        training = self.training
+        self.eval()
+        try:
+            scores, layers, heard = self._scores(words, state, ended)
+        finally:
+            self.train(training)
+        tags, before = [], int(state.before)
+        while len(scores) > (lag if self.crf is not None and not ended else 0):
+            before = self._next(scores[: lag + 1], before, ended and len(scores) <= lag)
+            tags.append(self.labels[before])
+            scores = scores[1:]
+        if ended:
+            return tags, self.initial_state()
+        said = torch.full_like(state.before, before)
+        return tags, TagState(layers, scores[None], said, heard)
+
+    def _scores(
+        self, words: Sequence[str], state: TagState, ended: bool
+    ) -> tuple[Float[Tensor, "undecided tags"], tuple[Any, ...], Int[Tensor, " 1"]]:
+        """Return the scores of all words that have no tag yet, and what was read."""
+        check_sentences([words])
+        sentence = self.vocabulary.spell([words], buckets=self.buckets).batch([0])
+        x = self.encoder.words(sentence)
+        if ended:
+            x = functional.pad(x, (0, 0, 0, self.config.look_ahead))
+        layers, heard = state.layers, state.heard + x.shape[1]
+        scores = state.scores[0]
+        if x.shape[1]:
+            y, layers = self.encoder.resume(x, layers)
+            early = max(0, self.config.look_ahead - int(state.heard))
+            scores = torch.cat([scores, self.head(y[0, early:]).to(scores.dtype)])
+        return scores, layers, heard
+
+    def _next(self, scores: Float[Tensor, "time tags"], before: int, ended: bool) -> int:
+        if self.crf is None:
+            return int(scores[0].argmax())
+        return self.crf.next_tag(scores, before=None if before < 0 else before, ended=ended)

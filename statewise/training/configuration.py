@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from statewise.models.classifier import Poolings
 from statewise.models.dropout import Dropout
 from statewise.models.sentence_encoder import EncoderConfig
+from statewise.models.tagger import Ahead
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -414,7 +415,8 @@ class Tagged(Labelled):
 
     Args:
         column: of the tags: a name in CoNLL-U ("upos" if absent) and in JSON lines ("tags"), a
-            number in columns ("-1", the last).
+            number in columns ("-1", the last). "boundaries" cuts the words into characters, which
+            are tagged with where words begin and end.
         words: the column of the words, where it is not the usual one: "form", "words" or "1".
         scheme: in which spans are written: "auto" finds out; "none" says that tags are no spans.
     """
@@ -477,10 +479,13 @@ class TaggerRun(LabelRun):
     Args:
         data: where tagged sentences come from.
         output: "crf" scores tags and their order together; "softmax" each tag alone.
+        look_ahead: words after one that are read before it is tagged, where `model.both_ways` is
+            false.
     """
 
     data: Tagged  # pyright: ignore[reportIncompatibleVariableOverride]
     output: Literal["crf", "softmax"] = "crf"
+    look_ahead: Ahead = 0
     out: str = "runs/tagger"
 
 

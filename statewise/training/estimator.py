@@ -11,7 +11,7 @@ from torch import Tensor
 
 from statewise.models.labelling import Labelling
 from statewise.training.configuration import LabelRun
-from statewise.training.labels import GIVEN, Gold, Golds, Trained, Work
+from statewise.training.labels import GIVEN, Gold, Golds, Trained, Work, examined
 from statewise.training.runs import checkpoint
 
 Model = TypeVar("Model", bound=Labelling[Any])
@@ -98,7 +98,7 @@ class Estimator(abc.ABC, Generic[Model, Run]):
         """Return how good the labels of examples are, from 0 to 1."""
         work, gold = self._work(self._model()), self._gold("the examples", inputs, labels)
         work.check(gold)
-        return work.value(work.report(self._model(), gold))
+        return work.value(examined(work, self._model(), gold))
 
     @property
     def labels_(self) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ card_arrival    0.962    where is my card          a classifier: one line a text
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,11 +19,12 @@ from statewise.models.classifier import ClassifyingModel
 from statewise.models.labelling import Labelling
 from statewise.models.spelling import cut
 from statewise.models.tagger import TaggingModel
+from statewise.tasks.calibration import Calibration, calibration
 from statewise.tasks.classification import read_texts
 from statewise.tasks.documents import read_lines
-from statewise.tasks.scores import ClassReport, class_report, confusions
+from statewise.tasks.scores import ClassReport, Score, class_report, confusions
 from statewise.tasks.tagging import SpanReport, read_sentences
-from statewise.tasks.tagging.schemes import spans
+from statewise.tasks.tagging.schemes import convert, spans
 from statewise.training.classifier import ClassWork, read_classified
 from statewise.training.configuration import (
     Classified,
@@ -43,6 +45,8 @@ KINDS: dict[str, type[Labelling[Any]]] = {
     TaggingModel.kind: TaggingModel,
     ClassifyingModel.kind: ClassifyingModel,
 }
+UNITS = {TaggingModel.kind: "words", ClassifyingModel.kind: "texts"}
+"""What is labelled."""
 
 
 def load(folder: str | Path) -> Labelling[Any]:
@@ -117,6 +121,48 @@ def lines_of(
                 yield ""
 
 
+def lines_as_they_arrive(
+    model: Labelling[Any], pieces: Iterable[str], *, lag: int = 1
+) -> Iterator[str]:
+    """Yield each word of a text and its tag as soon as it can be told, without line ends.
+
+    A line of the text is a sentence, after which an empty line comes. A word is whole when space
+    follows it.
+
+    Args:
+        model: a tagger that reads from the left alone.
+        pieces: of the text, cut anywhere.
+        lag: words that a CRF waits for, see `TaggingModel.stream`.
+
+    Raises:
+        ValueError: for another model, or a lag below 1.
+    """
+    if not isinstance(model, TaggingModel):
+        raise ValueError(f"a {model.kind} labels whole texts, not words as they arrive")
+    state, waiting, rest = model.initial_state(), deque[str](), ""
+
+    def go_on(text: str, ended: bool) -> Iterator[str]:
+        nonlocal state
+        words = cut(text)
+        waiting.extend(words)
+        if not waiting:
+            return
+        tags, state = model.stream(words, state, ended=ended, lag=lag)
+        for tag in tags:
+            yield f"{waiting.popleft()}\t{tag}"
+        if ended:
+            yield ""
+
+    for piece in pieces:
+        *lines, rest = (rest + piece).split("\n")
+        for line in lines:
+            yield from go_on(line, ended=True)
+        whole = len(rest) - len(rest.split()[-1]) if rest and not rest[-1].isspace() else len(rest)
+        yield from go_on(rest[:whole], ended=False)
+        rest = rest[whole:]
+    yield from go_on(rest, ended=True)
+
+
 def _inputs(model: Labelling[Any], path: str, asked: Asked) -> Iterator[list[Any]]:
     """Yield sentences or texts, some at a time."""
     tags = isinstance(model, TaggingModel)
@@ -163,6 +209,22 @@ def _object(item: Any, found: Any, confidences: Any) -> str:
     return json.dumps(said, ensure_ascii=False)
 
 
+class Said(NamedTuple):
+    """A label that a model gave, and the one that was wanted."""
+
+    sentence: int
+    word: int | None
+    """None: of all the text."""
+    wanted: str
+    found: str
+    confidence: float
+
+    @property
+    def right(self) -> bool:
+        """Whether it is the one that was wanted."""
+        return self.wanted == self.found
+
+
 class Evaluated(NamedTuple):
     """How well a model labels a file."""
 
@@ -170,23 +232,36 @@ class Evaluated(NamedTuple):
     report: Report
     confusion: ClassReport
     """Of words or texts, one by one; of words in spans, by the types of these."""
+    calibration: Calibration
+    """Of the label of each word, or each text."""
     score: str
     value: float
     notes: tuple[str, ...]
+    model: Labelling[Any]
+    gold: Gold
+    said: list[Said]
+
+    @property
+    def scores(self) -> Mapping[str, Score]:
+        """Of each class, or of each type of span."""
+        return self.report.types if isinstance(self.report, SpanReport) else self.report.classes
 
     def __str__(self) -> str:
-        return f"{self.path}\n\n{self.report}\n\n{confusions(self.confusion)}"
+        return (
+            f"{self.path}\n\n{self.report}\n\n{confusions(self.confusion)}\n\n"
+            f"{self.calibration} {UNITS[self.model.kind]}"
+        )
 
     def as_data(self) -> dict[str, Any]:
         """Return it as JSON has it."""
-        scores = self.report.types if isinstance(self.report, SpanReport) else self.report.classes
         return {
             "path": self.path,
             self.score: self.value,
+            "calibration_error": self.calibration.error,
             "labels": {
                 name: {**score._asdict(), "precision": score.precision, "recall": score.recall}
                 | {"f1": score.f1}
-                for name, score in scores.items()
+                for name, score in self.scores.items()
             },
             "confusion": [[*pair, count] for pair, count in self.confusion.confusion.items()],
         }
@@ -213,13 +288,45 @@ def evaluate(folder: str | Path, path: str | None, asked: Asked) -> Evaluated:
     fields = asked.over({**own, "train": path})
     gold = read(path, data(**{name: value for name, value in fields.items() if value is not None}))
     odd = work.check(gold)
-    report = work.report(model, gold)
+    found = model.predict(gold.sentences)
+    report = work.report(gold, found)
     if isinstance(report, SpanReport):
-        confusion = class_report(_types(gold.labels), _types(model.predict(gold.sentences)))
+        confusion = class_report(_types(gold.labels), _types(found))
     else:
         confusion = report
-    notes = (*gold.notes, *odd)
-    return Evaluated(path, report, confusion, work.score, work.value(report), notes)
+    said = judged(model, gold, found)
+    return Evaluated(
+        path,
+        report,
+        confusion,
+        calibration([each.confidence for each in said], [each.right for each in said]),
+        work.score,
+        work.value(report),
+        (*gold.notes, *odd),
+        model,
+        gold,
+        said,
+    )
+
+
+def judged(model: Labelling[Any], gold: Gold, found: list[Any]) -> list[Said]:
+    """Return the labels of all words, or of all texts, and how sure a model is of each."""
+    return list(_said(model, gold, found))
+
+
+def _said(model: Labelling[Any], gold: Gold, found: list[Any]) -> Iterator[Said]:
+    numbers = {label: number for number, label in enumerate(model.labels)}
+    scheme = model.config.scheme if isinstance(model, TaggingModel) else None
+    probabilities = model.predict_proba(gold.sentences)
+    for sentence, (wanted, labels, p) in enumerate(
+        zip(gold.labels, found, probabilities, strict=True)
+    ):
+        if isinstance(labels, str):
+            yield Said(sentence, None, wanted, labels, p[numbers[labels]].item())
+            continue
+        tags = wanted if scheme is None else convert(wanted, scheme)
+        for word, (tag, label, row) in enumerate(zip(tags, labels, p.tolist(), strict=True)):
+            yield Said(sentence, word, tag, label, row[numbers[label]])
 
 
 def _means(

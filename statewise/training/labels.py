@@ -125,8 +125,8 @@ class Work(abc.ABC, Generic[Model]):
         """Return the numbers of several sentences as one tensor, and how many they are."""
 
     @abc.abstractmethod
-    def report(self, model: Model, gold: Gold) -> Report:
-        """Return how well a model labels."""
+    def report(self, gold: Gold, found: list[Any]) -> Report:
+        """Return how well the labels that were found fit those of examples."""
 
     @abc.abstractmethod
     def value(self, report: Report) -> float:
@@ -185,7 +185,7 @@ class LabelLessons(Lessons):
 
     def cost(self) -> float:
         """Label the held-out data; return the share that is wrong, or 1 less F1."""
-        return 1 - self.work.value(self.work.report(self.model, self.dev))
+        return 1 - self.work.value(examined(self.work, self.model, self.dev))
 
     def figures(self, cost: float) -> dict[str, float]:
         """Return the score."""
@@ -246,13 +246,18 @@ def train(config: LabelRun, work: Work[Model], golds: Golds) -> Trained[Model]:
     if outcome.signal is None:
         for part, gold in (("held_out", dev), ("test", golds.test)):
             if gold is not None:
-                report = work.report(model, gold)
+                report = examined(work, model, gold)
                 name, value = f"{part}_{work.score}", work.value(report)
                 scores[name] = report, value
                 run.measure(step=outcome.steps, **{name: value})
                 run.say(f"{work.score} {100 * value:.2f} on {gold.name}, with the best checkpoint")
     processes.close()
     return Trained(model, scores, outcome, run.folder)
+
+
+def examined(work: Work[Any], model: Labelling[Any], gold: Gold) -> Report:
+    """Return how well a model labels examples."""
+    return work.report(gold, model.predict(gold.sentences))
 
 
 def begin_with(weight: Tensor, vocabulary: Vocabulary, vectors: dict[str, Tensor]) -> None:

@@ -1,13 +1,7 @@
-"""The report of a run, for someone who never saw it: report.html, which needs nothing else.
+"""The report of a run, for someone who never saw it: report.html, which needs nothing else."""
 
-What came from a file is escaped by construction: `_tag` escapes every text that it did not make.
-"""
-
-import base64
-import html
 import json
 import math
-import os
 import re
 import shlex
 from collections.abc import Callable, Iterable
@@ -18,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from statewise import __version__
 from statewise.training import curves
 from statewise.training.curves import Points
+from statewise.training.page import Markup, document, facts, figure, replace, table, tag
 
 
 class Task(NamedTuple):
@@ -175,15 +169,15 @@ def write_report(folder: str | Path) -> tuple[Path, Path]:
 
     loss, caption = _loss(history, config, _title(folder, config, history.task))
     figures = [
-        _figure("Loss and score", loss, caption),
+        figure("Loss and score", loss, caption),
         *_learning_rate(history),
         *_gradient(history, config),
         *_throughput(history),
     ]
     page = _page(folder, config, config_text, log_text, history, figures)
     # All is made before anything is written, so that a failure leaves the report before whole.
-    _replace(folder / "loss.png", loss)
-    _replace(folder / "report.html", page.encode("utf-8", "replace"))
+    replace(folder / "loss.png", loss)
+    replace(folder / "report.html", page.encode("utf-8", "replace"))
     return folder / "loss.png", folder / "report.html"
 
 
@@ -234,12 +228,6 @@ def _read_line(line: bytes, where: str) -> dict[str, Any]:
     return values
 
 
-def _replace(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_bytes(content)
-    os.replace(draft, path)
-
-
 # The pictures, each with what one sees and what would be alarming.
 
 
@@ -279,7 +267,7 @@ def _loss(history: History, config: dict[str, Any], title: str) -> tuple[bytes, 
     return curves.picture(drawings, STEPS, title), " ".join(says)
 
 
-def _gradient(history: History, config: dict[str, Any]) -> "Iterable[_Markup]":
+def _gradient(history: History, config: dict[str, Any]) -> "Iterable[Markup]":
     points, clip = history.points("step", "gradient_norm"), _at(config, "optimizer.clip")
     if not len(points.x):
         return
@@ -297,10 +285,10 @@ def _gradient(history: History, config: dict[str, Any]) -> "Iterable[_Markup]":
     )
     drawings.append(curves.moments(_moments(history)))
     png = curves.picture([curves.together(*drawings)], STEPS)
-    yield _figure("Gradient norm", png, says)
+    yield figure("Gradient norm", png, says)
 
 
-def _learning_rate(history: History) -> "Iterable[_Markup]":
+def _learning_rate(history: History) -> "Iterable[Markup]":
     points = history.points("step", "learning_rate")
     if len(points.x):
         png = curves.picture([curves.plain(points, "learning rate")], STEPS)
@@ -309,10 +297,10 @@ def _learning_rate(history: History) -> "Iterable[_Markup]":
             "run of limited time follows the clock, so that slow stretches bend the curve. "
             "Alarming: a rise after the warm-up, unless the run was resumed there."
         )
-        yield _figure("Learning rate", png, says)
+        yield figure("Learning rate", png, says)
 
 
-def _throughput(history: History) -> "Iterable[_Markup]":
+def _throughput(history: History) -> "Iterable[Markup]":
     points = history.points("seconds", "tokens_per_second")
     if len(points.x):
         unit, length = next(
@@ -327,7 +315,7 @@ def _throughput(history: History) -> "Iterable[_Markup]":
             "tokens a second. Dips are evaluations, or other work on the machine. Alarming: a "
             "steady fall (memory that fills, a processor that heats up), or a drop that stays."
         )
-        yield _figure("Throughput", png, says)
+        yield figure("Throughput", png, says)
 
 
 def _moments(history: History) -> list[tuple[str, float]]:
@@ -337,99 +325,49 @@ def _moments(history: History) -> list[tuple[str, float]]:
 # The page.
 
 
-class _Markup(str):
-    """Text that is HTML already."""
-
-
-def _tag(name: str, *parts: object) -> _Markup:
-    """Return an element, escaped inside; `name` may bring a class, as in p.quiet."""
-    name, _, kind = name.partition(".")
-    inside = "".join(p if isinstance(p, _Markup) else html.escape(str(p)) for p in parts)
-    given = f' class="{kind}"' if kind else ""
-    return _Markup(f"<{name}{given}>{inside}</{name}>\n")
-
-
-STYLE = """
-:root { color-scheme: light }
-body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 46rem; color: #1f2937;
-  background: #fff; font: 1rem/1.55 system-ui, sans-serif; overflow-wrap: anywhere }
-h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 .75rem }
-h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; border-bottom: 1px solid #e5e7eb }
-figure { margin: 1.8rem 0 0 } figure h3 { font-size: 1rem; margin: 0 0 .3rem }
-figure div { overflow-x: auto } img { display: block; width: 100%; min-width: 24rem }
-figcaption, .quiet { color: #4b5563; font-size: .9rem }
-table { border-collapse: collapse; width: 100%; font-size: .95rem }
-th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0;
-  border-bottom: 1px solid #f0f1f3 }
-th { font-weight: 600 }
-th, td:not(:last-child) { overflow-wrap: normal }
-pre { background: #f6f7f9; padding: .8rem; border-radius: 4px; font-size: .82rem;
-  line-height: 1.45; white-space: pre-wrap }
-dl { margin: 0 } dt { font-weight: 600 } dd { margin: 0 }
-dl div { display: grid; grid-template-columns: 7rem 2fr 3fr; gap: 0 1rem; padding: .3rem 0;
-  border-bottom: 1px solid #f0f1f3 }
-@media (max-width: 36rem) {
-  dl div { grid-template-columns: 7rem 1fr }
-  dd.quiet { grid-column: 2 }
-}
-"""
-
-
 def _page(
     folder: Path,
     config: dict[str, Any],
     config_text: str,
     log_text: str,
     history: History,
-    figures: list[_Markup],
+    figures: list[Markup],
 ) -> str:
     task = history.task
-    facts = [
+    known = [
         (name, _say(_at(config, option)), gloss)
         for name, option, gloss in task.facts
         if _at(config, option) is not None
     ]
     if counted := re.search(r"\b(\d{1,15}) parameters", log_text):
-        facts.append(("parameters", f"{int(counted[1]):,}", "numbers that training adjusts"))
+        known.append(("parameters", f"{int(counted[1]):,}", "numbers that training adjusts"))
     run = shlex.quote(str(folder))
     then = [f"{command.format(run=run)}   # {what}" for command, what in task.then]
     body = [
-        _tag("h1", f"A training run: {folder.resolve().name}"),
-        _tag("p", _lead(history, config), " ", task.meaning),
-        _tag("h2", "What was trained"),
-        _table(facts),
-        _tag("h2", "How it went"),
-        _table(_ending(history, config)),
-        _tag("h2", "Curves"),
+        tag("h1", f"A training run: {folder.resolve().name}"),
+        tag("p", _lead(history, config), " ", task.meaning),
+        tag("h2", "What was trained"),
+        facts(known),
+        tag("h2", "How it went"),
+        facts(_ending(history, config)),
+        tag("h2", "Curves"),
         *figures,
-        _tag("h2", "Events"),
+        tag("h2", "Events"),
         *_events(history.events),
-        _tag("h2", "What to type next"),
-        _tag("pre", "\n".join(then)),
-        _tag("h2", "The last lines of train.log"),
-        _tag("pre", "\n".join(log_text.splitlines()[-LOG_LINES:]) or "There are none."),
-        _tag("h2", "The configuration, config.yaml"),
-        _tag("pre", config_text),
-        _tag("p.quiet", f"Written by statewise {__version__}."),
+        tag("h2", "What to type next"),
+        tag("pre", "\n".join(then)),
+        tag("h2", "The last lines of train.log"),
+        tag("pre", "\n".join(log_text.splitlines()[-LOG_LINES:]) or "There are none."),
+        tag("h2", "The configuration, config.yaml"),
+        tag("pre", config_text),
     ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        # Should something ever slip through unescaped, the browser still runs and fetches nothing.
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n"
-        + _tag("title", f"Training run {folder.resolve().name}")
-        + _tag("style", _Markup(STYLE))
-        + "</head><body>\n"
-        + "".join(body)
-        + "</body></html>\n"
-    )
+    return document(f"Training run {folder.resolve().name}", *body)
 
 
 def _lead(history: History, config: dict[str, Any]) -> str:
     task, score = history.task, history.last(history.task.end)
-    facts = {name: _say(_at(config, option)) or "unknown" for name, option, _ in task.facts}
-    what = task.sentence.format_map(facts) + "."
+    known = {name: _say(_at(config, option)) or "unknown" for name, option, _ in task.facts}
+    what = task.sentence.format_map(known) + "."
     if score is not None:
         return f"{what} On all of the held-out data it reached {score:.4f} {task.score[1]}."
     scores = history.points("step", task.score[0]).y.tolist()
@@ -478,41 +416,21 @@ def _how_it_ended(history: History) -> str:
 def _events(events: list[dict[str, Any]]) -> list[str]:
     if not events:
         quiet = "None: no step was skipped, and nothing interrupted the run."
-        return [_tag("p.quiet", quiet)]
+        return [tag("p.quiet", quiet)]
     kinds = [str(event["event"]) for event in events]
     counts = ", ".join(f"{kind} {kinds.count(kind):,}" for kind in dict.fromkeys(kinds))
     shown = events[-EVENT_LINES:]
     if len(shown) < len(events):
         counts += f", of which these are the last {len(shown)}"
-    rows = [
-        [_tag("td", _say(event.get(name))) for name in ("step", "seconds", "event", "why")]
-        for event in shown
-    ]
-    head = [_tag("th", name) for name in ("step", "seconds", "what", "why")]
+    names = ("step", "seconds", "event", "why")
+    rows = [[_say(event.get(name)) for name in names] for event in shown]
     counts += "."
     if "skipped" in kinds:
         counts += (
             " A skipped step changed nothing, because its gradient was not finite: a few are "
             "harmless, many ask for a lower learning rate."
         )
-    return [
-        _tag("p", counts),
-        _tag("table", _tag("tr", *head), *(_tag("tr", *row) for row in rows)),
-    ]
-
-
-def _table(rows: list[tuple[str, str, str]]) -> _Markup:
-    lines = [
-        _tag("div", _tag("dt", name), _tag("dd", value), _tag("dd.quiet", gloss))
-        for name, value, gloss in rows
-    ]
-    return _tag("dl", *lines)
-
-
-def _figure(title: str, png: bytes, caption: str) -> _Markup:
-    source = "data:image/png;base64," + base64.b64encode(png).decode()
-    image = _Markup(f'<img src="{source}" alt="{html.escape(title)}">')
-    return _tag("figure", _tag("h3", title), _tag("div", image), _tag("figcaption", caption))
+    return [tag("p", counts), table(("step", "seconds", "what", "why"), rows)]
 
 
 def _title(folder: Path, config: dict[str, Any], task: Task) -> str:

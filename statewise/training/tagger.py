@@ -4,7 +4,8 @@ tagger = Tagger(max_epochs=10).fit([["They", "run"], ...], [["PRON", "VERB"], ..
 tagger.predict([["We", "ran"]])        [("PRON", "VERB")]
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,17 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from statewise.models.sentence_encoder import EncoderConfig
-from statewise.models.spelling import Vocabulary, check_sentences
+from statewise.models.spelling import Vocabulary, check_sentences, cut
 from statewise.models.tagger import TaggerConfig, TaggingModel
 from statewise.tasks.scores import class_report
-from statewise.tasks.tagging import convert, detect, legal, read_sentences, span_report
+from statewise.tasks.tagging import (
+    boundaries,
+    convert,
+    detect,
+    legal,
+    read_sentences,
+    span_report,
+)
 from statewise.tasks.tagging.schemes import OUTSIDE, split
 from statewise.training.configuration import Tagged, TaggerRun
 from statewise.training.estimator import Estimator
@@ -25,6 +33,9 @@ from statewise.training.labels import Gold, Golds, Report, Trained, Work, train
 COLUMNS = {".conllu": "upos", ".jsonl": "tags"}
 """The column of the tags where none is named, by how the file's name ends; else the last one."""
 
+BOUNDARIES = "boundaries"
+"""In place of a column: characters are tagged with where words begin and end."""
+
 
 class TagWork(Work[TaggingModel]):
     """What is peculiar to the training of a tagger.
@@ -32,12 +43,13 @@ class TagWork(Work[TaggingModel]):
     Args:
         output: "crf" or "softmax".
         scheme: of spans: "auto", "none" or a name.
+        look_ahead: words that are read before one is tagged.
     """
 
     what, target = "tagger", "word"
 
-    def __init__(self, output: str = "crf", scheme: str = "auto"):
-        self.output, self.asked = output, scheme
+    def __init__(self, output: str = "crf", scheme: str = "auto", look_ahead: int = 0):
+        self.output, self.asked, self.look_ahead = output, scheme, look_ahead
         self.scheme: str | None = None
         self._labels: list[str] = []
 
@@ -123,6 +135,7 @@ class TagWork(Work[TaggingModel]):
                 "labels": self._labels,
                 "output": self.output,
                 "scheme": self.scheme,
+                "look_ahead": self.look_ahead,
             }
         )
         rules = None if self.scheme is None else legal(self._labels, self.scheme)
@@ -137,9 +150,8 @@ class TagWork(Work[TaggingModel]):
         """Return tags padded on the right, and how many there are."""
         return pad_sequence(targets, batch_first=True), sum(map(len, targets))
 
-    def report(self, model: TaggingModel, gold: Gold) -> Report:
-        """Return how well a tagger tags: its spans, or its classes of words."""
-        found = model.predict(gold.sentences)
+    def report(self, gold: Gold, found: list[Any]) -> Report:
+        """Return how well words were tagged: their spans, or their classes."""
         if self.scheme is not None:
             return span_report(gold.labels, found)
         wanted = [tag for tags in gold.labels for tag in tags]
@@ -171,9 +183,25 @@ def read_tagged(path: str | Path, data: Tagged) -> Gold:
     if column is None:
         name = str(path).removesuffix(".gz")
         column = next((c for end, c in COLUMNS.items() if name.endswith(end)), "-1")
+    if column == BOUNDARIES:
+        return _read_boundaries(path, data)
     corpus = read_sentences(path, [column], words=data.words, encoding=data.encoding)
     sentences = [sentence.words for sentence in corpus.sentences]
     return Gold(str(path), sentences, list(corpus.tags(column)), corpus.place, corpus.notes)
+
+
+def _read_boundaries(path: str | Path, data: Tagged) -> Gold:
+    """Return the sentences of a file in characters, as a text is cut, and how they make words."""
+    corpus = read_sentences(path, [], words=data.words, encoding=data.encoding)
+    cuts = [[cut(word) or (word,) for word in sentence.words] for sentence in corpus.sentences]
+    words = [[at for at, pieces in enumerate(each) for _ in pieces] for each in cuts]
+    return Gold(
+        str(path),
+        [tuple(piece for pieces in each for piece in pieces) for each in cuts],
+        [tuple(boundaries(map(len, each))) for each in cuts],
+        lambda sentence, piece: corpus.place(sentence, words[sentence][piece]),
+        corpus.notes,
+    )
 
 
 def train_tagger(config: TaggerRun, golds: Golds | None = None) -> Trained[TaggingModel]:
@@ -187,7 +215,7 @@ def train_tagger(config: TaggerRun, golds: Golds | None = None) -> Trained[Taggi
         ValueError, OSError: for data, a mixer, a size or a folder that will not do, before anything
             is written.
     """
-    work = TagWork(config.output, config.data.scheme)
+    work = TagWork(config.output, config.data.scheme, config.look_ahead)
     return train(config, work, golds or Golds.read(config.data, read_tagged))
 
 
@@ -207,6 +235,23 @@ class Tagger(Estimator[TaggingModel, TaggerRun]):
     """
 
     run, model_class = TaggerRun, TaggingModel
+
+    def stream(self, words: Iterable[str], *, lag: int = 1) -> Iterator[tuple[str, str]]:
+        """Yield each word of one sentence with its tag, as soon as it can be told.
+
+        Of a model that reads from the left alone; see `TaggingModel.stream`, which gives the state.
+
+        Raises:
+            ValueError: if it reads from the right too, or for a lag below 1.
+        """
+        model = self._model()
+        state, waiting = model.initial_state(), deque[str]()
+        for word in words:
+            waiting.append(word)
+            tags, state = model.stream([word], state, lag=lag)
+            yield from ((waiting.popleft(), tag) for tag in tags)
+        tags, _ = model.stream([], state, ended=True, lag=lag)
+        yield from zip(waiting, tags, strict=True)
 
     def _train(self, config: TaggerRun, golds: Golds) -> Trained[TaggingModel]:
         return train_tagger(config, golds)

@@ -2,18 +2,23 @@
 
 import io
 import json
+import re
+from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import torch
 
 from statewise import cli
-from statewise.training import averaging, loop
+from statewise.training import averaging, labelled, loop
 from statewise.training.classifier import Classifier
+from statewise.training.configuration import Tagged
+from statewise.training.label_report import write_label_report
 from statewise.training.labels import LabelLessons
 from statewise.training.report import write_report
 from statewise.training.runs import checkpoint
-from statewise.training.tagger import Tagger
+from statewise.training.tagger import Tagger, read_tagged
 from tests.training.small_labels import SMALL, columns, conllu, sentences, texts
 from tests.training.test_resume import contents
 
@@ -116,6 +121,91 @@ def test_evaluation_prints_classes_and_confusions(trained, capsys):
     assert "precision" in said
     assert "PER" in said
     assert "wanted" in said.split("macro F1")[1]
+
+
+def test_evaluation_says_whether_confidence_is_deserved(trained, capsys):
+    said = run_with_notes(capsys, f"evaluate {trained / 'pos'}")
+    assert "expected calibration error 0." in said
+    assert said.rstrip().endswith("words")
+    found = labelled.evaluate(trained / "pos", None, labelled.Asked())
+    tagger = Tagger.load(trained / "pos")
+    words, tags = zip(*((words, tags) for words, tags, _, _ in sentences(40, seed=44)), strict=True)
+    sure = [p.amax(1) for p in tagger.predict_proba(words)]
+    assert len(found.said) == sum(map(len, words))
+    # Each word's likeliest tag is nearly always on the best path.
+    assert found.calibration.confidence == pytest.approx(torch.cat(sure).mean().item(), abs=1e-3)
+    right = [
+        one == two
+        for wanted, got in zip(tags, tagger.predict(words), strict=True)
+        for one, two in zip(wanted, got, strict=True)
+    ]
+    assert [each.right for each in found.said] == right
+
+
+def test_words_in_spans_are_judged_in_the_scheme_of_the_model(trained, tmp_path):
+    # The same spans in another scheme are the same labels.
+    lines = (trained / "test.txt.conll").read_text().splitlines()
+    renamed = [
+        line.replace(" I-", " M-") if " I-" in line and after.split(" ")[-1].startswith("I-")
+        else line.replace(" I-", " E-") if " I-" in line
+        else line.replace(" B-", " S-") if not after.split(" ")[-1].startswith("I-")
+        else line
+        for line, after in zip(lines, [*lines[1:], ""], strict=True)
+    ]  # fmt: skip
+    (tmp_path / "bmes.conll").write_text("\n".join(renamed) + "\n")
+    one = labelled.evaluate(trained / "spans", None, labelled.Asked())
+    two = labelled.evaluate(trained / "spans", str(tmp_path / "bmes.conll"), labelled.Asked())
+    assert one.value == two.value
+    assert one.said == two.said
+    assert {"B-PER", "I-PER", "O"} <= {each.found for each in one.said}
+
+
+@pytest.mark.parametrize("kind", ["pos", "spans", "about"])
+def test_the_page_of_an_evaluation(trained, capsys, tmp_path, kind):
+    out = tmp_path / "<found> & lost.html"
+    found = labelled.evaluate(trained / kind, None, labelled.Asked())
+    page = write_label_report(found, out).read_text()
+    assert f"{100 * found.value:.2f}" in page
+    for name, score in found.scores.items():
+        assert f"<td>{name}</td>" in page.replace("\n", "")
+        assert f"{score.percent()[2]:.2f}" in page
+    assert "src=" not in page
+    assert "href=" not in page
+    parser = HTMLParser()
+    parser.feed(page)
+    (drawn,) = re.findall("<svg.*</svg>", page, re.S)
+    ElementTree.fromstring(drawn)
+
+
+def test_the_page_shows_the_surest_mistakes_first(trained, tmp_path):
+    # Of a file whose labels are exchanged, all is wrong.
+    text = (trained / "test.csv").read_text()
+    swapped = (
+        text.replace(",leaving", ",?").replace(",staying", ",leaving").replace(",?", ",staying")
+    )
+    (tmp_path / "wrong.csv").write_text(swapped.replace("Paris", "<b>Paris"))
+    found = labelled.evaluate(trained / "about", str(tmp_path / "wrong.csv"), labelled.Asked())
+    assert found.value < 0.1
+    page = write_label_report(found, tmp_path / "page.html").read_text()
+    assert "<b>" not in page
+    assert "&lt;" in page
+    shown = re.findall(r"<td>(0\.\d{4}|1\.0000)</td>", page.replace("\n", ""))
+    assert shown == sorted(shown, reverse=True)
+    assert len(shown) == 20
+    assert "rgba(194, 65, 12" in page  # what attention looks at
+
+
+def test_attention_is_a_share_of_every_word(trained):
+    model = Classifier.load(trained / "about").model_
+    (shares,) = model.attention(["Uma left Le Havre"])
+    assert shares.shape == (4,)
+    assert shares.sum().item() == pytest.approx(1)
+    assert model.attention([[]])[0].shape == (0,)
+    plain = type(model)(
+        model.config.model_copy(update={"pooling": ["max", "mean"]}), model.vocabulary
+    )
+    with pytest.raises(ValueError, match="no attention: its pooling is max, mean"):
+        plain.attention(["Uma"])
 
 
 def test_a_saved_tagger_is_one_line_away(trained):
@@ -312,3 +402,24 @@ def test_its_options_are_shown(capsys, kind):
     said = " ".join(capsys.readouterr().out.split())
     for option in ("--data.train", "--model.words.dim", "--optimizer.learning_rate"):
         assert option in said
+
+
+def test_boundaries_of_words_are_learned_from_any_file_of_words(tmp_path, capsys):
+    lines = ["同樣 。 施力 的 大小", "大小 不同 。", "的 施力 2003 年"] * 20
+    rows = "".join("".join(f"{word} X\n" for word in line.split()) + "\n" for line in lines)
+    (tmp_path / "words.txt.conll").write_text(rows)
+    cli.main(
+        f"train tagger --data.train {tmp_path / 'words.txt.conll'} --data.column boundaries "
+        f"--out {tmp_path / 'run'} --max_epochs 8 {SMALL}".split()
+    )
+    (tmp_path / "new.txt").write_text("大小的施力不同2003年\n")
+    said = run(capsys, f"predict {tmp_path / 'run'} {tmp_path / 'new.txt'}")
+    found = " ".join(line.replace("\t", "") for line in said.splitlines() if line)
+    assert found == "大B 小E 的S 施B 力E 不B 同E 2003S 年S"
+
+
+def test_a_fault_in_characters_names_the_line_of_their_word(tmp_path):
+    (tmp_path / "w.conll").write_text("大小 X\n的 X\n")
+    gold = read_tagged(tmp_path / "w.conll", Tagged(train="", column="boundaries"))
+    assert gold.sentences == [("大", "小", "的")]
+    assert [gold.place(0, at).rsplit(":", 1)[1] for at in range(3)] == ["1", "1", "2"]

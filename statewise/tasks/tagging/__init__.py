@@ -19,6 +19,9 @@ from statewise.tasks.tagging.schemes import detect as detect
 from statewise.tasks.tagging.schemes import legal as legal
 from statewise.tasks.tagging.schemes import spans as spans
 from statewise.tasks.tagging.schemes import write as write
+from statewise.tasks.tagging.segmentation import SegmentationReport as SegmentationReport
+from statewise.tasks.tagging.segmentation import boundaries as boundaries
+from statewise.tasks.tagging.segmentation import segmentation_report as segmentation_report
 from statewise.tasks.tagging.sentences import Corpus as Corpus
 from statewise.tasks.tagging.sentences import Sentence as Sentence
 from statewise.tasks.tagging.span_scores import SpanReport as SpanReport
@@ -28,9 +31,11 @@ __all__ = [
     "SCHEMES",
     "Corpus",
     "Detected",
+    "SegmentationReport",
     "Sentence",
     "Span",
     "SpanReport",
+    "boundaries",
     "convert",
     "detect",
     "legal",
@@ -38,6 +43,7 @@ __all__ = [
     "read_conllu",
     "read_jsonl",
     "read_sentences",
+    "segmentation_report",
     "span_report",
     "spans",
     "write",

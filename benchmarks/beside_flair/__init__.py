@@ -1,0 +1,1 @@
+"""Our tagger beside Flair's, which lives in an environment of its own."""
