@@ -341,7 +341,7 @@ class LanguageModel(nn.Module):
             ValueError: if a file is damaged, the weights are of another model, or the checkpoint is
                 of a family that our stack is not.
         """
-        foreign = hub.description(folder)
+        foreign = pretrained.of_the_hub(folder)
         if foreign is None:
             config = stored(folder, KIND, LanguageModelConfig)
         else:

@@ -23,7 +23,7 @@ from typing import Any
 from statewise import mixers as catalogue
 from statewise.mixers.base import Mixer, WholeSequence
 from statewise.models.hybrids import HYBRIDS
-from statewise.models.stack import Block, Norm, SideBySide
+from statewise.models.stack import LAYER_NORM, Block, Norm, SideBySide
 
 Spec = str | Mapping[str, Any]
 """A layer, a branch or a hybrid, as above."""
@@ -69,7 +69,7 @@ def blocks(
     *,
     convolution: int | None = None,
     expansion: float | None = None,
-    norm: Norm = Norm(),
+    norm: Norm = LAYER_NORM,
     mixers: Makers | None = None,
 ) -> list[Block]:
     """Return the blocks of a stack.

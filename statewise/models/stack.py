@@ -177,6 +177,9 @@ class Norm(NamedTuple):
         return nn.LayerNorm(dim, eps=self.epsilon, bias=False)
 
 
+LAYER_NORM = Norm()
+
+
 class Block(_Parts):
     """Residual branches, one after another.
 
@@ -186,7 +189,7 @@ class Block(_Parts):
         norm: what each reads through.
     """
 
-    def __init__(self, branches: Sequence[Mixer[Any] | WholeSequence], *, norm: Norm = Norm()):
+    def __init__(self, branches: Sequence[Mixer[Any] | WholeSequence], *, norm: Norm = LAYER_NORM):
         super().__init__(branches)
         self.norms = nn.ModuleList(norm.over(self.dim) for _ in branches)
         self.maps = nn.ModuleList(
@@ -244,7 +247,7 @@ class Stack(_Parts):
         norm: what stands after the last.
     """
 
-    def __init__(self, blocks: Sequence[Block], *, norm: Norm = Norm()):
+    def __init__(self, blocks: Sequence[Block], *, norm: Norm = LAYER_NORM):
         super().__init__(blocks)
         self.norm = norm.over(self.dim)
 

@@ -38,22 +38,6 @@ FAMILIES = {"mamba": Family(mamba.fields, mamba.describe, mamba.names)}
 """By `model_type`."""
 
 
-def description(folder: str | Path) -> dict[str, Any] | None:
-    """Return what `config.json` says, if the hub's library wrote it.
-
-    Raises:
-        ValueError: if the file is damaged.
-    """
-    path = Path(folder) / CONFIG
-    if not path.is_file():
-        return None
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
-    return found if isinstance(found, dict) and "model_type" in found else None
-
-
 def read_fields(folder: str | Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a `LanguageModelConfig` for a checkpoint.
 
