@@ -14,7 +14,11 @@ transformers = pytest.importorskip("transformers")
 def theirs(kind, **options):
     """A small model of the hub's library with random weights, none at its start."""
     torch.manual_seed(0)
-    classes = {"mamba": ("MambaConfig", "MambaForCausalLM")}
+    classes = {
+        "mamba": ("MambaConfig", "MambaForCausalLM"),
+        "falcon": ("FalconMambaConfig", "FalconMambaForCausalLM"),
+        "mamba2": ("Mamba2Config", "Mamba2ForCausalLM"),
+    }
     config, model = (getattr(transformers, name) for name in classes[kind])
     sizes = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2}
     made = model(config(**sizes, **options)).eval()
@@ -28,6 +32,13 @@ CASES = {
     "mamba": {},
     "mamba_untied": {"tie_word_embeddings": False, "state_size": 5, "conv_kernel": 3, "expand": 3},
     "mamba_rank": {"time_step_rank": 3, "layer_norm_epsilon": 1e-3},
+    "falcon": {"state_size": 5, "mixer_rms_eps": 1e-3},
+    "falcon_untied": {"tie_word_embeddings": False},
+    "mamba2": {"num_heads": 8, "head_dim": 4, "n_groups": 2, "state_size": 6, "chunk_size": 8},
+    "mamba2_tied": {
+        **{"num_heads": 3, "head_dim": 16, "n_groups": 1, "state_size": 4, "expand": 3},
+        **{"tie_word_embeddings": True, "layer_norm_epsilon": 1e-3, "chunk_size": 8},
+    },
 }
 
 
@@ -65,7 +76,7 @@ def test_there_and_back_again_no_bit_is_changed(checkpoint, tmp_path):
     one, two = (safetensors.torch.load_file(f / "model.safetensors") for f in (folder, tmp_path))
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
-    for name in ("hidden_size", "state_size", "conv_kernel", "intermediate_size", "time_step_rank"):
+    for name in ("hidden_size", "state_size", "conv_kernel", "expand", "layer_norm_epsilon"):
         assert getattr(back.config, name) == getattr(model.config, name)
     tokens = torch.randint(40, (2, 9))
     with torch.no_grad():
@@ -114,7 +125,10 @@ def change(folder, **fields):
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
-        ({"model_type": "llama"}, "a llama is not read into our stack, which has mamba"),
+        (
+            {"model_type": "llama"},
+            "a llama is not read into our stack, which has mamba, falcon_mamba, mamba2",
+        ),
         ({"hidden_act": "gelu"}, "hidden_act = 'gelu' is not 'silu'"),
         ({"use_bias": True}, "use_bias = True is not False"),
         ({"hidden_size": None}, "is not complete: it has no hidden_size"),

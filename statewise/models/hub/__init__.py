@@ -9,32 +9,24 @@ Weights are carried over bit by bit; an axis of length one may come or go.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import safetensors
 from torch import Tensor, nn
 
-from statewise.models.hub import mamba
+from statewise.models.hub.family import Family
+from statewise.models.hub.mamba import FalconMamba, Mamba
+from statewise.models.hub.mamba2 import Mamba2
 from statewise.models.pretrained import CONFIG, WEIGHTS, save_tensors
 
 INDEX = "model.safetensors.index.json"
 """Says in which piece each weight is."""
 
 
-class Family(NamedTuple):
-    """Models that the hub's library writes alike."""
-
-    fields: Callable[[Mapping[str, Any]], dict[str, Any]]
-    """Return the fields of a `LanguageModelConfig` from those of their `config.json`."""
-    describe: Callable[[Mapping[str, Any]], dict[str, Any]]
-    """Return their `config.json` from the fields of ours."""
-    names: Callable[[int, bool], Iterator[tuple[str, str]]]
-    """Yield their name and ours of every weight, by depth and whether the head is the embedding."""
-
-
-FAMILIES = {"mamba": Family(mamba.fields, mamba.describe, mamba.names)}
+FAMILIES: dict[str, Family] = {family.kind: family for family in (Mamba(), FalconMamba(), Mamba2())}
 """By `model_type`."""
 
 
@@ -80,7 +72,7 @@ def read_weights(folder: str | Path, given: Mapping[str, Any], model: nn.Module)
                         )
                     target = targets[names[name]]
                     shape = file.get_slice(name).get_shape()
-                    if _long(shape) != _long(target.shape):
+                    if not _fits(shape, target.shape):
                         raise ValueError(
                             f"{path}: {name} is {tuple(shape)}, which does not fit "
                             f"{tuple(target.shape)}"
@@ -101,8 +93,11 @@ def _names(given: Mapping[str, Any], model: nn.Module) -> Iterator[tuple[str, st
     return FAMILIES[given["model_type"]].names(config.depth, config.tie)
 
 
-def _long(shape: Any) -> list[int]:
-    return [size for size in shape if size != 1]
+def _fits(theirs: Sequence[int], ours: Sequence[int]) -> bool:
+    """Return whether two shapes hold the same numbers: axes of one apart, or one in a row."""
+    if len(theirs) == 1:
+        return theirs[0] == math.prod(ours)
+    return [n for n in theirs if n != 1] == [n for n in ours if n != 1]
 
 
 def _files(folder: Path) -> list[Path]:
@@ -124,8 +119,8 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
-def write(folder: str | Path, fields: Mapping[str, Any], model: nn.Module) -> list[str]:
-    """Write a model as the hub's library does; return the names of the files.
+def write(folder: str | Path, fields: Mapping[str, Any], model: nn.Module) -> None:
+    """Write a model as the hub's library does.
 
     Args:
         folder: made if absent.
@@ -138,20 +133,19 @@ def write(folder: str | Path, fields: Mapping[str, Any], model: nn.Module) -> li
     reasons = []
     for kind, family in FAMILIES.items():
         try:
-            said = family.describe(fields)
+            said, shapes = family.describe(fields)
         except ValueError as error:
             reasons.append(f"{kind}: {error}")
             continue
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         weights = dict(model.named_parameters())
-        shapes = said.pop("shapes", {})
         tensors = {}
         for theirs, ours in family.names(fields["depth"], fields["tie"]):
             tensor = weights[ours].detach()
             shape = next((s for end, s in shapes.items() if theirs.endswith(end)), tensor.shape)
             tensors[theirs] = tensor.reshape(shape).contiguous()
         save_tensors(tensors, folder / WEIGHTS, {"format": "pt"})
-        (folder / CONFIG).write_text(json.dumps({"model_type": kind, **said}, indent=2) + "\n")
-        return [WEIGHTS, CONFIG]
+        (folder / CONFIG).write_text(json.dumps(said, indent=2) + "\n")
+        return
     raise ValueError(f"no family of the hub's library is built like this: {'; '.join(reasons)}")
