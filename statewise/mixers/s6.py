@@ -50,7 +50,7 @@ class S6(Recurrent[S6State]):
         state: numbers remembered of each feature.
         rank: features between the two maps to the step size; a sixteenth of `dim` if absent.
         epsilon: if there is one, d, B and C are each divided by their root mean square, to whose
-            square it is added (Zuo et al., "Falcon Mamba", 2024, arXiv:2410.05355, section 2).
+            square it is added (Falcon Mamba, Zuo et al., 2024, arXiv:2410.05355).
     """
 
     remembers = S6State

@@ -8,7 +8,7 @@ Fields = Mapping[str, Any]
 
 
 class Family(abc.ABC):
-    """How a `config.json` of the hub's library is a configuration of ours, and which weight is which.
+    """How a `config.json` of the hub's library is one of ours, and which weight is which.
 
     A subclass names its kind and its parts, and translates the options of its mixer.
     """

@@ -1,6 +1,7 @@
 """Mamba and Falcon-Mamba, which takes the root mean square out of what a step is selected by."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from statewise.models.hub.family import Family, Fields, whole
 
@@ -9,8 +10,8 @@ class Mamba(Family):
     """Mamba."""
 
     kind, architecture, mixer, tied = "mamba", "MambaForCausalLM", "mamba", True
-    needed = {"hidden_act": "silu", "use_bias": False, "use_conv_bias": True}
-    block = {
+    needed: ClassVar[Fields] = {"hidden_act": "silu", "use_bias": False, "use_conv_bias": True}
+    block: ClassVar[Mapping[str, str]] = {
         "norm.weight": "norms.0.weight",
         "mixer.in_proj.weight": "parts.0.input.weight",
         "mixer.conv1d.weight": "parts.0.convolution.weight",

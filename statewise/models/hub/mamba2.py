@@ -1,7 +1,8 @@
 """Mamba-2."""
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from statewise.models.hub.family import Family, Fields
 
@@ -13,8 +14,8 @@ class Mamba2(Family):
     """Mamba-2."""
 
     kind, architecture, mixer, tied = "mamba2", "Mamba2ForCausalLM", "mamba2", False
-    needed = {"hidden_act": "silu", "use_bias": False, "use_conv_bias": True}
-    block = {
+    needed: ClassVar[Fields] = {"hidden_act": "silu", "use_bias": False, "use_conv_bias": True}
+    block: ClassVar[Mapping[str, str]] = {
         "norm.weight": "norms.0.weight",
         "mixer.in_proj.weight": "parts.0.input.weight",
         "mixer.conv1d.weight": "parts.0.convolution.weight",
