@@ -19,6 +19,7 @@ from statewise.models.generation import (
     BatchGeneration,
     Generation,
     GenerationState,
+    Prefixes,
     Sampling,
 )
 from statewise.models.stack import Norm, Stack, States
@@ -224,6 +225,7 @@ class LanguageModel(nn.Module):
         stop: str | bytes | Sequence[str | bytes] = (),
         seed: int = 0,
         state: GenerationState | None = None,
+        prefixes: Prefixes | None = None,
     ) -> Generation:
         """Go on from a prompt: an iterator that yields text as it comes and exposes `.state`.
 
@@ -244,6 +246,7 @@ class LanguageModel(nn.Module):
             seed: in [0, 2**32); the same seed draws the same. A state brings its own.
             state: the `.state` of an earlier generation, which goes on from there bit by bit.
                 Where it had met a stop string, it goes on only after a further prompt.
+            prefixes: a `PrefixCache` of this model, which knows prompts that were read before.
 
         Raises:
             ValueError: for an option out of range, or a prompt that the tokenizer cannot read.
@@ -258,6 +261,7 @@ class LanguageModel(nn.Module):
                 stop=stop,
                 seed=seed,
                 state=state,
+                prefixes=prefixes,
             )
         )
 
