@@ -108,6 +108,7 @@ class Model(Protocol):
         ...
 
 
+@runtime_checkable
 class Prefixes(Protocol):
     """What remembers the beginnings of prompts: `statewise.models.PrefixCache`."""
 

@@ -11,7 +11,7 @@ holds what made it: the weights, by their hash, and the version; no other model 
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,7 @@ from statewise.models.generation import PREFILL
 ENDING = ".safetensors"
 
 
+@runtime_checkable
 class Reader(Protocol):
     """A language model, as the cache sees it."""
 
@@ -94,10 +95,9 @@ class PrefixCache:
         ends = range((known // self.every + 1) * self.every, len(numbers), self.every)
         with torch.no_grad():
             for end in (*ends, len(numbers)):
-                for start in range(known, end, PREFILL):
-                    piece = numbers[start : min(start + PREFILL, end)]
+                for piece in numbers[known:end].split(PREFILL):
                     y, now = self.model.features(piece[None], now)
-                logits = self.model.logits(y[:, -1])
+                    logits = self.model.logits(y[:, -1])
                 state.save(self._path(numbers[:end]), (logits, now), model=self.maker)
                 known = end
         self._make_room()

@@ -172,5 +172,3 @@ def test_what_the_hub_has_not_is_not_written(tmp_path, options, why):
     with pytest.raises(ValueError, match=why):
         model.save_pretrained(tmp_path / "no", format="transformers")
     assert not (tmp_path / "no").exists()
-    with pytest.raises(ValueError, match="format is 'pickle'"):
-        model.save_pretrained(tmp_path / "no", format="pickle")

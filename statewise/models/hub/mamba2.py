@@ -29,7 +29,7 @@ class Mamba2(Family):
 
     def options(self, given: Fields) -> dict[str, Any]:
         """Return the options of our Mamba-2."""
-        limits = tuple(float(limit) for limit in given.get("time_step_limit", ANY_STEP))
+        limits = tuple(map(_number, given.get("time_step_limit", ANY_STEP)))
         if limits != ANY_STEP:
             raise ValueError(f"time_step_limit = {limits}: our steps have no limits")
         heads, head = given.get("num_heads", 128), given.get("head_dim", 64)
@@ -81,3 +81,8 @@ class Mamba2(Family):
             "conv1d.weight": (features, 1, options.get("width", 4)),
             "mixer.norm.weight": (inner,),
         }
+
+
+def _number(said: Any) -> float:
+    """Return a number of their files: what JSON cannot say is `{"__float__": "Infinity"}`."""
+    return float(said["__float__"] if isinstance(said, Mapping) else said)
