@@ -211,6 +211,9 @@ def _generate_options(parser: _Parser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="same seed, same text")
     parser.add_argument("--load_state", type=str | None, default=None, help="go on from this file")
     parser.add_argument("--save_state", type=str | None, default=None, help="keep the end here")
+    parser.add_argument(
+        "--prompts", type=str | None, default=None, help="a folder that remembers prompts read"
+    )
 
 
 def _card_options(parser: _Parser) -> None:
@@ -455,12 +458,15 @@ def _evaluate_language(chosen: Namespace, given: dict[str, str]) -> None:
 def _generate(chosen: Namespace) -> None:
     from statewise import state
     from statewise.models.language_model import LanguageModel
+    from statewise.models.prefix_cache import PrefixCache
     from statewise.training.runs import checkpoint
 
     options = chosen.as_dict()
     folder, before, after = (options.pop(k) for k in ("folder", "load_state", "save_state"))
-    prompt = options.pop("prompt")
+    prompt, prompts = options.pop("prompt"), options.pop("prompts")
     model = LanguageModel.from_pretrained(checkpoint(folder))
+    if prompts is not None:
+        options["prefixes"] = PrefixCache(model, prompts)
     if before is not None:
         # Without a penalty window its axis is empty, which leaves the file's own length free.
         example = model.generate(penalty_window=0).state

@@ -20,7 +20,18 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import keystr, tree_flatten_with_path, tree_map, tree_unflatten
 
-__all__ = ["detach", "fork", "leaves", "load", "nbytes", "save", "select", "stack", "to"]
+__all__ = [
+    "detach",
+    "fingerprint",
+    "fork",
+    "leaves",
+    "load",
+    "nbytes",
+    "save",
+    "select",
+    "stack",
+    "to",
+]
 
 State = TypeVar("State")
 
@@ -143,13 +154,14 @@ def nbytes(state: Any) -> int:
     return sum(leaf.numel() * leaf.element_size() for leaf in leaves(state).values())
 
 
-def save(path: str | os.PathLike[str], state: Any, *, model: Stateful | None = None) -> None:
+def save(path: str | os.PathLike[str], state: Any, *, model: Stateful | str | None = None) -> None:
     """Write a state to a file, all or nothing: a file that was there stays whole until replaced.
 
     Args:
         path: where to. By convention it ends in `.safetensors`.
         state: a state.
-        model: whose state it is. Its weights' fingerprint is kept, and `load` checks it.
+        model: whose state it is. Its weights' fingerprint is kept, and `load` checks it; the
+            fingerprint itself where it is at hand.
 
     Raises:
         FileNotFoundError: if there is no such folder.
@@ -163,7 +175,7 @@ def save(path: str | os.PathLike[str], state: Any, *, model: Stateful | None = N
     about = {
         "version": _VERSION,
         "leaves": {name: [str(leaf.dtype), list(leaf.shape)] for name, leaf in named.items()},
-        "weights": None if model is None else _fingerprint(model),
+        "weights": None if model is None else _made_by(model),
     }
     # Complex numbers as pairs: safetensors has no complex128.
     plain = {
@@ -189,7 +201,7 @@ def save(path: str | os.PathLike[str], state: Any, *, model: Stateful | None = N
 def load(
     path: str | os.PathLike[str],
     *,
-    model: Stateful | None = None,
+    model: Stateful | str | None = None,
     like: State | None = None,
     other_weights: bool = False,
 ) -> State:
@@ -197,7 +209,7 @@ def load(
 
     Args:
         path: the file.
-        model: whose state it should be.
+        model: whose state it should be, or the fingerprint of its weights.
         like: an example of the state, of any batch, where it is not `model.initial_state`'s.
         other_weights: take a state of the same structure although other weights made it.
 
@@ -209,16 +221,16 @@ def load(
         ValueError: if the file is cut short or something else; if its state has another structure,
             naming the first leaf that differs; if other weights made it.
     """
-    if model is None and like is None:
+    if like is None and (model is None or isinstance(model, str)):
         raise ValueError("load needs model= or like=, to know the structure of the state")
     path = Path(path)
     weights, found = _read(path)
-    if like is None and model is not None:
+    if like is None and isinstance(model, Stateful):
         like = cast(State, model.initial_state(next((len(leaf) for leaf in found.values()), 0)))
     expected = leaves(like)
     if (difference := _difference(found, expected, grown=True)) is not None:
         raise ValueError(f"{path} holds a state of another structure: {difference}")
-    if model is not None and weights not in (None, _fingerprint(model)) and not other_weights:
+    if model is not None and weights not in (None, _made_by(model)) and not other_weights:
         raise ValueError(
             f"{path} holds a state made by other weights than this model's; "
             "other_weights=True takes it all the same"
@@ -293,7 +305,11 @@ def _kind(leaf: Tensor) -> str:
     return "floating" if leaf.is_floating_point() else str(leaf.dtype)
 
 
-def _fingerprint(model: Stateful) -> str:
+def _made_by(model: Stateful | str) -> str:
+    return model if isinstance(model, str) else fingerprint(model)
+
+
+def fingerprint(model: Stateful) -> str:
     """Return a hash over the names, dtypes, shapes and bytes of a model's weights."""
     digest = hashlib.sha256()
     for name, weight in sorted(model.state_dict().items()):

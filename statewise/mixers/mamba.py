@@ -45,6 +45,7 @@ class Mamba(MambaBlock[MambaState]):
         state: numbers remembered of each inner feature.
         width: how many inputs the convolution reads.
         rank: features between the two maps to the step size; a sixteenth of `dim` if absent.
+        epsilon: of S6, as Falcon-Mamba has it; nothing is divided if absent.
     """
 
     remembers = MambaState
@@ -57,10 +58,11 @@ class Mamba(MambaBlock[MambaState]):
         state: int = 16,
         width: int = 4,
         rank: int | None = None,
+        epsilon: float | None = None,
     ):
         super().__init__("mamba", dim, expansion, width)
         rank = -(-dim // 16) if rank is None else rank
-        self.selective = S6(self.inner, state=state, rank=rank)
+        self.selective = S6(self.inner, state=state, rank=rank, epsilon=epsilon)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return those of the convolution's inputs and of h."""

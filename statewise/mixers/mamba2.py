@@ -55,6 +55,7 @@ class Mamba2(Recurrent[Mamba2State]):
         groups: how many B and C there are, shared by equally many heads.
         expand: features remembered for each that is read.
         width: how many inputs the convolution reads, the present one included.
+        epsilon: what the norm adds to the mean square.
     """
 
     remembers = Mamba2State
@@ -68,6 +69,7 @@ class Mamba2(Recurrent[Mamba2State]):
         groups: int = 1,
         expand: int = 2,
         width: int = 4,
+        epsilon: float = 1e-5,
     ):
         super().__init__()
         self.dim = self.out = dim
@@ -88,7 +90,7 @@ class Mamba2(Recurrent[Mamba2State]):
         self.A_log = nn.Parameter(torch.empty(self.heads).uniform_(1, 16).log())
         self.dt_bias = nn.Parameter(inverse_softplus(log_uniform(1e-3, 0.1, self.heads)))
         self.D = nn.Parameter(torch.ones(self.heads))
-        self.norm = HeadNorm(groups, self.inner // groups)
+        self.norm = HeadNorm(groups, self.inner // groups, eps=epsilon)
         self.output = Linear(self.inner, dim, bias=False)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:

@@ -26,6 +26,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import rms_norm
 
 from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.linear import Linear
@@ -48,12 +49,22 @@ class S6(Recurrent[S6State]):
         dim: features read and answered.
         state: numbers remembered of each feature.
         rank: features between the two maps to the step size; a sixteenth of `dim` if absent.
+        epsilon: if there is one, d, B and C are each divided by their root mean square, to whose
+            square it is added (Falcon Mamba, Zuo et al., 2024, arXiv:2410.05355).
     """
 
     remembers = S6State
 
-    def __init__(self, dim: int, *, state: int = 16, rank: int | None = None):
+    def __init__(
+        self,
+        dim: int,
+        *,
+        state: int = 16,
+        rank: int | None = None,
+        epsilon: float | None = None,
+    ):
         super().__init__()
+        self.epsilon = epsilon
         if state < 1:
             raise ValueError(f"s6: state = {state} should be at least 1")
         self.dim = self.out = dim
@@ -78,7 +89,10 @@ class S6(Recurrent[S6State]):
         gate: Float[Tensor, "batch *time dim"] | None = None,
     ) -> tuple[Float[Tensor, "batch *time dim"], S6State]:
         """Map inputs; the answer is multiplied by silu(gate) where there is one."""
-        d, B, C = self.select(x).split([self.rank, self.state, self.state], -1)
+        selected = self.select(x).split([self.rank, self.state, self.state], -1)
+        if self.epsilon is not None:
+            selected = [rms_norm(part, part.shape[-1:], eps=self.epsilon) for part in selected]
+        d, B, C = selected
         y, h = run(
             selective_scan,
             x,

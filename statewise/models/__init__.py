@@ -8,6 +8,7 @@ from statewise.models.generation import GenerationState as GenerationState
 from statewise.models.language_model import LanguageModel as LanguageModel
 from statewise.models.language_model import LanguageModelConfig as LanguageModelConfig
 from statewise.models.neural_cache import NeuralCache as NeuralCache
+from statewise.models.prefix_cache import PrefixCache as PrefixCache
 from statewise.models.stack import Block as Block
 from statewise.models.stack import SideBySide as SideBySide
 from statewise.models.stack import Stack as Stack
@@ -26,6 +27,7 @@ __all__ = [
     "LanguageModelConfig",
     "NeuralCache",
     "Paths",
+    "PrefixCache",
     "SideBySide",
     "Stack",
 ]

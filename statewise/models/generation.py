@@ -108,6 +108,15 @@ class Model(Protocol):
         ...
 
 
+@runtime_checkable
+class Prefixes(Protocol):
+    """What remembers the beginnings of prompts: `statewise.models.PrefixCache`."""
+
+    def read(self, tokens: Sequence[int]) -> tuple[Tensor, Any]:
+        """Return the logits after a prompt, and the state."""
+        ...
+
+
 class BatchGeneration(Iterator[list[str]]):
     """Yields what each row's text gained, as a list; see `LanguageModel.generate_batch`."""
 
@@ -121,6 +130,7 @@ class BatchGeneration(Iterator[list[str]]):
         stop: str | bytes | Sequence[str | bytes],
         seed: int | Sequence[int],
         state: GenerationState | None,
+        prefixes: Prefixes | None = None,
     ):
         sampling.check()
         _require(max_tokens is None or max_tokens >= 0, "max_tokens", max_tokens, "at least 0")
@@ -131,6 +141,7 @@ class BatchGeneration(Iterator[list[str]]):
         self._left = math.inf if max_tokens is None else max_tokens
         self._stops = _stops(stop)
         self._said: list[str] = []
+        self._prefixes = prefixes
         if state is None:
             # Some token must come first, and text begins where a line does.
             prompts = [prompt or "\n" for prompt in prompts]
@@ -196,6 +207,10 @@ class BatchGeneration(Iterator[list[str]]):
         for row, tokens in zip(self._rows, prompts, strict=True):
             self._said.append(row.flush() if tokens else "")
             row.window.extend(tokens)
+        if self._prefixes is not None and self._state is None:
+            (tokens,) = prompts
+            self._logits, self._state = self._prefixes.read(tokens)
+            return
         device = next(self._model.parameters()).device
         for start in range(0, max(map(len, prompts), default=0), PREFILL):
             parts = [tokens[start : start + PREFILL] for tokens in prompts]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,16 +12,17 @@ from torch import Tensor, nn
 from statewise import mixers as catalogue
 from statewise.mixers.base import Mixer, state_dtype, within
 from statewise.mixers.parts.linear import Linear
-from statewise.models import layers, pretrained
+from statewise.models import hub, layers, pretrained
 from statewise.models.configuration import Configuration, stored
 from statewise.models.dropout import Dropout, DropWords, drop
 from statewise.models.generation import (
     BatchGeneration,
     Generation,
     GenerationState,
+    Prefixes,
     Sampling,
 )
-from statewise.models.stack import Stack, States
+from statewise.models.stack import Norm, Stack, States
 from statewise.models.tokenizers import ByteTokenizer, FileTokenizer, Tokenizer
 from statewise.ops.linear import linear
 
@@ -58,6 +59,9 @@ class LanguageModelConfig(Configuration):
         expansion: hidden width of the feed-forward branch after each mixer, over dim, 0 for none; 2
             if absent. Layers that name their branches have none but those.
         tie: whether the head shares the embedding's weights.
+        norm: before every branch and the head: "layer", or "rms" (root mean square), which torch
+            computes more slowly on a CPU and many published checkpoints have.
+        norm_epsilon: what the norm adds to the variance or the mean square.
         dropout: what is absent while training; nothing if absent itself.
     """
 
@@ -70,6 +74,8 @@ class LanguageModelConfig(Configuration):
     convolution: Annotated[int, Field(ge=0)] | None = None
     expansion: Annotated[float, Field(ge=0)] | None = None
     tie: bool = True
+    norm: Literal["layer", "rms"] = "layer"
+    norm_epsilon: Annotated[float, Field(gt=0)] = 1e-5
     dropout: Dropout = Dropout()
 
     @model_validator(mode="after")
@@ -114,7 +120,8 @@ class LanguageModel(nn.Module):
         self.config = config = config or LanguageModelConfig()
         if tokenizer is None and config.vocab == ByteTokenizer.vocab:
             tokenizer = ByteTokenizer()
-        if tokenizer is not None and tokenizer.vocab != config.vocab:
+        # Fewer tokens than the vocabulary has room for: published checkpoints round it up.
+        if tokenizer is not None and tokenizer.vocab > config.vocab:
             raise ValueError(
                 f"the tokenizer has {tokenizer.vocab} tokens, and the configuration a vocab of "
                 f"{config.vocab}"
@@ -124,6 +131,7 @@ class LanguageModel(nn.Module):
         # Small, because the head shares it: behind the norm of sqrt(dim) the logits then start
         # near zero and the loss near log(vocab).
         nn.init.normal_(self.embedding.weight, std=0.02)
+        norm = Norm(config.norm, config.norm_epsilon)
         self.stack = Stack(
             layers.blocks(
                 config.mixer,
@@ -131,8 +139,10 @@ class LanguageModel(nn.Module):
                 config.depth,
                 convolution=config.convolution,
                 expansion=config.expansion,
+                norm=norm,
                 mixers=mixers,
-            )
+            ),
+            norm=norm,
         )
         self.head = None if config.tie else Linear(config.dim, config.vocab, bias=False)
         # Last, so that the weights begin as they do without.
@@ -215,6 +225,7 @@ class LanguageModel(nn.Module):
         stop: str | bytes | Sequence[str | bytes] = (),
         seed: int = 0,
         state: GenerationState | None = None,
+        prefixes: Prefixes | None = None,
     ) -> Generation:
         """Go on from a prompt: an iterator that yields text as it comes and exposes `.state`.
 
@@ -235,6 +246,7 @@ class LanguageModel(nn.Module):
             seed: in [0, 2**32); the same seed draws the same. A state brings its own.
             state: the `.state` of an earlier generation, which goes on from there bit by bit.
                 Where it had met a stop string, it goes on only after a further prompt.
+            prefixes: a `PrefixCache` of this model, which knows prompts that were read before.
 
         Raises:
             ValueError: for an option out of range, or a prompt that the tokenizer cannot read.
@@ -249,6 +261,7 @@ class LanguageModel(nn.Module):
                 stop=stop,
                 seed=seed,
                 state=state,
+                prefixes=prefixes,
             )
         )
 
@@ -283,14 +296,22 @@ class LanguageModel(nn.Module):
             state=state,
         )
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(
+        self, folder: str | Path, *, format: Literal["statewise", "transformers"] = "statewise"
+    ) -> None:
         """Write the model to a folder, which is made if it is missing.
 
         It then holds `config.json`, `model.safetensors` and, unless bytes are the tokens,
         `tokenizer.json`.
 
+        Args:
+            folder: where to.
+            format: whose: our own, or that of the hub's library, which then loads it.
+
         Raises:
             TypeError: if the tokenizer is of your own making.
+            ValueError: if the hub's library has no model that is built like it, or for another
+                format.
         """
         files = {}
         if isinstance(self.tokenizer, FileTokenizer):
@@ -299,7 +320,14 @@ class LanguageModel(nn.Module):
             raise TypeError(
                 f"a {type(self.tokenizer).__name__} is not saved: only tokenizers from a file are"
             )
-        pretrained.write(folder, KIND, self.config.model_dump(), self, files)
+        if format == "transformers":
+            hub.write(folder, self.config.model_dump(), self)
+            for name, save in files.items():
+                save(Path(folder) / name)
+        elif format == "statewise":
+            pretrained.write(folder, KIND, self.config.model_dump(), self, files)
+        else:
+            raise ValueError(f"format is {format!r}; it should be 'statewise' or 'transformers'")
 
     @classmethod
     def from_pretrained(
@@ -308,21 +336,30 @@ class LanguageModel(nn.Module):
         """Return the model in a folder, in eval mode.
 
         Args:
-            folder: what `save_pretrained` wrote.
+            folder: what `save_pretrained` wrote, or a checkpoint of the hub's library of a family
+                that our stack can be: see `statewise.models.hub`.
             mixers: the mixers of your own that the model was built with, by name.
 
         Raises:
             FileNotFoundError: if the folder or a file of it is missing.
-            ValueError: if a file is damaged, or the weights are of another model.
+            ValueError: if a file is damaged, the weights are of another model, or the checkpoint is
+                of a family that our stack is not.
         """
-        config = stored(folder, KIND, LanguageModelConfig)
+        foreign = pretrained.of_the_hub(folder)
+        if foreign is None:
+            config = stored(folder, KIND, LanguageModelConfig)
+        else:
+            config = LanguageModelConfig(**hub.read_fields(folder, foreign))
         file = Path(folder) / TOKENIZER
         tokenizer = FileTokenizer(file) if file.exists() else None
         try:
             model = cls(config, tokenizer=tokenizer, mixers=mixers)
         except ValueError as error:
             raise ValueError(f"{Path(folder) / pretrained.CONFIG}: {error}") from None
-        pretrained.read_weights(folder, model)
+        if foreign is None:
+            pretrained.read_weights(folder, model)
+        else:
+            hub.read_weights(folder, foreign, model)
         return model.eval()
 
     def _embed(self, tokens: Int[Tensor, "*axes"]) -> Float[Tensor, "*axes dim"]:

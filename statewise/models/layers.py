@@ -23,7 +23,7 @@ from typing import Any
 from statewise import mixers as catalogue
 from statewise.mixers.base import Mixer, WholeSequence
 from statewise.models.hybrids import HYBRIDS
-from statewise.models.stack import Block, SideBySide
+from statewise.models.stack import LAYER_NORM, Block, Norm, SideBySide
 
 Spec = str | Mapping[str, Any]
 """A layer, a branch or a hybrid, as above."""
@@ -69,6 +69,7 @@ def blocks(
     *,
     convolution: int | None = None,
     expansion: float | None = None,
+    norm: Norm = LAYER_NORM,
     mixers: Makers | None = None,
 ) -> list[Block]:
     """Return the blocks of a stack.
@@ -81,6 +82,7 @@ def blocks(
             of layers that name their branches.
         expansion: hidden width of the feed-forward branch after each mixer over `dim`, 0 for none;
             2 if absent. Not of layers that name their branches.
+        norm: before every branch.
         mixers: mixers of your own by name.
 
     Raises:
@@ -101,7 +103,8 @@ def blocks(
             if width := EXPANSION if expansion is None else expansion:
                 branches.append({"name": "feed_forward", "expansion": width})
         where = {"layer": place, "layers": depth, "depth": depth}
-        made.append(Block([_branch(branch, dim, where, shared, mixers) for branch in branches]))
+        parts = [_branch(branch, dim, where, shared, mixers) for branch in branches]
+        made.append(Block(parts, norm=norm))
     return made
 
 

@@ -66,13 +66,35 @@ def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str
         raise OSError(f"{path} cannot be written: {error}") from None
 
 
+def of_the_hub(folder: str | Path) -> dict[str, Any] | None:
+    """Return what the configuration file says, if the hub's library (transformers) wrote it.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    path = Path(folder) / CONFIG
+    found = _json(path) if path.is_file() else None
+    return found if isinstance(found, dict) and "model_type" in found else None
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+
+
 def kind_of(folder: str | Path) -> str:
     """Return what kind of model is in `folder`, such as "language_model".
+
+    What the hub's library wrote is a language model.
 
     Raises:
         FileNotFoundError: if the folder or a file of it is missing.
         ValueError: if the file is damaged.
     """
+    if of_the_hub(folder) is not None:
+        return "language_model"
     return str(_description(folder).get("model"))
 
 
@@ -99,10 +121,7 @@ def _description(folder: str | Path) -> dict[str, Any]:
     path = folder / CONFIG
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no model: it has no {CONFIG}")
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
+    description = _json(path)
     if not isinstance(description, dict) or not isinstance(description.get("config"), dict):
         raise ValueError(f"{path} was not written by statewise")
     if description.get("format") != FORMAT:

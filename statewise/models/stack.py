@@ -12,7 +12,7 @@ The branches keep the initialization of their papers; nothing is rescaled by dep
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -159,20 +159,39 @@ class SideBySide(_Parts):
         return cls([MinGRU(4), MinGRU(4)])
 
 
+class Norm(NamedTuple):
+    """What stands before a branch.
+
+    LayerNorm if nothing is said, not RMSNorm, which torch 2.13 computes on CPU as a chain of
+    passes: forward and backward on (32, 256, 256), one thread, took 34 ms, LayerNorm 3. Without a
+    bias, so that padding stays zero.
+    """
+
+    kind: Literal["layer", "rms"] = "layer"
+    epsilon: float = 1e-5
+
+    def over(self, dim: int) -> nn.Module:
+        """Return the norm of so many features."""
+        if self.kind == "rms":
+            return nn.RMSNorm(dim, eps=self.epsilon)
+        return nn.LayerNorm(dim, eps=self.epsilon, bias=False)
+
+
+LAYER_NORM = Norm()
+
+
 class Block(_Parts):
     """Residual branches, one after another.
 
     Args:
         branches: mixers that read the same number of features. A linear map brings an answer of
             another width back to it.
+        norm: what each reads through.
     """
 
-    def __init__(self, branches: Sequence[Mixer[Any] | WholeSequence]):
+    def __init__(self, branches: Sequence[Mixer[Any] | WholeSequence], *, norm: Norm = LAYER_NORM):
         super().__init__(branches)
-        # LayerNorm, not RMSNorm, which torch 2.13 computes on CPU as a chain of passes: forward and
-        # backward on (32, 256, 256), one thread, took 34 ms, LayerNorm 3. Without a bias, so that
-        # padding stays zero.
-        self.norms = nn.ModuleList(nn.LayerNorm(self.dim, bias=False) for _ in branches)
+        self.norms = nn.ModuleList(norm.over(self.dim) for _ in branches)
         self.maps = nn.ModuleList(
             nn.Identity() if branch.out == self.dim else Linear(branch.out, self.dim, bias=False)
             for branch in branches
@@ -225,11 +244,12 @@ class Stack(_Parts):
 
     Args:
         blocks: at least one, all of the same width.
+        norm: what stands after the last.
     """
 
-    def __init__(self, blocks: Sequence[Block]):
+    def __init__(self, blocks: Sequence[Block], *, norm: Norm = LAYER_NORM):
         super().__init__(blocks)
-        self.norm = nn.LayerNorm(self.dim, bias=False)
+        self.norm = norm.over(self.dim)
 
     def drop_out(self, rate: float, *, locked: bool) -> None:
         """Let every branch read a part of its features while it trains.

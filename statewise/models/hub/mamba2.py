@@ -1,0 +1,88 @@
+"""Mamba-2."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from statewise.models.hub.family import Family, Fields
+
+ANY_STEP = (0.0, math.inf)
+"""The limits of a step size that are none."""
+
+
+class Mamba2(Family):
+    """Mamba-2."""
+
+    kind, architecture, mixer, tied = "mamba2", "Mamba2ForCausalLM", "mamba2", False
+    needed: ClassVar[Fields] = {"hidden_act": "silu", "use_bias": False, "use_conv_bias": True}
+    block: ClassVar[Mapping[str, str]] = {
+        "norm.weight": "norms.0.weight",
+        "mixer.in_proj.weight": "parts.0.input.weight",
+        "mixer.conv1d.weight": "parts.0.convolution.weight",
+        "mixer.conv1d.bias": "parts.0.convolution.bias",
+        "mixer.A_log": "parts.0.A_log",
+        "mixer.dt_bias": "parts.0.dt_bias",
+        "mixer.D": "parts.0.D",
+        "mixer.norm.weight": "parts.0.norm.weight",
+        "mixer.out_proj.weight": "parts.0.output.weight",
+    }
+
+    def options(self, given: Fields) -> dict[str, Any]:
+        """Return the options of our Mamba-2."""
+        limits = tuple(map(_number, given.get("time_step_limit", ANY_STEP)))
+        if limits != ANY_STEP:
+            raise ValueError(f"time_step_limit = {limits}: our steps have no limits")
+        heads, head = given.get("num_heads", 128), given.get("head_dim", 64)
+        expand = given.get("expand", 2)
+        if heads * head != expand * given["hidden_size"]:
+            raise ValueError(
+                f"num_heads = {heads} of head_dim = {head} are not expand = {expand} times "
+                f"hidden_size = {given['hidden_size']}"
+            )
+        return {
+            "state": given.get("state_size", 128),
+            "head": head,
+            "groups": given.get("n_groups", 8),
+            "expand": expand,
+            "width": given.get("conv_kernel", 4),
+            "epsilon": given.get("layer_norm_epsilon", 1e-5),
+        }
+
+    def describe(self, config: Fields) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
+        """Return their configuration, which has one epsilon for all its norms."""
+        said, shapes = super().describe(config)
+        within = said.pop("epsilon within")
+        if within != said["layer_norm_epsilon"]:
+            raise ValueError(
+                f"its norms have one epsilon, not {said['layer_norm_epsilon']:g} between the "
+                f"layers and {within:g} within"
+            )
+        return said, shapes
+
+    def said(self, dim: int, options: Fields) -> dict[str, Any]:
+        """Return their options."""
+        inner = options.get("expand", 2) * dim
+        head = min(options.get("head", 64), inner)
+        return {
+            "state_size": options.get("state", 128),
+            "head_dim": head,
+            "num_heads": inner // head,
+            "n_groups": options.get("groups", 1),
+            "expand": options.get("expand", 2),
+            "conv_kernel": options.get("width", 4),
+            "epsilon within": options.get("epsilon", 1e-5),
+        }
+
+    def shapes(self, dim: int, options: Fields) -> dict[str, tuple[int, ...]]:
+        """Return those of the convolution and of the norm, which is over groups."""
+        inner = options.get("expand", 2) * dim
+        features = inner + 2 * options.get("groups", 1) * options.get("state", 128)
+        return {
+            "conv1d.weight": (features, 1, options.get("width", 4)),
+            "mixer.norm.weight": (inner,),
+        }
+
+
+def _number(said: Any) -> float:
+    """Return a number of their files: what JSON cannot say is `{"__float__": "Infinity"}`."""
+    return float(said["__float__"] if isinstance(said, Mapping) else said)
