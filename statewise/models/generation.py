@@ -229,7 +229,8 @@ class BatchGeneration(Iterator[list[str]]):
         """Draw a token for every row that is not finished, and return what their texts gained."""
         rows = self._rows
         tokens = draw(
-            self._logits,
+            # A vocabulary that was rounded up has tokens that no tokenizer knows.
+            self._logits[:, : self._tokenizer.vocab],
             [None if row.finished else row.generator for row in rows],
             self._sampling,
             self._windows() if self._sampling.repetition_penalty != 1 else None,

@@ -6,7 +6,7 @@ from torch.utils._pytree import tree_leaves
 import statewise
 from statewise import mixers
 from statewise.mixers import MinGRU
-from statewise.models import LanguageModel, LanguageModelConfig
+from statewise.models import ByteTokenizer, LanguageModel, LanguageModelConfig
 from statewise.models.language_model import PRESETS
 
 SMALL = LanguageModelConfig(dim=8, depth=2, mixer="min_gru", convolution=0, expansion=0)
@@ -145,9 +145,9 @@ def test_an_unknown_mixer_or_option_says_so():
             LanguageModel(SMALL.model_copy(update={"mixer": mixer}), mixers={"slow": Slow})
 
 
-def test_a_tokenizer_of_another_size_is_refused():
-    class Bits:
-        vocab = 2
+def test_a_tokenizer_that_is_too_large_is_refused():
+    class Words:
+        vocab = 300
 
         def encode(self, text):
             return []
@@ -158,8 +158,19 @@ def test_a_tokenizer_of_another_size_is_refused():
         def decode_bytes(self, tokens):
             return b""
 
-    with pytest.raises(ValueError, match=r"tokenizer has 2 tokens, .* vocab of 256"):
-        LanguageModel(SMALL, tokenizer=Bits())
+    with pytest.raises(ValueError, match=r"tokenizer has 300 tokens, .* vocab of 256"):
+        LanguageModel(SMALL, tokenizer=Words())
+
+
+def test_what_the_tokenizer_cannot_say_is_never_drawn():
+    model = LanguageModel(SMALL.model_copy(update={"vocab": 260}), tokenizer=ByteTokenizer())
+    with torch.no_grad():
+        # The head's too: one of the two is far the likeliest, whatever it reads.
+        model.embedding.weight[256] = 9 * torch.randn(8)
+        model.embedding.weight[257] = -model.embedding.weight[256]
+        logits, _ = model(torch.tensor([[97]]))
+    assert logits.argmax() >= 256
+    assert "".join(model.generate("a", max_tokens=20, temperature=0))
 
 
 @pytest.mark.parametrize(
