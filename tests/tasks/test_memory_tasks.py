@@ -10,6 +10,7 @@ import torch
 from statewise.tasks import (
     copying,
     examples,
+    flip_flop,
     induction,
     multi_query_recall,
     needle,
@@ -32,6 +33,7 @@ TASKS = {
     "noisy": noisy_recall.NoisyRecall(pairs=4, keys=7, answers=5, noise=3),
     "definitions": planted_definitions.PlantedDefinitions(definitions=1),
     "definitions, text": planted_definitions.PlantedDefinitions(1, text="The sea, the sea; "),
+    "flip-flop": flip_flop.FlipFlop(),
 }
 
 
@@ -99,6 +101,7 @@ def test_chance_is_one_in_as_many_as_there_are_answers(task):
     assert (shares - chance).abs().max() < 5 * spread
 
 
+SWITCHES = flip_flop.FlipFlop().symbols
 SYMBOLS = {
     "queries": (
         multi_query_recall.MultiQueryRecall(pairs=3, keys=3, answers=2),
@@ -118,6 +121,10 @@ SYMBOLS = {
         {symbol: at for at, symbol in enumerate("abc12xyz")},
     ),
     "induction": (induction.Induction(answers=3), {"0": 0, "1": 1, "2": 2, "?": 3}),
+    "flip-flop": (
+        flip_flop.FlipFlop(),
+        {"0": 0, "1": 1, **{symbol: at for at, symbol in enumerate(SWITCHES)}},
+    ),
 }
 
 
@@ -149,6 +156,9 @@ def test_the_picture_is_right(name):
         # Where questions stand differs by example: in every other token behind the pairs.
         assert all(at >= 6 and at % 2 == 0 for at, wanted in enumerate(asked) if wanted)
         assert sum(asked) == sum(mask)
+    elif name == "flip-flop":
+        # Answers are the bits alone.
+        assert asked == [symbol == "r" for symbol in picture(task, "tokens")]
     else:
         assert asked == mask
 
@@ -338,6 +348,8 @@ def test_made_up_words_are_frequent_by_zipf_s_law():
         (lambda: drawn(TASKS["noisy"], 11), "length is 11; 4 pairs and questions need 12"),
         (lambda: planted_definitions.PlantedDefinitions(0), "definitions is 0"),
         (lambda: planted_definitions.PlantedDefinitions(text=""), "text is ''"),
+        (lambda: flip_flop.FlipFlop(1.0), "ignored is 1.0;"),
+        (lambda: drawn(TASKS["flip-flop"], 1), "length is 1;"),
         (lambda: drawn(TASKS["definitions"], 32), "length is 32; .* need 33"),
         (
             lambda: TASKS["definitions"].draw_at(1, 99, 16, torch.Generator()),
