@@ -73,23 +73,25 @@ def learned_bits(
     depth: int = 2,
     rows: int = 256,
     seed: int = 0,
+    texts: tuple[Passages, Passages] | None = None,
     **options: Any,
 ) -> float:
-    """Return the bits per byte that a fresh stack pays for passages it did not learn from.
+    """Return the bits per symbol that a fresh stack pays for passages it did not learn from.
 
-    The text is the manual that every Python carries.
+    Its symbols are bytes, of the manual that every Python carries, or those of other texts.
 
     Args:
         mixer: as `learned_by_length` has it.
-        length: of all passages, in bytes.
+        length: of all passages, in symbols.
         steps: of training.
         dim: features the mixer reads.
         depth: layers.
         rows: passages that are asked.
         seed: of the passages; weights come from torch's own generator.
+        texts: what is learned from, and what is asked; the manual's bytes if absent.
         options: of `learn`.
     """
-    seen, held_out = map(Passages, of_manual())
+    seen, held_out = texts or map(Passages, of_manual())
     model = stack(mixer, seen, dim=dim, depth=depth)
     learn(model, seen, steps=steps, length=length, first=length, seed=seed, **options)
     predict: Predictor = model.eval()

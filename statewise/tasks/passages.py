@@ -6,6 +6,8 @@ targets  r   n o t         from "to be or not to be"; every one counts
 For training on whole documents, with states carried, there is `language`.
 """
 
+import re
+from collections import Counter
 from dataclasses import dataclass, field
 
 import torch
@@ -21,11 +23,11 @@ class Passages:
     """Passages that begin anywhere in a text."""
 
     text: Int[Tensor, " time"] = field(repr=False)
-    """Its bytes."""
+    """Its bytes, or other symbols."""
     vocab: int = 256
 
     def draw(self, batch: int, length: int, generator: torch.Generator) -> Examples:
-        """Return `batch` passages of `length` bytes.
+        """Return `batch` passages of `length` symbols.
 
         Raises:
             ValueError: if the text is no longer than that.
@@ -35,6 +37,24 @@ class Passages:
         starts = torch.randint(len(self.text) - length, (batch, 1), generator=generator)
         read = self.text[starts + torch.arange(length + 1)]
         return Examples(read[:, :-1], read[:, 1:], torch.ones(batch, length, dtype=torch.bool))
+
+
+WORD = re.compile(r"\w+|[^\w\s]|\n")
+"""A word, a mark or the end of a line."""
+
+
+def words_of_manual(vocab: int) -> tuple[Passages, Passages]:
+    """Return passages of the manual's words: to learn from, and of the last tenth.
+
+    Args:
+        vocab: symbols: the words that come most often before the last tenth, from 1 on, and 0 for
+            all others.
+    """
+    seen, held_out = (WORD.findall(part) for [part] in split([manual()], 0.1))
+    often = Counter(seen).most_common(vocab - 1)
+    number = {word: place for place, (word, _) in enumerate(often, 1)}
+    first, last = (torch.tensor([number.get(w, 0) for w in words]) for words in (seen, held_out))
+    return Passages(first, vocab), Passages(last, vocab)
 
 
 def of_manual() -> tuple[Int[Tensor, " seen"], Int[Tensor, " held_out"]]:

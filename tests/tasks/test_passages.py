@@ -20,3 +20,14 @@ def test_each_target_is_the_byte_after():
 def test_a_passage_has_to_fit_into_the_text():
     with pytest.raises(ValueError, match="the text has 4"):
         Passages(passages.of("to b")).draw(1, 4, torch.Generator())
+
+
+def test_words_are_numbered_by_how_often_they_come():
+    seen, held_out = passages.words_of_manual(100)
+    assert seen.vocab == held_out.vocab == 100
+    times = seen.text.bincount(minlength=100)
+    assert len(times) == 100
+    assert (times[1:].diff() <= 0).all()
+    assert times[0] > 0
+    assert held_out.text.max() < 100
+    assert 6 * len(held_out.text) < len(seen.text) < 12 * len(held_out.text)
