@@ -12,9 +12,9 @@ Weak     what is set by hand is computed from tokens and depths by rules that a 
 
 Tried before: of the flip-flop Mamba answered 0.9988 and 0.9987 at ten times the length (seeds 100
 and 101), which is not throughout; at seed 100 0.9998 after 48 tokens and 64 wide, and 1.0 at a rate
-of 1e-2, which was 0.98 at 101; minGRU had 1.0 and 0.9993. A gate that is learned is not quite 1, and
-the claim is put as theory has it. At seed 100 Tomita's fourth was kept in full; of his fifth, both
-symbols even in number, 0.757 was right, where one answer has 0.75.
+of 1e-2, which was 0.98 at 101; minGRU had 1.0 and 0.9993. A gate that is learned is not quite 1,
+and the claim is put as theory has it. At seed 100 Tomita's fourth was kept in full; of his fifth,
+both symbols even in number, 0.757 was right, where one answer has 0.75.
 """
 
 from collections.abc import Callable, Mapping
