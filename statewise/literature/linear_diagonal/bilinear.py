@@ -13,8 +13,8 @@ most 0.7 is not to solve. Each learning rate is the better of 3e-3 and 1e-2 for 
 solved, at seeds 100 and 101 and 500 to 1,000 steps: the signed diagonal learned parity surely with
 the second alone, with which rotations were right for less long. With 8 heads and convolutions of
 its own the signed diagonal once had 0.81. The first record, after 800 steps, was undecided by it:
-it kept 0.81 to 0.965 of parities. At seeds 10 to 12 the claim is undecided by it again (0.905 to 1),
-and by nothing else.
+it kept 0.81 to 0.965 of parities. At seeds 10 to 12 the claim is undecided by it again, and by
+nothing else: 0.905 to 1.
 """
 
 from collections.abc import Mapping
