@@ -19,12 +19,11 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.timing import machine
-from statewise.tasks.calibration import calibration
 from statewise.tasks.scores import ClassReport
-from statewise.tasks.tagging import segmentation_report, span_report
+from statewise.tasks.tagging import segmentation_report, span_report, spans
 from statewise.training.classifier import read_classified, train_classifier
 from statewise.training.configuration import Classified, ClassifierRun, Tagged, TaggerRun
-from statewise.training.labelled import judged
+from statewise.training.labelled import calibrated, judged
 from statewise.training.labels import GIVEN, Gold, Golds, Trained
 from statewise.training.tagger import BOUNDARIES, read_tagged, train_tagger
 
@@ -41,8 +40,8 @@ class Set:
     aim: float | None = None
     """The score to reach, in percent."""
     tags: bool = True
-    further: Callable[[Trained[Any], Golds], Figures] = field(default=lambda trained, golds: {})
-    """What a trained model is judged by besides, in percent."""
+    further: Callable[[Trained[Any], Golds, list[Any]], Figures] = field(default=lambda *_: {})
+    """What a trained model, and the labels it found, are judged by besides, in percent."""
     beside: Callable[[Golds], Figures] = field(default=lambda golds: {})
     """What other programs reach."""
 
@@ -110,15 +109,14 @@ def surnames(folder: Path) -> Golds:
     return Golds(part(*range(7)), part(7), part(8, 9))
 
 
-def by_vocabulary(trained: Trained[Any], golds: Golds) -> Figures:
+def by_vocabulary(trained: Trained[Any], golds: Golds, found: list[Any]) -> Figures:
     """Return the recall of words that the training showed, and of those that it did not."""
     assert golds.test is not None
     known = {
-        "".join(pieces[first:last])
+        "".join(pieces[span.start : span.end])
         for pieces, tags in zip(golds.train.sentences, golds.train.labels, strict=True)
-        for first, last in _words(tags)
+        for span in spans(tags)
     }
-    found = trained.model.predict(golds.test.sentences)
     report = segmentation_report(golds.test.sentences, golds.test.labels, found, known)
     return {
         "recall of known words": 100 * report.known.recall,
@@ -126,15 +124,7 @@ def by_vocabulary(trained: Trained[Any], golds: Golds) -> Figures:
     }
 
 
-def _words(tags: Sequence[str]) -> Iterator[tuple[int, int]]:
-    first = 0
-    for at, tag in enumerate(tags, 1):
-        if tag in ("E", "S"):
-            yield first, at
-            first = at
-
-
-def macro_f1(trained: Trained[Any], golds: Golds) -> Figures:
+def macro_f1(trained: Trained[Any], golds: Golds, found: list[Any]) -> Figures:
     """Return the mean F1 of the classes."""
     report, _ = trained.scores["test_accuracy"]
     assert isinstance(report, ClassReport)
@@ -253,9 +243,8 @@ def rows(chosen: Set, folder: Path, seeds: int, options: dict[str, Any]) -> Iter
         seconds.append(trained.outcome.seconds)
         words.append(trained.outcome.tokens / trained.outcome.seconds)
         found = trained.model.predict(golds.test.sentences)
-        said = judged(trained.model, golds.test, found)
-        error = calibration([x.confidence for x in said], [x.right for x in said]).error
-        more = {"calibration error": 100 * error, **chosen.further(trained, golds)}
+        error = calibrated(judged(trained.model, golds.test, found)).error
+        more = {"calibration error": 100 * error, **chosen.further(trained, golds, found)}
         for what, value in more.items():
             further.setdefault(what, []).append(value)
     aim = "" if chosen.aim is None else f"{chosen.aim:g}"

@@ -171,11 +171,7 @@ class CRF(nn.Module):
             ValueError: names a row that has no path, or in which emissions are NaN.
         """
         chain = self._chain(emissions, lengths)
-        with torch.no_grad():
-            scan, _ = max_matrix_scan(chain.transition, chain.score, lengths=chain.lengths)
-            tags = best_path(scan, lengths=chain.lengths)
-        score = _path_score(chain, tags[:, None])[:, 0]
-        _refuse(chain, score)
+        tags, score = _best(chain)
         return Paths(tags, score.to(_dtype(emissions)))
 
     def k_best(
@@ -216,33 +212,18 @@ class CRF(nn.Module):
         Raises:
             ValueError: if no path goes on from there, or emissions are NaN.
         """
-        start, transition, end = self._ruled()
-        score = emissions.double().clone()
-        score[0] += start if before is None else transition[before]
-        if ended:
-            score[-1] += end
-        chain = _Chain(
-            transition,
-            score[None],
-            torch.tensor([len(score)], device=score.device),
-            torch.ones(1, len(score), dtype=torch.bool, device=score.device),
-        )
-        scan, best = max_matrix_scan(chain.transition, chain.score, lengths=chain.lengths)
-        _refuse(chain, best.amax(1))
-        return int(best_path(scan, lengths=chain.lengths)[0, 0])
+        chain = self._chain(emissions[None], None, before=before, ended=ended)
+        return int(_best(chain)[0][0, 0])
 
-    def _ruled(self) -> list[Tensor]:
-        """Return the scores of a start, of one tag after another and of an end, in float64."""
-        return [
-            torch.where(rule, scores.double(), -math.inf)
-            for rule, scores in (
-                (self.legal_start, self.start),
-                (self.legal_transition, self.transition),
-                (self.legal_end, self.end),
-            )
-        ]
-
-    def _chain(self, emissions: Tensor, lengths: Tensor | None) -> _Chain:
+    def _chain(
+        self,
+        emissions: Tensor,
+        lengths: Tensor | None,
+        *,
+        before: int | None = None,
+        ended: bool = True,
+    ) -> _Chain:
+        """Return sequences for the scans, which may go on from a tag and need not end."""
         batch, time, tags = emissions.shape if emissions.ndim == 3 else (-1, -1, -1)
         if tags != self.tags:
             raise ValueError(
@@ -251,10 +232,19 @@ class CRF(nn.Module):
         check_marks("CRF", batch, time, None, lengths)
         if lengths is None:
             lengths = torch.full((batch,), time, device=emissions.device)
-        start, transition, end = self._ruled()
+        start, transition, end = (
+            torch.where(rule, scores.double(), -math.inf)
+            for rule, scores in (
+                (self.legal_start, self.start),
+                (self.legal_transition, self.transition),
+                (self.legal_end, self.end),
+            )
+        )
+        if before is not None:
+            start = transition[before]
         real = within(lengths, time)
         last = torch.arange(time, device=lengths.device) == lengths[:, None] - 1
-        score = emissions.double() + torch.where(last[..., None], end, 0)
+        score = emissions.double() + torch.where(last[..., None] & ended, end, 0)
         score = torch.cat([score[:, :1] + start, score[:, 1:]], 1)
         return _Chain(transition, score, lengths, real)
 
@@ -297,6 +287,16 @@ def _log_partition(chain: _Chain) -> Float[Tensor, " batch"]:
     empty = chain.lengths == 0
     # Replaced before it is summed: nothing was read there, for which the scan has +inf.
     return torch.where(empty, 0, logsumexp(torch.where(empty[:, None], 0, final), 1))
+
+
+def _best(chain: _Chain) -> tuple[Int[Tensor, "batch time"], Float[Tensor, " batch"]]:
+    """Return the best path of each row and its score, differentiable along the path."""
+    with torch.no_grad():
+        scan, _ = max_matrix_scan(chain.transition, chain.score, lengths=chain.lengths)
+        tags = best_path(scan, lengths=chain.lengths)
+    score = _path_score(chain, tags[:, None])[:, 0]
+    _refuse(chain, score)
+    return tags, score
 
 
 def _path_score(chain: _Chain, tags: Int[Tensor, "batch paths time"]) -> Tensor:

@@ -124,6 +124,12 @@ MATRIX = 18
 """Classes that a matrix of confusions has room for."""
 
 
+def frequent_errors(report: ClassReport, most: int) -> list[tuple[int, str, str]]:
+    """Return how often one class was taken for another, and both; the most frequent first."""
+    wrong = [(n, one, two) for (one, two), n in report.confusion.items() if one != two]
+    return sorted(wrong, key=lambda error: (-error[0], *error[1:]))[:most]
+
+
 def confusions(report: ClassReport, most: int = 15) -> str:
     """Return what was taken for what: a matrix, or of many classes the most frequent errors.
 
@@ -133,8 +139,7 @@ def confusions(report: ClassReport, most: int = 15) -> str:
     """
     names = list(report.classes)
     if len(names) > MATRIX:
-        wrong = [(n, one, two) for (one, two), n in report.confusion.items() if one != two]
-        listed = sorted(wrong, key=lambda error: (-error[0], *error[1:]))[:most]
+        listed = frequent_errors(report, most)
         lines = [f"{n:6}  {one} was taken for {two}" for n, one, two in listed]
         return "\n".join(["the most frequent errors", *lines])
     width = max(len("wanted"), *map(len, names))

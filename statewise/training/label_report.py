@@ -5,7 +5,7 @@ from pathlib import Path
 
 from statewise.models.classifier import ClassifyingModel
 from statewise.tasks.calibration import Calibration
-from statewise.tasks.scores import MATRIX, ClassReport, Score
+from statewise.tasks.scores import MATRIX, ClassReport, Score, frequent_errors
 from statewise.training.labelled import UNITS, Evaluated, Said
 from statewise.training.page import Markup, document, facts, figure, replace, table, tag
 
@@ -98,9 +98,7 @@ def _confusions(report: ClassReport) -> Iterator[Markup]:
             "the larger the share of its row; what is off the diagonal is wrong.",
         )
         return
-    wrong = [(count, one, two) for (one, two), count in report.confusion.items() if one != two]
-    most = sorted(wrong, key=lambda error: (-error[0], *error[1:]))[:SHOWN]
-    yield table(("times", "wanted", "found"), most)
+    yield table(("times", "wanted", "found"), frequent_errors(report, SHOWN))
     yield tag("p.quiet", f"The most frequent errors among {len(names)} labels.")
 
 

@@ -299,7 +299,7 @@ def evaluate(folder: str | Path, path: str | None, asked: Asked) -> Evaluated:
         path,
         report,
         confusion,
-        calibration([each.confidence for each in said], [each.right for each in said]),
+        calibrated(said),
         work.score,
         work.value(report),
         (*gold.notes, *odd),
@@ -312,6 +312,12 @@ def evaluate(folder: str | Path, path: str | None, asked: Asked) -> Evaluated:
 def judged(model: Labelling[Any], gold: Gold, found: list[Any]) -> list[Said]:
     """Return the labels of all words, or of all texts, and how sure a model is of each."""
     return list(_said(model, gold, found))
+
+
+def calibrated(said: Iterable[Said]) -> Calibration:
+    """Return how well the confidence in labels fits what is right."""
+    pairs = [(each.confidence, each.right) for each in said]
+    return calibration([sure for sure, _ in pairs], [right for _, right in pairs])
 
 
 def _said(model: Labelling[Any], gold: Gold, found: list[Any]) -> Iterator[Said]:

@@ -6,6 +6,18 @@ from typing import Any, ClassVar
 
 Fields = Mapping[str, Any]
 
+AROUND = {
+    "norm.weight": "norms.0.weight",
+    "mixer.in_proj.weight": "parts.0.input.weight",
+    "mixer.conv1d.weight": "parts.0.convolution.weight",
+    "mixer.conv1d.bias": "parts.0.convolution.bias",
+    "mixer.out_proj.weight": "parts.0.output.weight",
+}
+"""Weights around the memory of a layer, by their names."""
+
+NEEDED: Fields = {"hidden_act": "silu", "use_bias": False, "use_conv_bias": True}
+"""Options that our mixers have one value of, which is also the library's own default."""
+
 
 class Family(abc.ABC):
     """How a `config.json` of the hub's library is one of ours, and which weight is which.
@@ -19,10 +31,8 @@ class Family(abc.ABC):
     """The class that the library makes of it."""
     mixer: ClassVar[str]
     """Ours."""
-    block: ClassVar[Mapping[str, str]]
-    """Weights of a layer, by their names."""
-    needed: ClassVar[Fields]
-    """Options that our mixer has one value of, which is also the library's own default."""
+    memory: ClassVar[Mapping[str, str]]
+    """Weights of a layer's memory, by their names."""
     tied: ClassVar[bool]
     """Whether the head is the embedding where nothing is said."""
 
@@ -36,8 +46,12 @@ class Family(abc.ABC):
         """
 
     @abc.abstractmethod
-    def said(self, dim: int, options: Fields) -> dict[str, Any]:
+    def said(self, config: Fields, options: Fields) -> dict[str, Any]:
         """Return what their configuration says of a mixer of ours.
+
+        Args:
+            config: the fields of a `LanguageModelConfig`.
+            options: of the mixer.
 
         Raises:
             ValueError: for an option that they have not.
@@ -54,7 +68,7 @@ class Family(abc.ABC):
             KeyError: for what is missing.
             ValueError: for what our stack cannot be.
         """
-        for name, value in self.needed.items():
+        for name, value in NEEDED.items():
             if given.get(name, value) != value:
                 raise ValueError(f"{name} = {given[name]!r} is not {value!r}, which our mixer has")
         return {
@@ -96,8 +110,8 @@ class Family(abc.ABC):
             "num_hidden_layers": config["depth"],
             "layer_norm_epsilon": config["norm_epsilon"],
             "tie_word_embeddings": config["tie"],
-            **self.needed,
-            **self.said(dim, options[0]),
+            **NEEDED,
+            **self.said(config, options[0]),
         }
         return said, self.shapes(dim, options[0])
 
@@ -110,7 +124,7 @@ class Family(abc.ABC):
         """
         yield "backbone.embeddings.weight", "embedding.weight"
         for place in range(depth):
-            for theirs, ours in self.block.items():
+            for theirs, ours in (AROUND | dict(self.memory)).items():
                 yield f"backbone.layers.{place}.{theirs}", f"stack.parts.{place}.{ours}"
         yield "backbone.norm_f.weight", "stack.norm.weight"
         if not tie:

@@ -10,18 +10,12 @@ class Mamba(Family):
     """Mamba."""
 
     kind, architecture, mixer, tied = "mamba", "MambaForCausalLM", "mamba", True
-    needed: ClassVar[Fields] = {"hidden_act": "silu", "use_bias": False, "use_conv_bias": True}
-    block: ClassVar[Mapping[str, str]] = {
-        "norm.weight": "norms.0.weight",
-        "mixer.in_proj.weight": "parts.0.input.weight",
-        "mixer.conv1d.weight": "parts.0.convolution.weight",
-        "mixer.conv1d.bias": "parts.0.convolution.bias",
+    memory: ClassVar[Mapping[str, str]] = {
         "mixer.x_proj.weight": "parts.0.selective.select.weight",
         "mixer.dt_proj.weight": "parts.0.selective.step_weight",
         "mixer.dt_proj.bias": "parts.0.selective.step_bias",
         "mixer.A_log": "parts.0.selective.log_rate",
         "mixer.D": "parts.0.selective.skip",
-        "mixer.out_proj.weight": "parts.0.output.weight",
     }
 
     def options(self, given: Fields) -> dict[str, Any]:
@@ -34,7 +28,7 @@ class Mamba(Family):
             "rank": -(-given["hidden_size"] // 16) if rank == "auto" else rank,
         }
 
-    def said(self, dim: int, options: Fields) -> dict[str, Any]:
+    def said(self, config: Fields, options: Fields) -> dict[str, Any]:
         """Return their options."""
         if options.get("epsilon") is not None:
             raise ValueError("it selects steps as they are, and has no epsilon")
@@ -43,7 +37,7 @@ class Mamba(Family):
             "state_size": options.get("state", 16),
             "expand": whole("expansion", options.get("expansion", 2.0)),
             "conv_kernel": options.get("width", 4),
-            "time_step_rank": -(-dim // 16) if rank is None else rank,
+            "time_step_rank": -(-config["dim"] // 16) if rank is None else rank,
         }
 
     def shapes(self, dim: int, options: Fields) -> dict[str, tuple[int, ...]]:
@@ -61,10 +55,10 @@ class FalconMamba(Mamba):
         """Return the options of our Mamba."""
         return {**super().options(given), "epsilon": given.get("mixer_rms_eps", 1e-6)}
 
-    def said(self, dim: int, options: Fields) -> dict[str, Any]:
+    def said(self, config: Fields, options: Fields) -> dict[str, Any]:
         """Return their options."""
         epsilon = options.get("epsilon")
         if epsilon is None:
             raise ValueError("it takes the root mean square out of steps, by an epsilon")
         plain = {name: value for name, value in options.items() if name != "epsilon"}
-        return {**super().said(dim, plain), "mixer_rms_eps": epsilon}
+        return {**super().said(config, plain), "mixer_rms_eps": epsilon}

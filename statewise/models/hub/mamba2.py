@@ -14,17 +14,11 @@ class Mamba2(Family):
     """Mamba-2."""
 
     kind, architecture, mixer, tied = "mamba2", "Mamba2ForCausalLM", "mamba2", False
-    needed: ClassVar[Fields] = {"hidden_act": "silu", "use_bias": False, "use_conv_bias": True}
-    block: ClassVar[Mapping[str, str]] = {
-        "norm.weight": "norms.0.weight",
-        "mixer.in_proj.weight": "parts.0.input.weight",
-        "mixer.conv1d.weight": "parts.0.convolution.weight",
-        "mixer.conv1d.bias": "parts.0.convolution.bias",
+    memory: ClassVar[Mapping[str, str]] = {
         "mixer.A_log": "parts.0.A_log",
         "mixer.dt_bias": "parts.0.dt_bias",
         "mixer.D": "parts.0.D",
         "mixer.norm.weight": "parts.0.norm.weight",
-        "mixer.out_proj.weight": "parts.0.output.weight",
     }
 
     def options(self, given: Fields) -> dict[str, Any]:
@@ -48,20 +42,15 @@ class Mamba2(Family):
             "epsilon": given.get("layer_norm_epsilon", 1e-5),
         }
 
-    def describe(self, config: Fields) -> tuple[dict[str, Any], dict[str, tuple[int, ...]]]:
-        """Return their configuration, which has one epsilon for all its norms."""
-        said, shapes = super().describe(config)
-        within = said.pop("epsilon within")
-        if within != said["layer_norm_epsilon"]:
-            raise ValueError(
-                f"its norms have one epsilon, not {said['layer_norm_epsilon']:g} between the "
-                f"layers and {within:g} within"
-            )
-        return said, shapes
-
-    def said(self, dim: int, options: Fields) -> dict[str, Any]:
+    def said(self, config: Fields, options: Fields) -> dict[str, Any]:
         """Return their options."""
-        inner = options.get("expand", 2) * dim
+        within, between = options.get("epsilon", 1e-5), config["norm_epsilon"]
+        if within != between:
+            raise ValueError(
+                f"its norms have one epsilon, not {between:g} between the layers and {within:g} "
+                "within"
+            )
+        inner = options.get("expand", 2) * config["dim"]
         head = min(options.get("head", 64), inner)
         return {
             "state_size": options.get("state", 128),
@@ -70,7 +59,6 @@ class Mamba2(Family):
             "n_groups": options.get("groups", 1),
             "expand": options.get("expand", 2),
             "conv_kernel": options.get("width", 4),
-            "epsilon within": options.get("epsilon", 1e-5),
         }
 
     def shapes(self, dim: int, options: Fields) -> dict[str, tuple[int, ...]]:
