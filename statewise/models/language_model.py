@@ -321,9 +321,7 @@ class LanguageModel(nn.Module):
                 f"a {type(self.tokenizer).__name__} is not saved: only tokenizers from a file are"
             )
         if format == "transformers":
-            hub.write(folder, self.config.model_dump(), self)
-            for name, save in files.items():
-                save(Path(folder) / name)
+            hub.write(folder, self.config.model_dump(), self, files)
         elif format == "statewise":
             pretrained.write(folder, KIND, self.config.model_dump(), self, files)
         else:

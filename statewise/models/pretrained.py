@@ -35,14 +35,7 @@ def write(
         model: its weights are written.
         further: what writes each further file, by its name.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, save in further.items():
-        with _whole(folder / name) as path:
-            save(path)
     tensors = {name: t.detach().contiguous() for name, t in _tensors(model).items()}
-    with _whole(folder / WEIGHTS) as path:
-        save_tensors(tensors, path, {"format": "pt"})
     description = {
         "format": FORMAT,
         "statewise": __version__,
@@ -50,6 +43,23 @@ def write(
         "files": [WEIGHTS, *further],
         "config": config,
     }
+    write_files(folder, description, tensors, further)
+
+
+def write_files(
+    folder: str | Path,
+    description: Mapping[str, Any],
+    tensors: dict[str, Tensor],
+    further: Mapping[str, Callable[[Path], None]],
+) -> None:
+    """Write weights, what describes them and further files, each whole, `config.json` last."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, save in further.items():
+        with _whole(folder / name) as path:
+            save(path)
+    with _whole(folder / WEIGHTS) as path:
+        save_tensors(tensors, path, {"format": "pt"})
     with _whole(folder / CONFIG) as path:
         path.write_text(json.dumps(description, indent=2) + "\n")
 

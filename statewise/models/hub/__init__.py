@@ -10,7 +10,7 @@ Weights are carried over bit by bit; an axis of length one may come or go.
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from statewise.models.hub.family import Family
 from statewise.models.hub.mamba import FalconMamba, Mamba
 from statewise.models.hub.mamba2 import Mamba2
-from statewise.models.pretrained import CONFIG, WEIGHTS, save_tensors
+from statewise.models.pretrained import CONFIG, WEIGHTS, write_files
 
 INDEX = "model.safetensors.index.json"
 """Says in which piece each weight is."""
@@ -119,13 +119,19 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
-def write(folder: str | Path, fields: Mapping[str, Any], model: nn.Module) -> None:
+def write(
+    folder: str | Path,
+    fields: Mapping[str, Any],
+    model: nn.Module,
+    further: Mapping[str, Callable[[Path], None]],
+) -> None:
     """Write a model as the hub's library does.
 
     Args:
         folder: made if absent.
         fields: of the model's configuration.
         model: its weights.
+        further: what writes each further file, by its name.
 
     Raises:
         ValueError: if no family is built like it; it says of each why not.
@@ -137,15 +143,12 @@ def write(folder: str | Path, fields: Mapping[str, Any], model: nn.Module) -> No
         except ValueError as error:
             reasons.append(f"{kind}: {error}")
             continue
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         weights = dict(model.named_parameters())
         tensors = {}
         for theirs, ours in family.names(fields["depth"], fields["tie"]):
             tensor = weights[ours].detach()
             shape = next((s for end, s in shapes.items() if theirs.endswith(end)), tensor.shape)
             tensors[theirs] = tensor.reshape(shape).contiguous()
-        save_tensors(tensors, folder / WEIGHTS, {"format": "pt"})
-        (folder / CONFIG).write_text(json.dumps(said, indent=2) + "\n")
+        write_files(folder, said, tensors, further)
         return
     raise ValueError(f"no family of the hub's library is built like this: {'; '.join(reasons)}")
