@@ -70,16 +70,28 @@ inline Transition<W> transition_at(const Chain& a, int64_t row, int64_t t) {
   return {static_cast<const W*>(x.data) + row * x.stride[0] + t * x.stride[1], x.stride[2]};
 }
 
-// logsumexp_i(h_i + transition_ij) for a vector of columns, term by term.
+// The terms h_i + transition_ij of a vector of columns: the largest of them, or zero where all are
+// -inf, and the sum of exp(term - largest).
 template <class W>
-Vector<W> exact_sum(const W* h, const Transition<W>& x, int64_t j, int64_t states) {
+struct Terms {
+  Vector<W> largest, sum;
+};
+template <class W>
+Terms<W> terms_of(const W* h, const Transition<W>& x, int64_t j, int64_t states) {
   using V = Vector<W>;
   V high = all<V>(-W(INFINITY));
   for (int64_t i = 0; i < states; i++) high = larger(high, x.columns(i, j, states) + h[i]);
   high = finite(high);
   V sum = {};
   for (int64_t i = 0; i < states; i++) sum += exp(x.columns(i, j, states) + h[i] - high);
-  return high + log(sum);
+  return {high, sum};
+}
+
+// logsumexp_i(h_i + transition_ij) for a vector of columns, term by term.
+template <class W>
+Vector<W> exact_sum(const W* h, const Transition<W>& x, int64_t j, int64_t states) {
+  const Terms<W> terms = terms_of(h, x, j, states);
+  return terms.largest + log(terms.sum);
 }
 
 // The transition as factors exp(transition_ij - shift_j), where it is one for all times.
@@ -280,9 +292,12 @@ template <class W>
 void exact_gradient(const W* h, const Transition<W>& x, int64_t j, int64_t states, Vector<W> grad,
                     W* to_state, W* to_transition, int64_t to_row, bool adds) {
   using V = Vector<W>;
-  const V shift = finite(exact_sum(h, x, j, states));
+  // Shares of a sum add up to one: with the logarithm of the sum, rounded, in place of the sum they
+  // did so to 1e-5 at sums of 150 in float32, and after 1,000 times gradients were 2e-5 off.
+  const Terms<W> terms = terms_of(h, x, j, states);
+  const V scaled = terms.sum == V{} ? V{} : grad / terms.sum;
   for (int64_t i = 0; i < states; i++) {
-    const V share = exp(x.columns(i, j, states) + h[i] - shift) * grad;
+    const V share = exp(x.columns(i, j, states) + h[i] - terms.largest) * scaled;
     W parts[width<W>];
     store(parts, share);
     W sum = 0;
