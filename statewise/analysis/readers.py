@@ -41,10 +41,6 @@ def learned_digits(
     layer: Callable[[], Mixer[Any]],
     seen: Digits,
     held_out: Digits,
-    *,
-    depth: int = 2,
-    batch: int = 64,
-    seed: int = 0,
     **options: Any,
 ) -> float:
     """Return how often a fresh reader is right about held-out digits, after it learned from others.
@@ -53,6 +49,25 @@ def learned_digits(
         layer: makes one.
         seen: what is learned from.
         held_out: what is asked.
+        options: of `taught`.
+    """
+    return right(taught(layer, seen, **options), held_out)
+
+
+def taught(
+    layer: Callable[[], Mixer[Any]],
+    seen: Digits,
+    *,
+    depth: int = 2,
+    batch: int = 64,
+    seed: int = 0,
+    **options: Any,
+) -> Reader:
+    """Return a fresh reader that learned from digits, in eval mode.
+
+    Args:
+        layer: makes one.
+        seen: what is learned from.
         depth: layers.
         batch: digits of a step.
         seed: of the order of the digits; weights come from torch's own generator.
@@ -67,5 +82,10 @@ def learned_digits(
         return digits.loss(model(drawn.inputs), drawn)
 
     minimize(model, cost, **options)
-    with torch.no_grad():
-        return digits.accuracy(model.eval()(held_out.inputs), held_out)
+    return model.eval()
+
+
+@torch.no_grad()
+def right(model: Reader, asked: Digits) -> float:
+    """Return how often a reader is right after the last dot."""
+    return digits.accuracy(model(asked.inputs), asked)
