@@ -18,15 +18,26 @@ def theirs(kind, **options):
         "mamba": ("MambaConfig", "MambaForCausalLM"),
         "falcon": ("FalconMambaConfig", "FalconMambaForCausalLM"),
         "mamba2": ("Mamba2Config", "Mamba2ForCausalLM"),
+        "rwkv": ("RwkvConfig", "RwkvForCausalLM"),
+        "xlstm": ("xLSTMConfig", "xLSTMForCausalLM"),
+        "gemma": ("RecurrentGemmaConfig", "RecurrentGemmaForCausalLM"),
+        "qwen": ("Qwen3NextConfig", "Qwen3NextForCausalLM"),
     }
     config, model = (getattr(transformers, name) for name in classes[kind])
     sizes = {"vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 2}
-    made = model(config(**sizes, **options)).eval()
+    made = model(config(**{**sizes, **options})).eval()
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     return made
 
+
+QWEN = {
+    **{"num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8},
+    **{"linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 6},
+    **{"linear_value_head_dim": 5, "num_experts": 4, "num_experts_per_tok": 2},
+    **{"moe_intermediate_size": 12, "shared_expert_intermediate_size": 20, "intermediate_size": 24},
+}
 
 CASES = {
     "mamba": {},
@@ -38,6 +49,29 @@ CASES = {
     "mamba2_tied": {
         **{"num_heads": 3, "head_dim": 16, "n_groups": 1, "state_size": 4, "expand": 3},
         **{"tie_word_embeddings": True, "layer_norm_epsilon": 1e-3, "chunk_size": 8},
+    },
+    "rwkv": {"num_hidden_layers": 3},
+    "rwkv_wide": {"intermediate_size": 40, "rescale_every": 0, "tie_word_embeddings": True},
+    "xlstm": {"num_heads": 2, "ffn_proj_factor": 1.3, "gate_soft_cap": 0.5},
+    "xlstm_narrow": {
+        **{"num_heads": 2, "qk_dim_factor": 1.0, "v_dim_factor": 0.5},
+        **{"ffn_round_up_to_multiple_of": 1, "output_logit_soft_cap": 2.0, "norm_eps": 1e-3},
+    },
+    "gemma": {
+        **{"num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 48},
+        **{"attention_window_size": 5, "num_key_value_heads": 1, "logits_soft_cap": 2.0},
+    },
+    "gemma_biased": {
+        **{"num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 48},
+        **{"attention_bias": True, "lru_width": 24, "conv1d_width": 3, "rms_norm_eps": 1e-3},
+        **{"block_types": ("attention", "recurrent"), "tie_word_embeddings": False},
+    },
+    "qwen": QWEN,
+    "qwen_dense": {
+        **QWEN,
+        **{"mlp_only_layers": [0, 3], "attention_bias": True, "tie_word_embeddings": True},
+        **{"norm_topk_prob": False, "rms_norm_eps": 1e-3, "linear_conv_kernel_dim": 3},
+        **{"layer_types": ["full_attention", "linear_attention"] * 2},
     },
 }
 
@@ -54,33 +88,70 @@ def checkpoint(request, tmp_path_factory):
 def test_logits_are_theirs(checkpoint):
     folder, model = checkpoint
     ours = LanguageModel.from_pretrained(folder)
-    tokens = torch.randint(40, (3, 20))
+    tokens, lengths = torch.randint(40, (3, 20)), torch.tensor([20, 0, 7])
     with torch.no_grad():
         logits, _ = ours(tokens)
-        wanted = model(tokens).logits
+        wanted = model(tokens, use_cache=False).logits
+        assert wanted.std() > 0.05
         torch.testing.assert_close(logits, wanted, rtol=1e-4, atol=1e-4)
         state = ours.initial_state(3)
         for at in range(20):
             step, state = ours.step(tokens[:, at], state)
             torch.testing.assert_close(step, wanted[:, at], rtol=1e-4, atol=1e-4)
+        padded, _ = ours(tokens, lengths=lengths)
+    for row, length in enumerate(lengths.tolist()):
+        alone = wanted[row, :length]
+        torch.testing.assert_close(padded[row, :length], alone, rtol=1e-4, atol=1e-4)
+        assert not padded[row, length:].any()
+
+
+def written(folder):
+    """Return what a folder's configuration says, and its weights."""
+    said = json.loads((folder / "config.json").read_text())
+    return said, safetensors.torch.load_file(folder / "model.safetensors")
+
+
+def same(one, two):
+    assert one.keys() == two.keys()
+    for name in one:
+        assert one[name].dtype == two[name].dtype
+        assert torch.equal(one[name], two[name]), name
 
 
 def test_there_and_back_again_no_bit_is_changed(checkpoint, tmp_path):
     folder, model = checkpoint
     LanguageModel.from_pretrained(folder).save_pretrained(tmp_path, format="transformers")
     back = type(model).from_pretrained(tmp_path)
-    before, after = (dict(m.state_dict()) for m in (model, back))
-    assert before.keys() == after.keys()
-    for name in before:
-        assert torch.equal(before[name], after[name]), name
-    one, two = (safetensors.torch.load_file(f / "model.safetensors") for f in (folder, tmp_path))
-    assert one.keys() == two.keys()
-    assert all(torch.equal(one[name], two[name]) for name in one)
-    for name in ("hidden_size", "state_size", "conv_kernel", "expand", "layer_norm_epsilon"):
-        assert getattr(back.config, name) == getattr(model.config, name)
+    same(back.state_dict(), model.state_dict())
+    assert written(tmp_path)[0] == written(folder)[0]
+    same(written(tmp_path)[1], written(folder)[1])
     tokens = torch.randint(40, (2, 9))
     with torch.no_grad():
-        assert torch.equal(model(tokens).logits, back(tokens).logits)
+        one, two = (m(tokens, use_cache=False).logits for m in (model, back))
+        assert torch.equal(one, two)
+
+
+def test_our_own_format_is_a_stop_on_the_way(checkpoint, tmp_path):
+    """What was theirs, saved as ours, is written back as it was."""
+    folder, _ = checkpoint
+    LanguageModel.from_pretrained(folder).save_pretrained(tmp_path / "ours")
+    ours = LanguageModel.from_pretrained(tmp_path / "ours")
+    ours.save_pretrained(tmp_path / "back", format="transformers")
+    assert written(tmp_path / "back")[0] == written(folder)[0]
+    same(written(tmp_path / "back")[1], written(folder)[1])
+
+
+def test_without_what_they_said_the_model_is_the_same(checkpoint, tmp_path):
+    """A model that forgot where it is from is described anew, and answers as before."""
+    folder, model = checkpoint
+    ours = LanguageModel.from_pretrained(folder)
+    ours.config = ours.config.model_copy(update={"hub": {}})
+    ours.save_pretrained(tmp_path, format="transformers")
+    back = type(model).from_pretrained(tmp_path).eval()
+    tokens = torch.randint(40, (2, 9))
+    with torch.no_grad():
+        one, two = (m(tokens, use_cache=False).logits for m in (model, back))
+    torch.testing.assert_close(one, two)
 
 
 def test_pieces_of_a_checkpoint_are_read_together(checkpoint, tmp_path):
@@ -127,7 +198,7 @@ def change(folder, **fields):
     [
         (
             {"model_type": "llama"},
-            "a llama is not read into our stack, which has mamba, falcon_mamba, mamba2",
+            "a llama is not read into our stack, which has mamba, .+, rwkv, xlstm, recurrent_gemma",
         ),
         ({"hidden_act": "gelu"}, "hidden_act = 'gelu' is not 'silu'"),
         ({"use_bias": True}, "use_bias = True is not False"),
@@ -159,7 +230,10 @@ def test_damaged_and_missing_files_are_named(folder):
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"mixer": "mamba", "norm": "rms"}, "its layers are {branches: .mamba.}"),
+        (
+            {"mixer": "mamba", "norm": "rms"},
+            "layers of the hub's models are {branches: .+} of our mixers, not mamba",
+        ),
         ({"mixer": {"branches": ["mamba"]}}, "its norm is rms, not layer"),
         (
             {"mixer": {"branches": [{"name": "mamba", "expansion": 1.5}]}, "norm": "rms"},
