@@ -22,6 +22,7 @@ from statewise.models.generation import (
     Prefixes,
     Sampling,
 )
+from statewise.models.hub.download import local
 from statewise.models.stack import Norm, Stack, States
 from statewise.models.tokenizers import ByteTokenizer, FileTokenizer, Tokenizer
 from statewise.ops.linear import linear
@@ -347,20 +348,27 @@ class LanguageModel(nn.Module):
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, *, mixers: Mapping[str, MixerMaker] | None = None
+        cls,
+        folder: str | Path,
+        *,
+        mixers: Mapping[str, MixerMaker] | None = None,
+        revision: str | None = None,
     ) -> "LanguageModel":
         """Return the model in a folder, in eval mode.
 
         Args:
             folder: what `save_pretrained` wrote, or a checkpoint of the hub's library of a family
-                that our stack can be: see `statewise.models.hub`.
+                that our stack can be: see `statewise.models.hub`. Where there is no such folder,
+                `owner/name` is downloaded from the hub.
             mixers: the mixers of your own that the model was built with, by name.
+            revision: a branch, a tag or a commit on the hub; its main branch if absent.
 
         Raises:
-            FileNotFoundError: if the folder or a file of it is missing.
+            FileNotFoundError: if the folder or a file of it is missing, and not on the hub either.
             ValueError: if a file is damaged, the weights are of another model, or the checkpoint is
                 of a family that our stack is not.
         """
+        folder = local(folder, revision)
         foreign = pretrained.of_the_hub(folder)
         if foreign is None:
             config = stored(folder, KIND, LanguageModelConfig)

@@ -1,6 +1,7 @@
 """Checkpoints of the hub's library: theirs to ours to theirs, and what is refused."""
 
 import json
+import sys
 
 import pytest
 import safetensors.torch
@@ -165,7 +166,53 @@ def test_pieces_of_a_checkpoint_are_read_together(checkpoint, tmp_path):
 
 def test_half_precision_stays(tmp_path):
     theirs("mamba").to(torch.bfloat16).save_pretrained(tmp_path)
-    assert LanguageModel.from_pretrained(tmp_path).embedding.weight.dtype == torch.bfloat16
+    ours = LanguageModel.from_pretrained(tmp_path)
+    assert ours.embedding.weight.dtype == torch.bfloat16
+    ours.save_pretrained(tmp_path / "back", format="transformers")
+    same(written(tmp_path / "back")[1], written(tmp_path)[1])
+    ours.float().save_pretrained(tmp_path / "wide", format="transformers")
+    assert written(tmp_path / "wide")[0]["dtype"] == "float32"
+
+
+def test_what_is_said_of_training_and_of_tokens_is_kept(tmp_path):
+    """Of a model that was changed too, as far as it still holds."""
+    said = {"eos_token_id": 7, "pad_token_id": 3, "initializer_range": 0.3, "time_step_min": 0.002}
+    theirs("mamba", **said).save_pretrained(tmp_path)
+    ours = LanguageModel.from_pretrained(tmp_path)
+    for vocab in (40, 50):
+        fields = {**ours.config.model_dump(), "vocab": vocab}
+        changed = LanguageModel(LanguageModelConfig(**fields))
+        changed.save_pretrained(tmp_path / "back", format="transformers")
+        back = transformers.AutoConfig.from_pretrained(tmp_path / "back")
+        assert back.vocab_size == vocab
+        assert {name: getattr(back, name) for name in said} == said
+
+
+@pytest.mark.parametrize(
+    ("case", "fields", "why"),
+    [
+        ("rwkv", {"attention_hidden_size": 8}, "attention_hidden_size = 8 is not hidden_size = 16"),
+        ("rwkv", {"layer_norm_epsilon": 1e-3}, "layer_norm_epsilon = 0.001 is not 1e-05"),
+        ("xlstm", {"use_bias": True}, "use_bias = True is not False"),
+        ("xlstm", {"weight_mode": "fused"}, "weight_mode = 'fused' is not 'single'"),
+        ("gemma", {"hidden_activation": "relu"}, "hidden_activation = 'relu' is not 'gelu_py"),
+        ("qwen", {"rope_parameters": {"rope_type": "yarn"}}, "rope_type = 'yarn': our angles"),
+        ("qwen", {"num_experts": 3}, "does not fit|has no place"),
+    ],
+)
+def test_options_of_a_family_that_we_have_not_are_refused(tmp_path, case, fields, why):
+    theirs(case, **CASES[case]).save_pretrained(tmp_path)
+    change(tmp_path, **fields)
+    with pytest.raises(ValueError, match=why):
+        LanguageModel.from_pretrained(tmp_path)
+
+
+def test_weights_that_the_library_does_not_read_either_are_left(tmp_path):
+    theirs("qwen", **QWEN).save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    weights = safetensors.torch.load_file(path)
+    safetensors.torch.save_file({**weights, "mtp.fc.weight": torch.ones(2)}, path)
+    LanguageModel.from_pretrained(tmp_path)
 
 
 def test_a_model_of_ours_is_loaded_by_the_hub(tmp_path):
@@ -239,6 +286,26 @@ def test_damaged_and_missing_files_are_named(folder):
             {"mixer": {"branches": [{"name": "mamba", "expansion": 1.5}]}, "norm": "rms"},
             "its expansion is a whole number, not 1.5",
         ),
+        (
+            {"mixer": {"branches": ["mamba"]}, "norm": "rms", "logit_soft_cap": 3.0},
+            "its logit_soft_cap is None, not 3.0",
+        ),
+        (
+            {
+                "mixer": {"branches": ["rwkv4", "rwkv_channel_mixing"]},
+                "norm_bias": True,
+                "embedding_norm": True,
+            },
+            "its rwkv_channel_mixing has version = 4, not 6",
+        ),
+        (
+            {
+                "mixer": {"branches": [{"name": "gated_delta_net", "heads": 2}, "mixture"]},
+                "norm": "zero_centered_rms",
+                "norm_epsilon": 1e-5,
+            },
+            "its mixture has shared_expansion = 0.0, not None",
+        ),
     ],
 )
 def test_what_the_hub_has_not_is_not_written(tmp_path, options, why):
@@ -246,3 +313,53 @@ def test_what_the_hub_has_not_is_not_written(tmp_path, options, why):
     with pytest.raises(ValueError, match=why):
         model.save_pretrained(tmp_path / "no", format="transformers")
     assert not (tmp_path / "no").exists()
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """What was downloaded before, with no network: one model, `someone/small`."""
+    constants = pytest.importorskip("huggingface_hub").constants
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    commit = "0" * 40
+    model = tmp_path / "models--someone--small"
+    theirs("mamba").save_pretrained(model / "snapshots" / commit)
+    (model / "refs").mkdir()
+    (model / "refs" / "main").write_text(commit)
+    return model / "snapshots" / commit
+
+
+def test_a_name_of_the_hub_is_found_among_the_downloads(cache):
+    for revision in (None, "main", cache.name):
+        found = LanguageModel.from_pretrained("someone/small", revision=revision)
+        same(found.state_dict(), LanguageModel.from_pretrained(cache).state_dict())
+
+
+def test_only_what_is_read_is_downloaded(cache, monkeypatch):
+    asked = {}
+
+    def download(name, **options):
+        asked.update(options, name=name)
+        return str(cache)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    LanguageModel.from_pretrained("someone/else", revision="v1")
+    assert (asked["name"], asked["revision"]) == ("someone/else", "v1")
+    assert not any("bin" in pattern or "py" in pattern for pattern in asked["allow_patterns"])
+
+
+def test_without_a_network_a_sentence_says_so(cache, monkeypatch):
+    with pytest.raises(FileNotFoundError, match="no folder someone/else, and from the hub"):
+        LanguageModel.from_pretrained("someone/else")
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        LanguageModel.from_pretrained(cache / "nothing" / "here")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(FileNotFoundError, match=r"pip install statewise\[hub\]"):
+        LanguageModel.from_pretrained("someone/else")
+
+
+def test_a_folder_comes_before_a_name(cache, tmp_path, monkeypatch):
+    theirs("mamba", state_size=3).save_pretrained(tmp_path / "someone" / "small")
+    monkeypatch.chdir(tmp_path)
+    found = LanguageModel.from_pretrained("someone/small")
+    assert found.config.hub["state_size"] == 3
