@@ -164,9 +164,8 @@ class StatewiseForCausalLM(PreTrainedModel, GenerationMixin):
             )
         if wanted or past_key_values is not None:
             cache.state, cache.seen = state, cache.seen + time
-        return CausalLMOutputWithPast(
-            loss=loss, logits=logits, past_key_values=cache if wanted else None
-        )
+        after: Any = cache if wanted else None  # no Cache of theirs, which holds keys and values
+        return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=after)
 
     def save_pretrained(self, save_directory: str | Path, *_args: Any, **_options: Any) -> None:
         """Write the model as `LanguageModel.save_pretrained` does, which reads it too."""
