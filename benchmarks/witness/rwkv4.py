@@ -31,10 +31,9 @@ def agreements() -> Iterator[Agreement]:
                     getattr(ours, name).weight.copy_(layer.weight)
         attention.time_decay.copy_(time.decay)
         attention.time_first.copy_(time.bonus)
-        # Their shares are of the present input.
-        for name, mu in zip(("receptance", "key", "value"), 1 - time.mu, strict=True):
+        for name, mu in zip(("receptance", "key", "value"), time.mu, strict=True):
             getattr(attention, f"time_mix_{name}").copy_(mu)
-        for name, mu in zip(("key", "receptance"), 1 - channel.mu, strict=True):
+        for name, mu in zip(("key", "receptance"), channel.mu, strict=True):
             getattr(feed_forward, f"time_mix_{name}").copy_(mu)
     x = [draw(2, 100, 64)]
     note = "starts with a bonus of 1, where the authors' is log 0.3 and a zigzag"

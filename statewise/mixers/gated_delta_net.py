@@ -19,7 +19,7 @@ root mean square of a head.
 Family   delta rule
 Forms    chunkwise; step
 State    S, (batch, heads, key, value), and past, (batch, width - 1, 2 key + value of all heads):
-         key * value / heads + (width - 1) (2 key + value) numbers, with those of all heads together
+         key * value / key heads + (width - 1) (2 key + value) numbers, with those of all heads
 Cost     O(time dim (dim + dim / heads)) work in `forward`; O(dim (dim + dim / heads)) in `step`
 Differs  Rates start at 0.01 at least, where the authors' code draws from 0: its logarithm is kept.
 See also delta_net.py, mamba2.py, gated_delta_product.py
@@ -38,6 +38,9 @@ class GatedDeltaNet(GatedDelta):
         value: features of all values together; twice `key` if absent.
         width: inputs that the short convolution reads, the present one included.
         negative_eigenvalues: whether beta may exceed 1, up to 2.
+        key_heads: heads of queries and keys, each of which serves as many heads in a row, as in
+            Qwen3-Next; `heads` if absent.
+        epsilon: what the norm adds to the mean square.
     """
 
     def __init__(
@@ -49,8 +52,20 @@ class GatedDeltaNet(GatedDelta):
         value: int | None = None,
         width: int = 4,
         negative_eigenvalues: bool = False,
+        key_heads: int | None = None,
+        epsilon: float = 1e-5,
     ):
-        super().__init__("gated_delta_net", dim, heads, key, value, width, negative_eigenvalues)
+        super().__init__(
+            "gated_delta_net",
+            dim,
+            heads,
+            key,
+            value,
+            width,
+            negative_eigenvalues,
+            key_heads=key_heads,
+            epsilon=epsilon,
+        )
 
     @classmethod
     def example(cls) -> "GatedDeltaNet":

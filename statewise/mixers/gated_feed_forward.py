@@ -2,9 +2,10 @@ r"""Gated feed-forward layer: each position by itself, through a wider layer tha
 
 Shazeer, "GLU Variants Improve Transformer", 2020, arXiv:2002.05202, section 2, equation 6.
 
-    y_t = W_out [f(W_gate x_t) * W_value x_t]
+    y_t = W_out [f(W_gate x_t + b_gate) * (W_value x_t + b_value)] + b_out       biases if asked for
 
-f is silu (SwiGLU: Samba, Jamba, xLSTM-7B) or gelu (GEGLU: Griffin, xLSTM's sLSTM block).
+f is silu (SwiGLU: Samba, Jamba, xLSTM-7B) or gelu (GEGLU: Griffin, xLSTM's sLSTM block), the exact
+one or, as "gelu_tanh", the one by tanh (RecurrentGemma).
 
 Family   part
 Forms    all positions at once; step
@@ -14,6 +15,7 @@ Differs  The hidden width is not rounded up to a multiple of anything.
 See also feed_forward.py, mixture.py
 """
 
+from functools import partial
 from typing import NamedTuple
 
 from jaxtyping import Float
@@ -23,7 +25,7 @@ from torch.nn.functional import gelu, silu
 from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.positionwise import Positionwise
 
-_FUNCTIONS = {"silu": silu, "gelu": gelu}
+_FUNCTIONS = {"silu": silu, "gelu": gelu, "gelu_tanh": partial(gelu, approximate="tanh")}
 
 
 class GatedFeedForwardState(NamedTuple):
@@ -31,18 +33,26 @@ class GatedFeedForwardState(NamedTuple):
 
 
 class GatedFeedForward(Positionwise[GatedFeedForwardState]):
-    """Three matrices without biases, applied to each position.
+    """Three matrices, applied to each position.
 
     Args:
         dim: features read and answered.
         expansion: width of the inner layer, in multiples of `dim`; 8 / 3 has as many parameters as
             a feed-forward layer of expansion 4.
-        activation: what the gate goes through: "silu" or "gelu".
+        activation: what the gate goes through: "silu", "gelu" or "gelu_tanh".
+        bias: whether each map adds one.
     """
 
     remembers = GatedFeedForwardState
 
-    def __init__(self, dim: int, *, expansion: float | int = 8 / 3, activation: str = "silu"):
+    def __init__(
+        self,
+        dim: int,
+        *,
+        expansion: float | int = 8 / 3,
+        activation: str = "silu",
+        bias: bool = False,
+    ):
         super().__init__()
         hidden = round(expansion * dim)
         if hidden < 1:
@@ -56,8 +66,8 @@ class GatedFeedForward(Positionwise[GatedFeedForwardState]):
             )
         self.dim = self.out = dim
         self.activation = activation
-        self.widen = Linear(dim, 2 * hidden, bias=False)
-        self.narrow = Linear(hidden, dim, bias=False)
+        self.widen = Linear(dim, 2 * hidden, bias=bias)
+        self.narrow = Linear(hidden, dim, bias=bias)
 
     def at(self, x: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes dim"]:
         """Map positions."""

@@ -3,10 +3,12 @@ r"""Mixture of experts: each position by itself, through a few feed-forward laye
 Shazeer et al., "Outrageously Large Neural Networks: The Sparsely-Gated Mixture-of-Experts Layer",
 2017, arXiv:1701.06538, section 2; with the experts and the routing of Lieber et al., "Jamba: A
 Hybrid Transformer-Mamba Language Model", 2024, arXiv:2403.19887, section 2; the balance from Fedus
-et al., "Switch Transformers", 2021, arXiv:2101.03961, section 2.2, equations 4 to 6.
+et al., "Switch Transformers", 2021, arXiv:2101.03961, section 2.2, equations 4 to 6, and
+the expert that is shared by all positions, behind a gate, from Qwen Team, "Qwen1.5-MoE", 2024.
 
     p_t = softmax(W_r x_t)                                          a number for each expert
     y_t = sum_e p_te W_out,e [silu(W_gate,e x_t) * W_value,e x_t]   over the `chosen` largest p_te
+          + sigmoid(w_s . x_t) shared(x_t)                          one more, if asked for
 
     balance = experts sum_e f_e P_e      f_e the share of choices that fell on e, P_e the mean p_te
 
@@ -32,6 +34,8 @@ from torch.nn.functional import one_hot, silu
 
 from statewise import backends
 from statewise.mixers.base import state_dtype
+from statewise.mixers.gated_feed_forward import GatedFeedForward
+from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.positionwise import Positionwise
 from statewise.ops.linear import linear
 
@@ -49,6 +53,7 @@ class Mixture(Positionwise[MixtureState]):
         chosen: how many serve a position.
         expansion: width of each one's inner layer, in multiples of `dim`.
         normalized: whether the weights of those chosen are divided by their sum, as in Mixtral.
+        shared_expansion: the same of an expert that serves every position; none if absent.
     """
 
     remembers = MixtureState
@@ -61,6 +66,7 @@ class Mixture(Positionwise[MixtureState]):
         chosen: int = 2,
         expansion: float = 8 / 3,
         normalized: bool = False,
+        shared_expansion: float | int | None = None,
     ):
         super().__init__()
         hidden = round(expansion * dim)
@@ -74,9 +80,20 @@ class Mixture(Positionwise[MixtureState]):
         # As nn.Linear starts, each expert by itself.
         self.widen = nn.Parameter(_uniform(experts, 2 * hidden, dim))
         self.narrow = nn.Parameter(_uniform(experts, dim, hidden))
+        self.shared = self.shared_gate = None
+        if shared_expansion is not None:
+            self.shared = GatedFeedForward(dim, expansion=shared_expansion)
+            self.shared_gate = Linear(dim, 1, bias=False)
 
     def at(self, x: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes dim"]:
         """Map positions."""
+        y = self._chosen(x)
+        if self.shared is not None and self.shared_gate is not None:
+            y = y + self.shared_gate(x).sigmoid() * self.shared.at(x)
+        return y
+
+    def _chosen(self, x: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes dim"]:
+        """Return the answers of the experts that each position chooses."""
         share, expert = self.router(x).softmax(-1).topk(self.chosen, -1)
         if self.normalized:
             share = share / share.sum(-1, keepdim=True)

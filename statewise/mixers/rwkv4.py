@@ -3,7 +3,7 @@ r"""RWKV-4: for each feature, a softmax average of the values so far that forget
 Peng et al., "RWKV: Reinventing RNNs for the Transformer Era", 2023, arXiv:2305.13048, section 3.1
 and appendix D.
 
-    r_t, k_t, v_t = W_r, W_k, W_v  of  x_t + mu * (x_{t-1} - x_t)       a mu for each
+    r_t, k_t, v_t = W_r, W_k, W_v  of  mu * x_t + (1 - mu) * x_{t-1}    a mu for each
     w, u = exp(decay), bonus
     wkv_t = (sum_{i<t} e^{k_i - (t-1-i) w} v_i + e^{k_t + u} v_t) / (the same with 1 for v)
     y_t = W_out [sigmoid(r_t) * wkv_t]
@@ -22,8 +22,7 @@ Forms    scan; step
 State    z, mean and last, the input before, (batch, dim) each: 3 dim numbers
 Cost     O(time dim^2) work and O(log time) depth in `forward`; O(dim^2) in `step`
 Differs  The authors keep numerator, denominator and maximum: 3 dim numbers where z and mean are 2.
-         Shares are of the input before, as in RWKV-6: theirs are 1 - mu. As theirs, the maps W_r,
-         W_k and W_out start at zero.
+         As theirs, the maps W_r, W_k and W_out start at zero.
 See also rwkv5.py, rwkv_channel_mixing.py, aaren.py
 """
 
@@ -66,7 +65,7 @@ class RWKV4(Recurrent[RWKV4State]):
         place = Place("rwkv4", dim, layer, layers)
         early = place.share**place.left
         shares = [place.share ** (place.left / 2), early, early + 0.3 * place.depth]
-        self.mu = nn.Parameter(1 - torch.stack(shares))
+        self.mu = nn.Parameter(torch.stack(shares))
         self.decay = nn.Parameter(place.slowness(-5.0, 3.0))
         self.bonus = nn.Parameter(math.log(0.3) + 0.5 * place.zigzag())
         self.receptance, self.key = linear(dim, dim, gain=0.0), linear(dim, dim, gain=0.0)
@@ -82,7 +81,7 @@ class RWKV4(Recurrent[RWKV4State]):
         """Map inputs."""
         wide = state_dtype(x.dtype)
         before, last = shifted(x, state.last, run)
-        r, k, v = between(x, before, self.mu)
+        r, k, v = between(before, x, self.mu)
         r, k, v = self.receptance(r), self.key(k).to(wide), self.value(v).to(wide)
         w, u = self.decay.to(wide).exp(), self.bonus.to(wide)
 

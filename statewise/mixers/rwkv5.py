@@ -3,7 +3,7 @@ r"""RWKV-5: Eagle, linear attention whose keys forget at fixed rates, with a bon
 Peng et al., "Eagle and Finch: RWKV with Matrix-Valued States and Dynamic Recurrence", 2024,
 arXiv:2404.05892, section 4.
 
-    r_t, k_t, v_t, g_t = W_r, W_k, W_v, W_g  of  x_t + mu * (x_{t-1} - x_t)     a mu for each
+    r_t, k_t, v_t, g_t = W_r, W_k, W_v, W_g  of  mu * x_t + (1 - mu) * x_{t-1}  a mu for each
     a = exp(-exp(decay))                                        of each key feature, at all times
     o_t = (S_{t-1} + diag(bonus) k_t v_t^T)^T r_t               of each head
     S_t = diag(a) S_{t-1} + k_t v_t^T
@@ -17,8 +17,7 @@ Family   matrix state
 Forms    chunkwise; step
 State    S, (batch, heads, key, key), and last, the input before, (batch, dim): dim^2 / heads + dim
 Cost     O(time dim (dim + dim / heads)) work in `forward`; O(dim (dim + dim / heads)) in `step`
-Differs  Shares are of the input before, as in RWKV-6: the authors' are 1 - mu. As theirs, W_out
-         starts at zero.
+Differs  As the authors', W_out starts at zero.
 See also rwkv4.py, rwkv6.py, rwkv_channel_mixing.py
 """
 
@@ -56,7 +55,7 @@ class RWKV5(BonusMixing[RWKV5State]):
         place = Place("rwkv5", dim, layer, layers)
         super().__init__("rwkv5", dim, heads, place)
         early, quick = place.share**place.left, place.share ** (place.left / 2)
-        self.mu = nn.Parameter(1 - torch.stack([quick, early, early + 0.3 * place.depth, quick]))
+        self.mu = nn.Parameter(torch.stack([quick, early, early + 0.3 * place.depth, quick]))
         self.decay = nn.Parameter(self.split(place.slowness(-6.0, -1.0)))
 
     def mix(
@@ -64,7 +63,7 @@ class RWKV5(BonusMixing[RWKV5State]):
     ) -> tuple[Float[Tensor, "batch *time out"], RWKV5State]:
         """Map inputs."""
         before, last = shifted(x, state.last, run)
-        r, k, v, g = between(x, before, self.mu)
+        r, k, v, g = between(before, x, self.mu)
         log_decay = -self.decay.to(state_dtype(x.dtype)).exp().expand(*x.shape[:-1], -1, -1)
         y, S = self.attended(r, k, v, g, log_decay=log_decay, initial=state.S, run=run)
         return y, RWKV5State(S, last)

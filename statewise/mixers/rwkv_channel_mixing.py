@@ -3,8 +3,9 @@ r"""RWKV channel mixing: a feed-forward layer that reads the input before beside
 Peng et al., "RWKV: Reinventing RNNs for the Transformer Era", 2023, arXiv:2305.13048, section 3.1;
 the starts of later versions, and the seventh, in arXiv:2404.05892 and arXiv:2503.14456.
 
-    k_t = W_k (x_t + mu_k * (x_{t-1} - x_t))
-    r_t = W_r (x_t + mu_r * (x_{t-1} - x_t))                    up to version 6
+    k_t = W_k (mu_k * x_t + (1 - mu_k) * x_{t-1})               versions 4 and 5
+    k_t = W_k ((1 - mu_k) * x_t + mu_k * x_{t-1})               from version 6 on
+    r_t = W_r of such a mixture by mu_r                         up to version 6
     y_t = sigmoid(r_t) * W_v relu(k_t)^2                        up to version 6
     y_t = W_v relu(k_t)^2                                       version 7
 
@@ -12,8 +13,7 @@ Family   part
 Forms    all positions at once; step
 State    last, the input before, (batch, dim)
 Cost     O(time expansion dim^2) work in `forward`; O(expansion dim^2) in `step`
-Differs  Shares are of the input before in all versions, where those of 4 and 5 are 1 - mu. As the
-         authors', the maps W_v and W_r start at zero.
+Differs  As the authors', the maps W_v and W_r start at zero.
 See also rwkv4.py, rwkv5.py, rwkv6.py, rwkv7.py, feed_forward.py
 """
 
@@ -68,7 +68,10 @@ class RWKVChannelMixing(Recurrent[RWKVChannelMixingState]):
             )
         self.dim = self.out = dim
         place = Place("rwkv_channel_mixing", dim, layer, layers)
-        mu = 1 - place.share ** (place.left ** _POWERS[version])
+        mu = place.share ** (place.left ** _POWERS[version])
+        self.of_present = version < 6
+        if not self.of_present:
+            mu = 1 - mu
         gain = max(1.0, expansion) ** 0.5 if version == 4 else 1.0
         self.key, self.value = linear(dim, hidden, gain=gain), linear(hidden, dim, gain=0.0)
         self.receptance = None if version == 7 else linear(dim, dim, gain=0.0)
@@ -83,7 +86,7 @@ class RWKVChannelMixing(Recurrent[RWKVChannelMixingState]):
     ) -> tuple[Float[Tensor, "batch *time out"], RWKVChannelMixingState]:
         """Map inputs."""
         before, last = shifted(x, state.last, run)
-        k, *r = between(x, before, self.mu)
+        k, *r = between(*((before, x) if self.of_present else (x, before)), self.mu)
         y = self.value(self.key(k).relu().square())
         if self.receptance is not None:
             y = self.receptance(r[0]).sigmoid() * y

@@ -41,8 +41,11 @@ def _window(window: int) -> dict[str, Any]:
     return {"name": "attention", "window": window}
 
 
-def _experts(experts: int, chosen: int, expansion: float, normalized: bool) -> dict[str, Any]:
+def _experts(
+    experts: int, chosen: int, expansion: float, normalized: bool, **further: Any
+) -> dict[str, Any]:
     return {
+        **further,
         "name": "mixture",
         "experts": experts,
         "chosen": chosen,
@@ -77,7 +80,7 @@ HYBRIDS: dict[str, Hybrid] = {
     "recurrent_gemma": Hybrid(
         "Botev et al., 2024, arXiv:2404.07839: Griffin with a window of 2048",
         (*[_layer("hawk", _GEGLU)] * 2, _layer(_window(2048), _GEGLU)),
-        "attention has keys and values for each head; no cap on the logits.",
+        "attention has keys and values for each head; the cap on logits is the model's.",
     ),
     "jamba": Hybrid(
         "Lieber et al., 2024, arXiv:2403.19887, sections 2 and 3.1: one attention in eight layers, "
@@ -168,10 +171,13 @@ HYBRIDS: dict[str, Hybrid] = {
     "qwen3_next": Hybrid(
         "Qwen Team, Qwen3-Next, 2025: three gated delta rules to one attention, all with mixtures",
         (
-            *[_layer("gated_delta_net", _experts(512, 10, 0.25, True))] * 3,
-            _layer("attention", _experts(512, 10, 0.25, True)),
+            *[_layer("gated_delta_net", _experts(512, 10, 0.25, True, shared_expansion=0.25))] * 3,
+            _layer(
+                {"name": "attention", "gate": True, "epsilon": 1e-6},
+                _experts(512, 10, 0.25, True, shared_expansion=0.25),
+            ),
         ),
-        "no expert that serves every position, no gate on attention's answer.",
+        "each head has keys and values, all of whose features turn by their positions.",
     ),
     "kimi_linear": Hybrid(
         "Kimi Team, 2025, arXiv:2510.26692, section 4: three KDA to one attention, each with a "

@@ -22,6 +22,7 @@ from statewise.models.generation import (
     Prefixes,
     Sampling,
 )
+from statewise.models.hub.download import local
 from statewise.models.stack import Norm, Stack, States
 from statewise.models.tokenizers import ByteTokenizer, FileTokenizer, Tokenizer
 from statewise.ops.linear import linear
@@ -60,9 +61,17 @@ class LanguageModelConfig(Configuration):
             if absent. Layers that name their branches have none but those.
         tie: whether the head shares the embedding's weights.
         norm: before every branch and the head: "layer", or "rms" (root mean square), which torch
-            computes more slowly on a CPU and many published checkpoints have.
+            computes more slowly on a CPU and many published checkpoints have, or
+            "zero_centered_rms", whose scale is one plus its weight (Gemma, Qwen3-Next).
         norm_epsilon: what the norm adds to the variance or the mean square.
+        norm_bias: whether the norm "layer" adds a bias.
+        embedding_norm: whether such a norm also stands after the embedding (RWKV, BLOOM).
+        embedding_multiplier: what embeddings are multiplied by before that; Gemma's sqrt(dim).
+        logit_soft_cap: logits become cap * tanh(logits / cap), within it either way; as they are if
+            absent.
         dropout: what is absent while training; nothing if absent itself.
+        hub: what the `config.json` of a checkpoint of the hub's library said, if the model was read
+            from one: nothing is built from it, but it is written back with the model.
     """
 
     called = "a language model"
@@ -74,13 +83,20 @@ class LanguageModelConfig(Configuration):
     convolution: Annotated[int, Field(ge=0)] | None = None
     expansion: Annotated[float, Field(ge=0)] | None = None
     tie: bool = True
-    norm: Literal["layer", "rms"] = "layer"
+    norm: Literal["layer", "rms", "zero_centered_rms"] = "layer"
     norm_epsilon: Annotated[float, Field(gt=0)] = 1e-5
+    norm_bias: bool = False
+    embedding_norm: bool = False
+    embedding_multiplier: Annotated[float, Field(gt=0)] = 1.0
+    logit_soft_cap: Annotated[float, Field(gt=0)] | None = None
     dropout: Dropout = Dropout()
+    hub: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _fits(self) -> "LanguageModelConfig":
         layers.check(layers.pattern(self.mixer), self.depth, self.convolution, self.expansion)
+        if self.norm_bias and self.norm != "layer":
+            raise ValueError(f"norm_bias is of the norm 'layer', and norm = {self.norm!r} has none")
         return self
 
     @classmethod
@@ -131,7 +147,8 @@ class LanguageModel(nn.Module):
         # Small, because the head shares it: behind the norm of sqrt(dim) the logits then start
         # near zero and the loss near log(vocab).
         nn.init.normal_(self.embedding.weight, std=0.02)
-        norm = Norm(config.norm, config.norm_epsilon)
+        norm = Norm(config.norm, config.norm_epsilon, config.norm_bias)
+        self.embedding_norm = norm.over(config.dim) if config.embedding_norm else None
         self.stack = Stack(
             layers.blocks(
                 config.mixer,
@@ -210,7 +227,9 @@ class LanguageModel(nn.Module):
         """Return the head's answer to `features`, in float32 or wider."""
         weight = self.embedding.weight if self.head is None else self.head.weight
         logits = linear(features, weight)
-        return logits.to(state_dtype(logits.dtype))
+        logits = logits.to(state_dtype(logits.dtype))
+        cap = self.config.logit_soft_cap
+        return logits if cap is None else cap * (logits / cap).tanh()
 
     def generate(
         self,
@@ -329,20 +348,27 @@ class LanguageModel(nn.Module):
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, *, mixers: Mapping[str, MixerMaker] | None = None
+        cls,
+        folder: str | Path,
+        *,
+        mixers: Mapping[str, MixerMaker] | None = None,
+        revision: str | None = None,
     ) -> "LanguageModel":
         """Return the model in a folder, in eval mode.
 
         Args:
             folder: what `save_pretrained` wrote, or a checkpoint of the hub's library of a family
-                that our stack can be: see `statewise.models.hub`.
+                that our stack can be: see `statewise.models.hub`. Where there is no such folder,
+                `owner/name` is downloaded from the hub.
             mixers: the mixers of your own that the model was built with, by name.
+            revision: a branch, a tag or a commit on the hub; its main branch if absent.
 
         Raises:
-            FileNotFoundError: if the folder or a file of it is missing.
+            FileNotFoundError: if the folder or a file of it is missing, and not on the hub either.
             ValueError: if a file is damaged, the weights are of another model, or the checkpoint is
                 of a family that our stack is not.
         """
+        folder = local(folder, revision)
         foreign = pretrained.of_the_hub(folder)
         if foreign is None:
             config = stored(folder, KIND, LanguageModelConfig)
@@ -368,4 +394,8 @@ class LanguageModel(nn.Module):
                 f"tokens {tuple(tokens.shape)} should be in [0, {self.config.vocab}), but they "
                 f"range from {int(tokens.min())} to {int(tokens.max())}"
             ) from None
-        return self.drop_input(x if self.drop_words is None else self.drop_words(x, tokens))
+        if self.drop_words is not None:
+            x = self.drop_words(x, tokens)
+        if self.config.embedding_multiplier != 1:
+            x = x * self.config.embedding_multiplier
+        return self.drop_input(x if self.embedding_norm is None else self.embedding_norm(x))

@@ -18,6 +18,9 @@ FORMAT = 1
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
+OURS = "statewise"
+"""The `model_type` by which the hub's library knows a language model of ours."""
+
 
 def write(
     folder: str | Path,
@@ -40,6 +43,7 @@ def write(
         "format": FORMAT,
         "statewise": __version__,
         "model": kind,
+        "model_type": OURS,
         "files": [WEIGHTS, *further],
         "config": config,
     }
@@ -84,7 +88,8 @@ def of_the_hub(folder: str | Path) -> dict[str, Any] | None:
     """
     path = Path(folder) / CONFIG
     found = _json(path) if path.is_file() else None
-    return found if isinstance(found, dict) and "model_type" in found else None
+    theirs = isinstance(found, dict) and found.get("model_type", OURS) != OURS
+    return found if theirs else None
 
 
 def _json(path: Path) -> Any:

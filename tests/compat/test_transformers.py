@@ -407,6 +407,21 @@ def test_fault_xlstm_refuses_its_own_cache():
         Stream(made("xlstm"), "xlstm").read(drawn(1, 5))
 
 
+def test_fault_minimax_counts_no_inputs_where_its_first_layer_recurs():
+    """So that it takes the second piece of a prompt for the first."""
+    model, tokens = made("minimax"), drawn(1, TIME)
+    right = alone(model, tokens[0])
+
+    def pieces():
+        with torch.no_grad():
+            cache = model(tokens[:, :6], use_cache=True).past_key_values
+            return model(tokens[:, 6:], past_key_values=cache, use_cache=True).logits[0]
+
+    assert far(pieces(), right[6:])
+    with use_native(model):
+        near(pieces(), right[6:])
+
+
 def test_fault_limits_of_steps_are_forgotten_in_single_steps():
     """A model that limits its step sizes does so in a prompt alone."""
     torch.manual_seed(0)

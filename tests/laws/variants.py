@@ -19,6 +19,35 @@ VARIANTS: dict[str, Callable[[], AnyMixer]] = {
         ("gru of two layers", {"name": "gru", "layers": 2, "hidden": 3}, 4),
         ("attention over a window", {"name": "attention", "heads": 1, "window": 3}, 4),
         ("attention over itself", {"name": "attention", "heads": 1, "window": 1}, 4),
+        (
+            "attention that is gated, normed and grouped",
+            {
+                **{"name": "attention", "heads": 4, "key_heads": 2, "head": 4, "gate": True},
+                **{"rotary_share": 0.5, "rotary_base": 100.0, "epsilon": 1e-6, "bias": True},
+                **{"output_bias": True, "window": 3},
+            },
+            6,
+        ),
+        (
+            "gated_delta_net of shared keys",
+            {"name": "gated_delta_net", "heads": 4, "key_heads": 2, "key": 4, "value": 8},
+            6,
+        ),
+        (
+            "mlstm with a cap",
+            {"name": "mlstm", "heads": 2, "key": 4, "value": 6, "soft_cap": 2.0},
+            4,
+        ),
+        (
+            "mixture with a shared expert",
+            {"name": "mixture", "experts": 3, "expansion": 1.0, "shared_expansion": 0.5},
+            4,
+        ),
+        (
+            "gated_feed_forward with biases",
+            {"name": "gated_feed_forward", "activation": "gelu_tanh", "bias": True},
+            4,
+        ),
         ("short_convolution of one tap", {"name": "short_convolution", "width": 1}, 3),
         ("dss over a reach", {"name": "dss", "state": 3, "reach": 20}, 3),
         ("kda that reflects", {"name": "kda", "heads": 2, "negative_eigenvalues": True}, 8),

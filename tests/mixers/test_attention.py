@@ -77,3 +77,9 @@ def test_options_that_do_not_fit_are_refused_in_words():
         Attention(8, heads=3)
     with pytest.raises(ValueError, match="window = 0 should be at least 1"):
         Attention(8, window=0)
+    with pytest.raises(ValueError, match="key_heads = 3 should divide heads = 4"):
+        Attention(8, key_heads=3)
+    with pytest.raises(ValueError, match="turn 1 of them by their positions"):
+        Attention(8, heads=4, rotary_share=0.5)
+    with pytest.raises(ValueError, match=r"rotary_share = 1[.]5 should be in"):
+        Attention(8, rotary_share=1.5)

@@ -29,6 +29,11 @@ def mixtures(x, mu):
     return [(1 - share) * x + share * before(x) for share in mu]
 
 
+def mixtures_of_present(x, mu):
+    """Return inputs that are as much as mu says the present input: up to version 5."""
+    return [share * x + (1 - share) * before(x) for share in mu]
+
+
 def of_heads(x, heads):
     return x.reshape(len(x), heads, -1)
 
@@ -44,7 +49,9 @@ def rwkv4(mixer, x):
     r, k, v = (
         layer(z)
         for layer, z in zip(
-            (mixer.receptance, mixer.key, mixer.value), mixtures(x, mixer.mu), strict=True
+            (mixer.receptance, mixer.key, mixer.value),
+            mixtures_of_present(x, mixer.mu),
+            strict=True,
         )
     )
     answers = []
@@ -69,7 +76,7 @@ def eagle(mixer, r, k, v, g, log_decay):
 
 
 def rwkv5(mixer, x):
-    r, k, v, g = mixtures(x, mixer.mu)
+    r, k, v, g = mixtures_of_present(x, mixer.mu)
     decay = -mixer.decay.exp().flatten().expand_as(x)
     r, k, v = mixer.receptance(r), mixer.key(k), mixer.value(v)
     return eagle(mixer, r, k, v, mixer.gate(g), decay)
@@ -115,7 +122,7 @@ def rwkv7(mixer, x):
 
 
 def channel_mixing(mixer, x):
-    k, *r = mixtures(x, mixer.mu)
+    k, *r = (mixtures if mixer.receptance is None else mixtures_of_present)(x, mixer.mu)
     y = mixer.value(mixer.key(k).clamp(min=0) ** 2)
     return mixer.receptance(r[0]).sigmoid() * y if r else y
 
@@ -147,11 +154,11 @@ def test_keys_of_any_size_average_to_numbers():
         mixer.key.weight.mul_(2000)
         x = torch.randn(1, 50, 3).double()
         found, _ = mixer(x)
-        k, v = mixer.key(mixtures(x[0], mixer.mu)[1]), mixer.value(mixtures(x[0], mixer.mu)[2])
+        r, k, v = mixtures_of_present(x[0], mixer.mu)
+        r, k, v = mixer.receptance(r[-1]), mixer.key(k), mixer.value(v)
         score = k[:-1] + torch.arange(len(k) - 1)[:, None] * mixer.decay.exp()
         score = torch.cat([score, k[-1:] + mixer.bonus + (len(k) - 2) * mixer.decay.exp()])
         mean = (score.softmax(0) * v).sum(0)
-        r = mixer.receptance(mixtures(x[0], mixer.mu)[0][-1])
         torch.testing.assert_close(found[0, -1], mixer.output(r.sigmoid() * mean))
 
 
@@ -171,9 +178,9 @@ def at_start(name, **options):
 def test_rwkv4_starts_as_published():
     mixer = at_start("rwkv4")
     mu = [
-        features(lambda c: 1 - (c / DIM) ** (0.5 * LEFT)),
-        features(lambda c: 1 - (c / DIM) ** LEFT),
-        features(lambda c: 1 - (c / DIM) ** LEFT - 0.3 * DEPTH),
+        features(lambda c: (c / DIM) ** (0.5 * LEFT)),
+        features(lambda c: (c / DIM) ** LEFT),
+        features(lambda c: (c / DIM) ** LEFT + 0.3 * DEPTH),
     ]
     torch.testing.assert_close(mixer.mu.data, torch.stack(mu))
     decay = features(lambda c: -5 + 8 * (c / (DIM - 1)) ** (0.7 + 1.3 * DEPTH))
@@ -190,7 +197,10 @@ def test_rwkv5_and_6_start_as_published(name):
     early = features(lambda c: 1 - (c / DIM) ** LEFT)
     quick = features(lambda c: 1 - (c / DIM) ** (0.5 * LEFT))
     late = early - 0.3 * DEPTH
-    mu = [quick, early, late, quick] if name == "rwkv5" else [quick, early, early, late, quick]
+    if name == "rwkv5":
+        mu = [1 - share for share in (quick, early, late, quick)]
+    else:
+        mu = [quick, early, early, late, quick]
     torch.testing.assert_close(mixer.mu.data, torch.stack(mu))
     decay = features(lambda c: -6 + 5 * (c / (DIM - 1)) ** (0.7 + 1.3 * DEPTH))
     torch.testing.assert_close(mixer.decay.data.flatten(), decay)
@@ -250,7 +260,8 @@ def test_rwkv7_starts_as_published():
 )
 def test_channel_mixing_starts_as_published(version, power, hidden, gain):
     mixer = at_start("rwkv_channel_mixing", version=version)
-    mu = features(lambda c: 1 - (c / DIM) ** (LEFT**power))
+    mu = features(lambda c: (c / DIM) ** (LEFT**power))
+    mu = mu if version < 6 else 1 - mu
     torch.testing.assert_close(mixer.mu.data, mu.expand(1 if version == 7 else 2, DIM))
     assert mixer.key.out_features == hidden
     assert_orthogonal(mixer.key, gain)

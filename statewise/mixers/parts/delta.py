@@ -44,6 +44,9 @@ class Delta(Recurrent[DeltaState]):
         steps: corrections at each token; None for one, without an axis of its own.
         log_decay: maps the input to the logarithm of what each head or key keeps; all if absent.
         gate: maps the input to what the answers are multiplied by; one if absent.
+        key_heads: heads of queries and keys, each of which serves as many heads in a row; `heads`
+            if absent.
+        epsilon: what the norm adds to the mean square.
     """
 
     remembers = DeltaState
@@ -61,16 +64,23 @@ class Delta(Recurrent[DeltaState]):
         steps: int | None = None,
         log_decay: nn.Module | None = None,
         gate: nn.Module | None = None,
+        key_heads: int | None = None,
+        epsilon: float = 1e-5,
     ):
         super().__init__()
         self.dim = self.out = dim
         key, value = dim if key is None else key, dim if value is None else value
-        divided(mixer, heads, key=key, value=value)
+        key_heads = heads if key_heads is None else key_heads
+        if key_heads < 1 or heads % key_heads:
+            raise ValueError(f"{mixer}: key_heads = {key_heads} should divide heads = {heads}")
+        divided(mixer, key_heads, key=key)
+        divided(mixer, heads, value=value)
+        self.key_heads = key_heads
         for name, number in (("steps", steps), ("width", width)):
             if number is not None and number < 1:
                 raise ValueError(f"{mixer}: {name} = {number} should be at least 1")
         self.reach = 2.0 if negative_eigenvalues else 1.0
-        self.matrix = (heads, key // heads, value // heads)
+        self.matrix = (heads, key // key_heads, value // heads)
         self.shares = (heads,) if steps is None else (steps, heads)
         many = steps or 1
         self.widths = [key, many * key, many * value]
@@ -79,7 +89,7 @@ class Delta(Recurrent[DeltaState]):
         self.taps = nn.Parameter(torch.empty(sum(self.widths), width).uniform_(-bound, bound))
         self.beta = Linear(dim, many * heads, bias=False)
         self.log_decay, self.gate = log_decay, gate
-        self.norm = HeadNorm(heads, value // heads, shared=True)
+        self.norm = HeadNorm(heads, value // heads, shared=True, eps=epsilon)
         self.output = Linear(value, dim, bias=False)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -96,8 +106,8 @@ class Delta(Recurrent[DeltaState]):
         beta = self.reach * self.beta(x).to(state_dtype(x.dtype)).sigmoid()
         y, S = run(
             delta_rule if len(self.shares) == 1 else delta_product,
-            unit(query.unflatten(-1, (self.matrix[0], -1))),
-            unit(key.unflatten(-1, (*self.shares, -1))),
+            self._served(unit(query.unflatten(-1, (self.key_heads, -1)))),
+            self._served(unit(key.unflatten(-1, (*self.shares[:-1], self.key_heads, -1)))),
             value.unflatten(-1, (*self.shares, -1)),
             beta.unflatten(-1, self.shares),
             log_decay=None if self.log_decay is None else self.log_decay(x),
@@ -106,6 +116,11 @@ class Delta(Recurrent[DeltaState]):
         )
         y = self.norm(y).flatten(-2)
         return self.output(y if self.gate is None else self.gate(x) * y), DeltaState(S, past)
+
+    def _served(self, x: Float[Tensor, "*axes groups key"]) -> Float[Tensor, "*axes heads key"]:
+        """Return queries or keys, each as often as there are heads that it serves."""
+        times = self.matrix[0] // self.key_heads
+        return x if times == 1 else x.repeat_interleave(times, -2)
 
 
 class GatedDelta(Delta):
@@ -124,6 +139,8 @@ class GatedDelta(Delta):
         width: inputs that the short convolution reads.
         negative_eigenvalues: whether beta stays below 2, or below 1.
         steps: corrections at each token; None for one, without an axis of its own.
+        key_heads: heads of queries and keys; `heads` if absent.
+        epsilon: what the norm adds to the mean square.
     """
 
     def __init__(
@@ -137,6 +154,8 @@ class GatedDelta(Delta):
         negative_eigenvalues: bool,
         *,
         steps: int | None = None,
+        key_heads: int | None = None,
+        epsilon: float = 1e-5,
     ):
         key = 3 * dim // 4 if key is None else key
         value = 2 * key if value is None else value
@@ -151,4 +170,6 @@ class GatedDelta(Delta):
             steps=steps,
             log_decay=Clock(heads, Linear(dim, heads, bias=False), least=0.01, most=16.0),
             gate=nn.Sequential(Linear(dim, value, bias=False), nn.SiLU()),
+            key_heads=key_heads,
+            epsilon=epsilon,
         )

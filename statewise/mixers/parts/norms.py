@@ -48,6 +48,28 @@ class HeadNorm(nn.Module):
         return (y if self.bias is None else y + self.bias.to(wide)).to(x.dtype)
 
 
+class ZeroCenteredRMSNorm(nn.Module):
+    """RMSNorm whose scale is one plus its weight, so that decaying the weight undoes the scale.
+
+    Gemma and Qwen3-Next have it. It works in float32 or wider, as HeadNorm does.
+
+    Args:
+        width: features.
+        eps: added to the mean square.
+    """
+
+    def __init__(self, width: int, *, eps: float = 1e-6):
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Float[Tensor, "*axes width"]) -> Float[Tensor, "*axes width"]:
+        """Return x normalized."""
+        wide = state_dtype(x.dtype)
+        y = rms_norm(x.to(wide), x.shape[-1:], eps=self.eps)
+        return (y * (1 + self.weight.to(wide))).to(x.dtype)
+
+
 def unit(x: Float[Tensor, "*axes width"], eps: float = 1e-6) -> Float[Tensor, "*axes width"]:
     """Return vectors of length one, or shorter where the square of x is not large beside `eps`.
 

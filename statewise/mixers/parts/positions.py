@@ -45,12 +45,12 @@ def positions_step(
     return initial.clone(), initial + 1
 
 
-def rotary_rates(half: int, device: torch.device) -> Float[Tensor, " half"]:
-    """Return the angles by which a position turns pairs of features: 10000^(-j / half).
+def rotary_rates(half: int, device: torch.device, base: float = 10000.0) -> Float[Tensor, " half"]:
+    """Return the angles by which a position turns pairs of features: base^(-j / half).
 
     In float64: a position near a million times a rate has no fraction left in float32.
     """
-    return 10000.0 ** -(torch.arange(half, device=device, dtype=torch.float64) / half)
+    return base ** -(torch.arange(half, device=device, dtype=torch.float64) / half)
 
 
 def retention_rates(half: int, device: torch.device) -> Float[Tensor, " half"]:
@@ -63,12 +63,13 @@ def turned(
     position: Int[Tensor, "batch *time"],
     rates: Float[Tensor, " half"],
 ) -> Float[Tensor, "batch *time heads key"]:
-    """Return each pair of features (j, j + key / 2) turned by position * rates[j].
+    """Return each pair of features (j, j + half) turned by position * rates[j], others as they are.
 
     The product of a query and a key that are turned depends on their distance alone (Su et al.,
     "RoFormer", 2021, arXiv:2104.09864, section 3.2).
     """
     angle = (position[..., None] * rates)[..., None, :]
     cosine, sine = angle.cos().to(features.dtype), angle.sin().to(features.dtype)
-    left, right = features.chunk(2, -1)
-    return torch.cat([left * cosine - right * sine, left * sine + right * cosine], -1)
+    half = len(rates)
+    left, right, rest = features.split([half, half, features.shape[-1] - 2 * half], -1)
+    return torch.cat([left * cosine - right * sine, left * sine + right * cosine, rest], -1)

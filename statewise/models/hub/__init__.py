@@ -5,28 +5,44 @@
     tokenizer.json       as ours
 
 A family is a file here: how its configuration is one of ours, and which of its weights is which.
-Weights are carried over bit by bit; an axis of length one may come or go.
+Weights are carried over bit by bit, and what the configuration says beyond what a model is built
+from is kept with ours, in `LanguageModelConfig.hub`.
 """
 
 import json
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors
+import torch
 from torch import Tensor, nn
 
-from statewise.models.hub.family import Family
+from statewise.models.hub.family import Family, Place, agree, layers_of
 from statewise.models.hub.mamba import FalconMamba, Mamba
 from statewise.models.hub.mamba2 import Mamba2
+from statewise.models.hub.qwen3_next import Qwen3Next
+from statewise.models.hub.recurrent_gemma import RecurrentGemma
+from statewise.models.hub.rwkv import Rwkv
+from statewise.models.hub.xlstm import XLSTM
 from statewise.models.pretrained import CONFIG, WEIGHTS, write_files
 
 INDEX = "model.safetensors.index.json"
 """Says in which piece each weight is."""
 
 
-FAMILIES: dict[str, Family] = {family.kind: family for family in (Mamba(), FalconMamba(), Mamba2())}
+FAMILIES: dict[str, Family] = {
+    family.kind: family
+    for family in (
+        Mamba(),
+        FalconMamba(),
+        Mamba2(),
+        Rwkv(),
+        XLSTM(),
+        RecurrentGemma(),
+        Qwen3Next(),
+    )
+}
 """By `model_type`."""
 
 
@@ -43,7 +59,7 @@ def read_fields(folder: str | Path, given: Mapping[str, Any]) -> dict[str, Any]:
             "statewise.compat.transformers.use_native makes that library's own model fast"
         )
     try:
-        return FAMILIES[kind].fields(given)
+        return {**FAMILIES[kind].fields(given), "hub": dict(given)}
     except KeyError as error:
         raise ValueError(f"{path} is not complete: it has no {error.args[0]}") from None
     except ValueError as error:
@@ -58,46 +74,70 @@ def read_weights(folder: str | Path, given: Mapping[str, Any], model: nn.Module)
             missing, left over or of another shape. The model is then as it was.
         FileNotFoundError: if a file is missing.
     """
-    targets = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    found: dict[str, Tensor] = {}
-    names = dict(_names(given, model))
+    family, config = FAMILIES[given["model_type"]], _config(model)
+    targets = dict(model.named_parameters())
+    places = dict(family.places(config, given))
+    found: dict[str, dict[int, Tensor]] = {}
     files = _files(Path(folder))
     for path in files:
         try:
             with safetensors.safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118 - the file is no mapping
-                    if name not in names:
+                    if name.startswith(family.unread):
+                        continue
+                    if name not in places:
                         raise ValueError(
-                            f"{path}: the weight {name} has no place in a {given['model_type']}"
+                            f"{path}: the weight {name} has no place in a {family.kind}"
                         )
-                    target = targets[names[name]]
-                    shape = file.get_slice(name).get_shape()
-                    if not _fits(shape, target.shape):
-                        raise ValueError(
-                            f"{path}: {name} is {tuple(shape)}, which does not fit "
-                            f"{tuple(target.shape)}"
-                        )
-                    # A copy: the tensor is a window on the file, which may be replaced.
-                    whole = file.get_tensor(name).reshape(target.shape)
-                    found[name] = whole.to(target.device, copy=True)
+                    place = places.pop(name)
+                    shape, wanted = tuple(file.get_slice(name).get_shape()), _shape(place, targets)
+                    if shape != wanted:
+                        raise ValueError(f"{path}: {name} is {shape}, which does not fit {wanted}")
+                    _part(file.get_tensor(name), place, targets, found)
         except safetensors.SafetensorError as error:
             raise ValueError(f"{path} is cut short or damaged: {error}") from None
-    for name, ours in names.items():
-        if name not in found:
-            raise ValueError(f"{files[0]} is of another model: it has no {name}")
-        targets[ours].data = found[name]
+    if places:
+        raise ValueError(f"{files[0]} is of another model: it has no {next(iter(places))}")
+    for name, runs in found.items():
+        whole = torch.cat([runs[start] for start in sorted(runs)]).view(targets[name].shape)
+        targets[name].data = whole.to(targets[name].device)
 
 
-def _names(given: Mapping[str, Any], model: nn.Module) -> Iterator[tuple[str, str]]:
+def _config(model: nn.Module) -> dict[str, Any]:
+    """Return the fields of a model's configuration."""
     config: Any = model.config
-    return FAMILIES[given["model_type"]].names(config.depth, config.tie)
+    return config.model_dump()
 
 
-def _fits(theirs: Sequence[int], ours: Sequence[int]) -> bool:
-    """Return whether two shapes hold the same numbers: axes of one apart, or one in a row."""
-    if len(theirs) == 1:
-        return theirs[0] == math.prod(ours)
-    return [n for n in theirs if n != 1] == [n for n in ours if n != 1]
+def _rows(x: Tensor) -> Tensor:
+    """Return a tensor as rows: those of a vector are its numbers."""
+    return x[:, None] if x.ndim == 1 else x.flatten(0, -2)
+
+
+def _shape(place: Place, ours: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """Return the shape of one of their weights."""
+    if place.shape is not None:
+        return place.shape
+    count = sum(len(range(*run.indices(len(_rows(ours[name]))))) for name, run in place.runs)
+    first = ours[place.runs[0][0]]
+    return tuple(first.shape) if count == len(_rows(first)) else (count, *first.shape[1:])
+
+
+def _part(
+    theirs: Tensor,
+    place: Place,
+    ours: Mapping[str, Tensor],
+    found: dict[str, dict[int, Tensor]],
+) -> None:
+    """Put the rows of one of their weights into `found`, by our names and where each run starts."""
+    start = 0
+    for name, run in place.runs:
+        target = _rows(ours[name])
+        first, end, _ = run.indices(len(target))
+        part = theirs.reshape(-1, target.shape[1])[start : start + end - first]
+        # A copy: the tensor is a window on the file, which may be replaced.
+        found.setdefault(name, {})[first] = -part if place.negative else part.clone()
+        start += end - first
 
 
 def _files(folder: Path) -> list[Path]:
@@ -136,19 +176,42 @@ def write(
     Raises:
         ValueError: if no family is built like it; it says of each why not.
     """
+    layers_of(fields)  # which every family would refuse in the same words
     reasons = []
     for kind, family in FAMILIES.items():
         try:
-            said, shapes = family.describe(fields)
+            said = _kept(family, family.description(fields), fields)
         except ValueError as error:
             reasons.append(f"{kind}: {error}")
             continue
-        weights = dict(model.named_parameters())
+        weights = {name: weight.detach() for name, weight in model.named_parameters()}
+        if "dtype" in said:
+            said["dtype"] = str(next(iter(weights.values())).dtype).removeprefix("torch.")
         tensors = {}
-        for theirs, ours in family.names(fields["depth"], fields["tie"]):
-            tensor = weights[ours].detach()
-            shape = next((s for end, s in shapes.items() if theirs.endswith(end)), tensor.shape)
-            tensors[theirs] = tensor.reshape(shape).contiguous()
+        for name, place in family.places(fields, said):
+            whole = torch.cat([_rows(weights[ours])[run] for ours, run in place.runs])
+            whole = (-whole if place.negative else whole).reshape(_shape(place, weights))
+            tensors[name] = whole.contiguous()
         write_files(folder, said, tensors, further)
         return
     raise ValueError(f"no family of the hub's library is built like this: {'; '.join(reasons)}")
+
+
+def _kept(family: Family, said: dict[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a description with what the checkpoint said that the model was read from.
+
+    Args:
+        family: what the model is written as.
+        said: the description of its own.
+        fields: of the model's configuration.
+    """
+    kept = fields["hub"]
+    if kept.get("model_type") != family.kind:
+        return said
+    for candidate in (dict(kept), {**kept, **said}):
+        try:
+            agree(family.fields(candidate), fields, layers_of(fields))
+        except ValueError:
+            continue
+        return candidate
+    return said

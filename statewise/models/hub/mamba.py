@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from statewise.models.hub.family import Family, Fields, whole
+from statewise.models.hub.family import Fields
+from statewise.models.hub.one_mixer import OneMixer, whole_number
 
 
-class Mamba(Family):
+class Mamba(OneMixer):
     """Mamba."""
 
     kind, architecture, mixer, tied = "mamba", "MambaForCausalLM", "mamba", True
@@ -28,22 +29,22 @@ class Mamba(Family):
             "rank": -(-given["hidden_size"] // 16) if rank == "auto" else rank,
         }
 
-    def said(self, config: Fields, options: Fields) -> dict[str, Any]:
+    def said(self, config: Fields, options: dict[str, Any]) -> dict[str, Any]:
         """Return their options."""
-        if options.get("epsilon") is not None:
+        if options["epsilon"] is not None:
             raise ValueError("it selects steps as they are, and has no epsilon")
-        rank = options.get("rank")
+        rank = options["rank"]
         return {
-            "state_size": options.get("state", 16),
-            "expand": whole("expansion", options.get("expansion", 2.0)),
-            "conv_kernel": options.get("width", 4),
+            "state_size": options["state"],
+            "expand": whole_number("expansion", options["expansion"]),
+            "conv_kernel": options["width"],
             "time_step_rank": -(-config["dim"] // 16) if rank is None else rank,
         }
 
-    def shapes(self, dim: int, options: Fields) -> dict[str, tuple[int, ...]]:
+    def shapes(self, said: Fields) -> dict[str, tuple[int, ...]]:
         """Return that of the convolution."""
-        inner = int(options.get("expansion", 2.0) * dim)
-        return {"conv1d.weight": (inner, 1, options.get("width", 4))}
+        inner = said.get("expand", 2) * said["hidden_size"]
+        return {"conv1d.weight": (inner, 1, said.get("conv_kernel", 4))}
 
 
 class FalconMamba(Mamba):
@@ -55,10 +56,9 @@ class FalconMamba(Mamba):
         """Return the options of our Mamba."""
         return {**super().options(given), "epsilon": given.get("mixer_rms_eps", 1e-6)}
 
-    def said(self, config: Fields, options: Fields) -> dict[str, Any]:
+    def said(self, config: Fields, options: dict[str, Any]) -> dict[str, Any]:
         """Return their options."""
-        epsilon = options.get("epsilon")
+        epsilon = options["epsilon"]
         if epsilon is None:
             raise ValueError("it takes the root mean square out of steps, by an epsilon")
-        plain = {name: value for name, value in options.items() if name != "epsilon"}
-        return {**super().said(config, plain), "mixer_rms_eps": epsilon}
+        return {**super().said(config, {**options, "epsilon": None}), "mixer_rms_eps": epsilon}

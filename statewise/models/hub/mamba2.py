@@ -4,13 +4,14 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from statewise.models.hub.family import Family, Fields
+from statewise.models.hub.family import Fields
+from statewise.models.hub.one_mixer import OneMixer
 
 ANY_STEP = (0.0, math.inf)
 """The limits of a step size that are none."""
 
 
-class Mamba2(Family):
+class Mamba2(OneMixer):
     """Mamba-2."""
 
     kind, architecture, mixer, tied = "mamba2", "Mamba2ForCausalLM", "mamba2", False
@@ -42,31 +43,32 @@ class Mamba2(Family):
             "epsilon": given.get("layer_norm_epsilon", 1e-5),
         }
 
-    def said(self, config: Fields, options: Fields) -> dict[str, Any]:
+    def said(self, config: Fields, options: dict[str, Any]) -> dict[str, Any]:
         """Return their options."""
-        within, between = options.get("epsilon", 1e-5), config["norm_epsilon"]
+        within, between = options["epsilon"], config["norm_epsilon"]
         if within != between:
             raise ValueError(
                 f"its norms have one epsilon, not {between:g} between the layers and {within:g} "
                 "within"
             )
-        inner = options.get("expand", 2) * config["dim"]
-        head = min(options.get("head", 64), inner)
+        inner = options["expand"] * config["dim"]
+        # All features are one head if they are fewer.
+        options["head"] = min(options["head"], inner)
         return {
-            "state_size": options.get("state", 128),
-            "head_dim": head,
-            "num_heads": inner // head,
-            "n_groups": options.get("groups", 1),
-            "expand": options.get("expand", 2),
-            "conv_kernel": options.get("width", 4),
+            "state_size": options["state"],
+            "head_dim": options["head"],
+            "num_heads": inner // options["head"],
+            "n_groups": options["groups"],
+            "expand": options["expand"],
+            "conv_kernel": options["width"],
         }
 
-    def shapes(self, dim: int, options: Fields) -> dict[str, tuple[int, ...]]:
+    def shapes(self, said: Fields) -> dict[str, tuple[int, ...]]:
         """Return those of the convolution and of the norm, which is over groups."""
-        inner = options.get("expand", 2) * dim
-        features = inner + 2 * options.get("groups", 1) * options.get("state", 128)
+        inner = said.get("expand", 2) * said["hidden_size"]
+        features = inner + 2 * said.get("n_groups", 8) * said.get("state_size", 128)
         return {
-            "conv1d.weight": (features, 1, options.get("width", 4)),
+            "conv1d.weight": (features, 1, said.get("conv_kernel", 4)),
             "mixer.norm.weight": (inner,),
         }
 
