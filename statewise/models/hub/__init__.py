@@ -77,9 +77,8 @@ def read_weights(folder: str | Path, given: Mapping[str, Any], model: nn.Module)
                             f"{path}: {name} is {tuple(shape)}, which does not fit "
                             f"{tuple(target.shape)}"
                         )
-                    # A copy: the tensor is a window on the file, which may be replaced.
-                    whole = file.get_tensor(name).reshape(target.shape)
-                    found[name] = whole.to(target.device, copy=True)
+                    # A window on the file, of which a page is read when it is needed.
+                    found[name] = file.get_tensor(name).reshape(target.shape).to(target.device)
         except safetensors.SafetensorError as error:
             raise ValueError(f"{path} is cut short or damaged: {error}") from None
     for name, ours in names.items():
