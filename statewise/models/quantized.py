@@ -1,4 +1,4 @@
-"""Models whose matrices are stored in eight bits, for decoding: it is memory that a token waits for.
+"""Models whose matrices are stored in eight bits: decoding waits for memory more than for all else.
 
     model = LanguageModel.from_pretrained(folder, weights="int8")
 
