@@ -2,8 +2,8 @@
 
 None of torch's own paths serves. On one core of an EPYC 9004, for a token of a Mamba of 130 million
 parameters (torch 2.13): `_weight_int8pack_mm` read 1.2 GB/s in float32 and 7 in bfloat16; dynamic
-quantization by x86 14, by fbgemm 12 and by onednn 8, from a kind of tensors that torch has announced
-to remove, and with x rounded to eight bits. The core read 27.
+quantization by x86 14, by fbgemm 12 and by onednn 8, with x rounded to eight bits, and from a kind
+of tensors that torch has announced to remove. The core read 27.
 """
 
 from jaxtyping import Float, Int8
