@@ -135,7 +135,7 @@ def _looped(model: nn.Module) -> nn.Module:
     """Let the library take its plain loop, as it does where mambapy is not installed."""
     for module in model.modules():
         if hasattr(module, "use_mambapy"):
-            module.use_mambapy = False
+            object.__setattr__(module, "use_mambapy", False)
     return model
 
 
@@ -169,13 +169,13 @@ def classes(home: ModuleType) -> list[type]:
 
 
 HEAD = (
-    "family", "million", "before", "after", "training", "over the loop", "prompt", "losses differ by"
+    "family", "million", "before", "after", "training", "over the loop", "prompt", "losses differ",
 )  # fmt: skip
 PAGE = """# Hugging Face models, how fast
 
 Made by `python -m benchmarks.hub --markdown`: models of about 16 million parameters before and
-after `use_native`, tokens a second in training (one sequence of {context}), ratios of after to before
-in training and in reading a prompt of {prompt}, and how far the first losses are apart. Mamba and
+after `use_native`, tokens a second in training (one sequence of {context}), after over before in
+training and in reading a prompt of {prompt}, and how far the first losses are apart. Mamba and
 Falcon-Mamba have mambapy before; *over the loop* is training after over the library's plain loop,
 which it takes where that package is missing. All sides of a line take turns.
 

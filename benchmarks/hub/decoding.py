@@ -74,19 +74,21 @@ def measure(tokens: int, llama: str | None) -> Iterator[Decoding]:
         rate = memory_rate()
         wide, narrow = rate / (4 * size), rate / size
         ours = _ours(folder, "saved", tokens)
-        wanted = ours[2]
-        for side, found, limit in (
-            ("the library", _theirs(folder, tokens, native=False), wide),
-            ("the library, use_native", _theirs(folder, tokens, native=True), wide),
-            ("ours, float32", ours, wide),
-            ("ours, int8", _ours(folder, "int8", tokens), narrow),
-            *((f"llama.cpp, {kind}", _llama(llama, folder, kind, tokens), limit)
-              for kind, limit in (("float32", wide), ("q8_0", narrow / (1 + 2 / 32)))
-              if llama is not None),
-        ):  # fmt: skip
+
+        def line(side: str, found: tuple[float, float, Tensor], limit: float) -> Decoding:
             decoded, prompt, logits = found
-            difference = ((logits - wanted).norm() / wanted.norm()).item()
-            yield Decoding(side, decoded, prompt, limit, difference)
+            difference = ((logits - ours[2]).norm() / ours[2].norm()).item()
+            return Decoding(side, decoded, prompt, limit, difference)
+
+        yield line("ours, float32", ours, wide)
+        yield line("ours, int8", _ours(folder, "int8", tokens), narrow)
+        if llama is not None:
+            yield line("llama.cpp, float32", _llama(llama, folder, "float32", tokens), wide)
+            # A scale of two bytes for every 32 weights.
+            limit = narrow / (1 + 2 / 32)
+            yield line("llama.cpp, q8_0", _llama(llama, folder, "q8_0", tokens), limit)
+        yield line("the library", _theirs(folder, tokens, native=False), wide)
+        yield line("the library, use_native", _theirs(folder, tokens, native=True), wide)
 
 
 def memory_rate() -> float:
@@ -118,6 +120,7 @@ def _ours(folder: Path, weights: Any, tokens: int) -> tuple[float, float, Tensor
 def _theirs(folder: Path, tokens: int, *, native: bool) -> tuple[float, float, Tensor]:
     import transformers  # pyright: ignore[reportMissingImports]
 
+    transformers.utils.logging.disable_progress_bar()
     model: Any = transformers.MambaForCausalLM.from_pretrained(folder).eval()
     model.generation_config.eos_token_id = None
     if native:

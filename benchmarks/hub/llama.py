@@ -136,7 +136,7 @@ class Llama:
 
 def main() -> None:
     """Measure, and print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--type", choices=("float32", "q8_0"), default="float32")
     parser.add_argument("--threads", type=int, default=1)
