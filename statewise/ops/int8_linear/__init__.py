@@ -17,10 +17,10 @@ __all__ = ["TABLE", "int8_linear"]
 
 def _without_few(x: Tensor, weight: Tensor | None = None) -> str | None:
     """Object to the core where it does not multiply rows of its type by what is stored."""
-    if why_not := backends.without_native(x):
-        return why_not
     if x.dtype != float32:
         return "it multiplies float32"
+    if why_not := backends.without_native(x):
+        return why_not
     if x.numel() > native.FEW * x.shape[-1]:
         return f"beyond {native.FEW} rows it pays to widen the weights"
     if is_grad_enabled() and x.requires_grad:
@@ -71,5 +71,7 @@ def int8_linear(
             f"{tuple(weight.shape)}, which is (outputs, inputs), and scale {tuple(scale.shape)} be "
             "(outputs,)"
         )
+    if not backends.chosen_by_hand() and _without_few(x, weight) is None:
+        return native.int8_linear(x, weight, scale, bias)
     backend = backends.choose("int8_linear", TABLE, x, weight).backend
     return _FORMS[backend](x, weight, scale, bias)

@@ -4,6 +4,8 @@ It has no memory. It is here because most of the time of a recurrent model goes 
 library of products that torch brings runs at half of what some processors can do.
 """
 
+from functools import cache
+
 # Inside this package `torch` is the file torch.py, so the library is imported by its parts.
 from jaxtyping import Float
 from torch import Tensor, float32, float64, is_autocast_enabled, is_grad_enabled
@@ -28,7 +30,7 @@ def without_gain(x: Tensor, weight: Tensor | None = None) -> str | None:
     if is_compiling() or weight is None:
         return None
     if _few(x, weight):
-        return "the core reads a matrix for few rows faster here" if outpaced() else None
+        return "the core reads a matrix for few rows faster here" if outpaced_by_few() else None
     if x.numel() * len(weight) < LEAST_PRODUCTS or x.numel() < LEAST_ROWS * x.shape[-1]:
         return None
     if x.dtype not in (float32, float64) or not x.is_cpu:
@@ -40,12 +42,14 @@ def without_gain(x: Tensor, weight: Tensor | None = None) -> str | None:
 
 def _few(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
     """Return whether the kernel for few rows can serve, and pays."""
-    if x.numel() > few.FEW * x.shape[-1] or weight.numel() < LEAST_WEIGHTS:
+    if is_compiling() or x.numel() > few.FEW * x.shape[-1] or weight.numel() < LEAST_WEIGHTS:
         return False
-    given = (x, weight) if bias is None else (x, weight, bias)
-    if not x.is_cpu or is_autocast_enabled("cpu") or {y.dtype for y in given} != {float32}:
+    if x.dtype != float32 or weight.dtype != float32 or not x.is_cpu or is_autocast_enabled("cpu"):
         return False
-    if is_grad_enabled() and any(y.requires_grad for y in given):
+    if bias is not None and bias.dtype != float32:
+        return False
+    given = (x, weight, bias)
+    if is_grad_enabled() and any(y is not None and y.requires_grad for y in given):
         return False
     return backends.plain(given)
 
@@ -60,6 +64,14 @@ def outpaced() -> bool:
         return False
     about = backends.core.about()
     return about["vendor"] != "intel" and about["level"] == "avx512"
+
+
+@cache
+def outpaced_by_few() -> bool:
+    """Return whether the core reads a matrix for few rows faster than that library."""
+    if backends.core is None or not mkl.is_available():
+        return False
+    return backends.core.about()["vendor"] != "intel"
 
 
 TABLE = (
@@ -92,9 +104,10 @@ def linear(
             f"linear: x {tuple(x.shape)} should end in the inputs of weight {tuple(weight.shape)}, "
             "which is (outputs, inputs)"
         )
-    backend = backends.choose("linear", TABLE, x, weight).backend
-    if backend == "native" and _few(x, weight, bias):
+    # Asked first, since a token of a large model asks it a hundred times.
+    if _few(x, weight, bias) and not backends.chosen_by_hand() and outpaced_by_few():
         return few.multiply(x, weight, None, bias)
+    backend = backends.choose("linear", TABLE, x, weight).backend
     return _FORMS[backend](x, weight, bias)
 
 
