@@ -93,6 +93,11 @@ class use:
         _forced = self._before
 
 
+def chosen_by_hand() -> bool:
+    """Return whether a backend is forced, or choices are noted: tables are then read."""
+    return _forced is not None or _notes is not None
+
+
 @contextmanager
 def noted() -> Iterator[dict[str, set[Choice]]]:
     """Give a dictionary that fills with what is chosen for each op within the block."""
@@ -190,7 +195,13 @@ def readable(x: Tensor) -> Any:
 
 def run(kernel: Callable[..., None], *tensors: Tensor | None) -> None:
     """Call a kernel of the core on tensors, with as many threads as torch uses."""
-    arrays = [None if x is None else readable(x) for x in tensors]
+    if _read_directly:
+        # Without a call for each of the thirty tensors of a layer's step.
+        arrays = [
+            x if x is None or not (x.is_neg() or x.is_conj()) else readable(x) for x in tensors
+        ]
+    else:
+        arrays = [None if x is None else readable(x) for x in tensors]
     kernel(*arrays, torch.get_num_threads())
 
 

@@ -126,6 +126,9 @@ def test_generate_streams_and_goes_on_from_a_state(run, tmp_path, capsys):
     kept = str(tmp_path / "state.safetensors")
     first = say("--prompt", "It", "--max_tokens", "25", "--save_state", kept)
     assert first + say("--max_tokens", "35", "--load_state", kept) == whole
+    eight = say("--prompt", "It", "--max_tokens", "20", "--int8")
+    assert eight.startswith("It")
+    assert eight == say("--prompt", "It", "--max_tokens", "20", "--int8")
 
 
 HEAD = ["name", "sentence", "paper", "family", "forms", "state", "cost", "differs", "equations"]

@@ -9,6 +9,8 @@ from statewise.models.language_model import LanguageModel as LanguageModel
 from statewise.models.language_model import LanguageModelConfig as LanguageModelConfig
 from statewise.models.neural_cache import NeuralCache as NeuralCache
 from statewise.models.prefix_cache import PrefixCache as PrefixCache
+from statewise.models.quantized import Quantized as Quantized
+from statewise.models.quantized import quantize as quantize
 from statewise.models.stack import Block as Block
 from statewise.models.stack import SideBySide as SideBySide
 from statewise.models.stack import Stack as Stack
@@ -28,6 +30,8 @@ __all__ = [
     "NeuralCache",
     "Paths",
     "PrefixCache",
+    "Quantized",
     "SideBySide",
     "Stack",
+    "quantize",
 ]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from statewise import mixers as catalogue
 from statewise.mixers.base import Mixer, state_dtype, within
-from statewise.mixers.parts.linear import Linear
+from statewise.mixers.parts.linear import Embedding, Int8Embedding, Int8Linear, Linear, unstarted
 from statewise.models import hub, layers, pretrained
 from statewise.models.configuration import Configuration, stored
 from statewise.models.dropout import Dropout, DropWords, drop
@@ -23,9 +23,9 @@ from statewise.models.generation import (
     Sampling,
 )
 from statewise.models.hub.download import local
+from statewise.models.quantized import is_quantized, quantize
 from statewise.models.stack import Norm, Stack, States
 from statewise.models.tokenizers import ByteTokenizer, FileTokenizer, Tokenizer
-from statewise.ops.linear import linear
 
 MixerSpec = str | dict[str, Any]
 """A mixer by name, or `{"name": ..., option: value}`."""
@@ -143,10 +143,9 @@ class LanguageModel(nn.Module):
                 f"{config.vocab}"
             )
         self.tokenizer = tokenizer
-        self.embedding = nn.Embedding(config.vocab, config.dim)
         # Small, because the head shares it: behind the norm of sqrt(dim) the logits then start
         # near zero and the loss near log(vocab).
-        nn.init.normal_(self.embedding.weight, std=0.02)
+        self.embedding: Embedding | Int8Embedding = Embedding(config.vocab, config.dim, spread=0.02)
         norm = Norm(config.norm, config.norm_epsilon, config.norm_bias)
         self.embedding_norm = norm.over(config.dim) if config.embedding_norm else None
         self.stack = Stack(
@@ -161,7 +160,9 @@ class LanguageModel(nn.Module):
             ),
             norm=norm,
         )
-        self.head = None if config.tie else Linear(config.dim, config.vocab, bias=False)
+        self.head: Linear | Int8Linear | None = None
+        if not config.tie:
+            self.head = Linear(config.dim, config.vocab, bias=False)
         # Last, so that the weights begin as they do without.
         rates = config.dropout
         self.drop_words = DropWords(config.vocab, rates.words) if rates.words else None
@@ -225,8 +226,7 @@ class LanguageModel(nn.Module):
 
     def logits(self, features: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes vocab"]:
         """Return the head's answer to `features`, in float32 or wider."""
-        weight = self.embedding.weight if self.head is None else self.head.weight
-        logits = linear(features, weight)
+        logits = self.embedding.scores(features) if self.head is None else self.head(features)
         logits = logits.to(state_dtype(logits.dtype))
         cap = self.config.logit_soft_cap
         return logits if cap is None else cap * (logits / cap).tanh()
@@ -340,9 +340,12 @@ class LanguageModel(nn.Module):
                 f"a {type(self.tokenizer).__name__} is not saved: only tokenizers from a file are"
             )
         if format == "transformers":
+            if is_quantized(self):
+                raise ValueError("the hub's library has no such weights of eight bits")
             hub.write(folder, self.config.model_dump(), self, files)
         elif format == "statewise":
-            pretrained.write(folder, KIND, self.config.model_dump(), self, files)
+            config = self.config.model_dump()
+            pretrained.write(folder, KIND, config, self, files, quantized=is_quantized(self))
         else:
             raise ValueError(f"format is {format!r}; it should be 'statewise' or 'transformers'")
 
@@ -353,8 +356,13 @@ class LanguageModel(nn.Module):
         *,
         mixers: Mapping[str, MixerMaker] | None = None,
         revision: str | None = None,
+        weights: Literal["saved", "int8"] = "saved",
     ) -> "LanguageModel":
         """Return the model in a folder, in eval mode.
+
+        Its weights are windows on the file, which the system reads when they are first needed and
+        drops when memory is short. The file may be replaced or deleted, as `save_pretrained` does,
+        but not be written into.
 
         Args:
             folder: what `save_pretrained` wrote, or a checkpoint of the hub's library of a family
@@ -362,12 +370,16 @@ class LanguageModel(nn.Module):
                 `owner/name` is downloaded from the hub.
             mixers: the mixers of your own that the model was built with, by name.
             revision: a branch, a tag or a commit on the hub; its main branch if absent.
+            weights: as they were saved, or rounded to eight bits, as `statewise.models.quantize`
+                does; such a model generates two to three times as fast and is not trained.
 
         Raises:
             FileNotFoundError: if the folder or a file of it is missing, and not on the hub either.
             ValueError: if a file is damaged, the weights are of another model, or the checkpoint is
-                of a family that our stack is not.
+                of a family that our stack is not; or for other words about weights.
         """
+        if weights not in ("saved", "int8"):
+            raise ValueError(f"weights is {weights!r}; it should be 'saved' or 'int8'")
         folder = local(folder, revision)
         foreign = pretrained.of_the_hub(folder)
         if foreign is None:
@@ -377,14 +389,19 @@ class LanguageModel(nn.Module):
         file = Path(folder) / TOKENIZER
         tokenizer = FileTokenizer(file) if file.exists() else None
         try:
-            model = cls(config, tokenizer=tokenizer, mixers=mixers)
+            with unstarted():
+                model = cls(config, tokenizer=tokenizer, mixers=mixers).eval()
+                if foreign is None and pretrained.is_quantized(folder):
+                    quantize(model)
         except ValueError as error:
             raise ValueError(f"{Path(folder) / pretrained.CONFIG}: {error}") from None
-        if foreign is None:
-            pretrained.read_weights(folder, model)
-        else:
+        if foreign is not None:
             hub.read_weights(folder, foreign, model)
-        return model.eval()
+        else:
+            pretrained.read_weights(folder, model, mapped=True)
+        if weights == "int8":
+            quantize(model)
+        return model
 
     def _embed(self, tokens: Int[Tensor, "*axes"]) -> Float[Tensor, "*axes dim"]:
         try:

@@ -79,7 +79,7 @@ class NeuralCache(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> NeuralCacheState:
         """Return the model's initial state and an empty cache."""
-        weight, dim = self.model.embedding.weight, self.model.config.dim
+        weight, dim = next(self.model.parameters()), self.model.config.dim
         device, dtype = device or weight.device, state_dtype(dtype or weight.dtype)
         return NeuralCacheState(
             self.model.initial_state(batch, device=device, dtype=dtype),

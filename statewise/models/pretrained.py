@@ -17,6 +17,8 @@ FORMAT = 1
 """Raised when an older reader would misunderstand the files."""
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+INT8 = "int8"
+"""What `config.json` says of weights that `statewise.models.quantize` rounded."""
 
 OURS = "statewise"
 """The `model_type` by which the hub's library knows a language model of ours."""
@@ -28,6 +30,8 @@ def write(
     config: dict[str, Any],
     model: nn.Module,
     further: Mapping[str, Callable[[Path], None]],
+    *,
+    quantized: bool = False,
 ) -> None:
     """Write a model. Each file appears whole or not at all; `config.json` comes last.
 
@@ -37,6 +41,7 @@ def write(
         config: what it is built from.
         model: its weights are written.
         further: what writes each further file, by its name.
+        quantized: whether its weights are of eight bits, which a reader has to know.
     """
     tensors = {name: t.detach().contiguous() for name, t in _tensors(model).items()}
     description = {
@@ -45,6 +50,7 @@ def write(
         "model": kind,
         "model_type": OURS,
         "files": [WEIGHTS, *further],
+        **({"weights": INT8} if quantized else {}),
         "config": config,
     }
     write_files(folder, description, tensors, further)
@@ -128,6 +134,11 @@ def read_config(folder: str | Path, kind: str) -> dict[str, Any]:
     return description["config"]
 
 
+def is_quantized(folder: str | Path) -> bool:
+    """Return whether the weights of the model in `folder` are of eight bits."""
+    return _description(folder).get("weights") == INT8
+
+
 def _description(folder: str | Path) -> dict[str, Any]:
     """Return what the configuration file says, of a model that is complete."""
     folder = Path(folder)
@@ -150,8 +161,14 @@ def _description(folder: str | Path) -> dict[str, Any]:
     return description
 
 
-def read_weights(folder: str | Path, model: nn.Module) -> None:
+def read_weights(folder: str | Path, model: nn.Module, *, mapped: bool = False) -> None:
     """Put the weights in `folder` into `model`, in the precision they were saved in.
+
+    Args:
+        folder: what a model was saved to.
+        model: of the same kind.
+        mapped: whether they are windows on the file, of which a page is read when it is needed, and
+            copied when it is written to. The file may be replaced but not written into.
 
     Raises:
         ValueError: if the file is damaged or of another model; it names the first tensor that is
@@ -173,8 +190,10 @@ def read_weights(folder: str | Path, model: nn.Module) -> None:
             if left := sorted(names - set(targets)):
                 raise ValueError(f"{path} is of another model: nothing here is called {left[0]}")
             for name, target in targets.items():
-                # A copy: the tensor is a window on the file, which may be replaced.
-                target.data = file.get_tensor(name).to(target.device, copy=True)
+                if file.get_tensor(name).is_floating_point() != target.is_floating_point():
+                    raise ValueError(f"{path} is of another model: {name} is of another type")
+            for name, target in targets.items():
+                target.data = file.get_tensor(name).to(target.device, copy=not mapped)
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path} is cut short or damaged: {error}") from None
 

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -48,6 +49,36 @@ def test_a_model_may_be_saved_over_itself(folder):
     loaded.save_pretrained(folder)
     again = LanguageModel.from_pretrained(folder)
     assert torch.equal(loaded.embedding.weight, again.embedding.weight)
+
+
+def private_bytes():
+    """Memory of this process that no file backs, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux says what memory is")
+def test_weights_are_windows_on_the_file(tmp_path):
+    """A model of 130 MB starts in less than a tenth of that, and a page is read when needed."""
+    config = LanguageModelConfig(vocab=32_000, dim=1024, depth=1, mixer="min_gru")
+    LanguageModel(config).save_pretrained(tmp_path)
+    LanguageModel.from_pretrained(tmp_path)  # what is imported or allocated once
+    before = private_bytes()
+    model = LanguageModel.from_pretrained(tmp_path)
+    assert private_bytes() - before < 0.1 * (tmp_path / "model.safetensors").stat().st_size
+    with torch.no_grad():
+        logits, _ = model(torch.tensor([[3]]))
+        assert private_bytes() - before < 0.1 * (tmp_path / "model.safetensors").stat().st_size
+        # What is written stays in this process, and the file may be replaced or deleted.
+        kept = model.embedding.weight[3].clone()
+        model.embedding.weight[5] = 7
+        again = LanguageModel.from_pretrained(tmp_path)
+        assert not (again.embedding.weight[5] == 7).all()
+        again.embedding.weight[3] = 0
+        again.save_pretrained(tmp_path)
+        assert torch.equal(model.embedding.weight[3], kept)
+        (tmp_path / "model.safetensors").unlink()
+        assert torch.equal(model(torch.tensor([[3]]))[0][0, 0, :5], logits[0, 0, :5])
 
 
 def test_the_tokenizer_comes_along(tmp_path):

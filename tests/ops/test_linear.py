@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 from statewise import backends
 from statewise.mixers.parts.linear import Linear
 from statewise.ops import linear as package
-from statewise.ops.linear import TABLE, linear, native, reference
+from statewise.ops.linear import TABLE, few, linear, native, reference
 from tests.ops.agreement import (
     DTYPES,
     LEVELS,
@@ -259,3 +259,39 @@ def test_the_layer_is_torchs():
 
 def test_the_table_names_all_backends():
     assert {row.backend for row in TABLE} == set(backends.BACKENDS)
+
+
+@needs_core
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("size", [(1, 1, 1), (3, 31, 7), (8, 130, 65), (5, 768, 3)], ids=str)
+def test_few_rows(core, level, size):
+    """A matrix that is read once for up to eight rows, of which none depends on the others."""
+    core.set_level(level)
+    rows, inputs, outputs = size
+    (x, weight, bias), _ = example((rows,), inputs, outputs, torch.float32)
+    x, weight, bias = x.detach(), weight.detach(), bias.detach()
+    y = few.multiply(x, weight, None, bias)
+    assert_agree([y], [reference.linear(x, weight, bias)], 1e-6)
+    for row in range(rows):
+        assert torch.equal(few.multiply(x[row : row + 1], weight, None, bias)[0], y[row])
+    assert torch.equal(few.multiply(x[:, None], weight, None, bias)[:, 0], y)
+
+
+@needs_core
+def test_few_rows_are_chosen_where_nothing_is_recorded(monkeypatch):
+    monkeypatch.setattr(package, "outpaced", lambda: True)
+    used = []
+    monkeypatch.setattr(few, "multiply", lambda *given: used.append(1) or torch.zeros(2, 512))
+    x, weight = torch.randn(2, 512), torch.randn(512, 512)
+    bias = torch.randn(512, requires_grad=True)
+    linear(x, weight)
+    assert len(used) == 1
+    linear(x, weight[:2])
+    linear(x.double(), weight.double())
+    linear(torch.randn(9, 512), weight)
+    linear(x, weight, bias)
+    linear(x, weight.clone().requires_grad_())
+    assert len(used) == 1
+    with torch.no_grad():
+        linear(x, weight, bias)
+    assert len(used) == 2

@@ -99,7 +99,8 @@ def read_weights(folder: str | Path, given: Mapping[str, Any], model: nn.Module)
     if places:
         raise ValueError(f"{files[0]} is of another model: it has no {next(iter(places))}")
     for name, runs in found.items():
-        whole = torch.cat([runs[start] for start in sorted(runs)]).view(targets[name].shape)
+        parts = [runs[start] for start in sorted(runs)]
+        whole = (parts[0] if len(parts) == 1 else torch.cat(parts)).view(targets[name].shape)
         targets[name].data = whole.to(targets[name].device)
 
 
@@ -135,8 +136,8 @@ def _part(
         target = _rows(ours[name])
         first, end, _ = run.indices(len(target))
         part = theirs.reshape(-1, target.shape[1])[start : start + end - first]
-        # A copy: the tensor is a window on the file, which may be replaced.
-        found.setdefault(name, {})[first] = -part if place.negative else part.clone()
+        # A window on the file, of which a page is read when it is needed.
+        found.setdefault(name, {})[first] = -part if place.negative else part
         start += end - first
 
 

@@ -4,32 +4,54 @@ It has no memory. It is here because most of the time of a recurrent model goes 
 library of products that torch brings runs at half of what some processors can do.
 """
 
+from functools import cache
+
 # Inside this package `torch` is the file torch.py, so the library is imported by its parts.
 from jaxtyping import Float
-from torch import Tensor, float32, float64, is_autocast_enabled
+from torch import Tensor, float32, float64, is_autocast_enabled, is_grad_enabled
 from torch.backends import mkl
 from torch.compiler import is_compiling
 
 from statewise import backends
-from statewise.ops.linear import native, reference
+from statewise.ops.linear import few, native, reference
 from statewise.ops.linear.torch import linear as by_torch
 
 __all__ = ["TABLE", "linear"]
 
 LEAST_ROWS, LEAST_PRODUCTS = 64, 1 << 23
 """Rows of x, and multiplications, below which torch's own is as fast (`benchmarks.ops linear`)."""
+LEAST_WEIGHTS = 1 << 17
+"""Weights below which the call of a kernel for few rows costs what it saves."""
 
 
 def without_gain(x: Tensor, weight: Tensor | None = None) -> str | None:
-    """Object to torch's own where the core multiplies large matrices faster."""
+    """Object to torch's own where the core multiplies faster."""
     # A compiler for whole graphs knows torch's, and may fuse it with what follows.
-    if is_compiling() or weight is None or x.numel() * len(weight) < LEAST_PRODUCTS:
+    if is_compiling() or weight is None:
         return None
-    if x.numel() < LEAST_ROWS * x.shape[-1] or x.dtype not in (float32, float64) or not x.is_cpu:
+    if _few(x, weight):
+        return "the core reads a matrix for few rows faster here" if outpaced_by_few() else None
+    if x.numel() * len(weight) < LEAST_PRODUCTS or x.numel() < LEAST_ROWS * x.shape[-1]:
+        return None
+    if x.dtype not in (float32, float64) or not x.is_cpu:
         return None
     if not {type(x), type(weight)} <= backends.ORDINARY or is_autocast_enabled("cpu"):
         return None
     return "the core multiplies large matrices faster here" if outpaced() else None
+
+
+def _few(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
+    """Return whether the kernel for few rows can serve, and pays."""
+    if is_compiling() or x.numel() > few.FEW * x.shape[-1] or weight.numel() < LEAST_WEIGHTS:
+        return False
+    if x.dtype != float32 or weight.dtype != float32 or not x.is_cpu or is_autocast_enabled("cpu"):
+        return False
+    if bias is not None and bias.dtype != float32:
+        return False
+    given = (x, weight, bias)
+    if is_grad_enabled() and any(y is not None and y.requires_grad for y in given):
+        return False
+    return backends.plain(given)
 
 
 def outpaced() -> bool:
@@ -42,6 +64,14 @@ def outpaced() -> bool:
         return False
     about = backends.core.about()
     return about["vendor"] != "intel" and about["level"] == "avx512"
+
+
+@cache
+def outpaced_by_few() -> bool:
+    """Return whether the core reads a matrix for few rows faster than that library."""
+    if backends.core is None or not mkl.is_available():
+        return False
+    return backends.core.about()["vendor"] != "intel"
 
 
 TABLE = (
@@ -74,10 +104,17 @@ def linear(
             f"linear: x {tuple(x.shape)} should end in the inputs of weight {tuple(weight.shape)}, "
             "which is (outputs, inputs)"
         )
-    return _FORMS[backends.choose("linear", TABLE, x, weight).backend](x, weight, bias)
+    # Asked first, since a token of a large model asks it a hundred times.
+    if _few(x, weight, bias) and not backends.chosen_by_hand() and outpaced_by_few():
+        return few.multiply(x, weight, None, bias)
+    backend = backends.choose("linear", TABLE, x, weight).backend
+    return _FORMS[backend](x, weight, bias)
 
 
 def remarks() -> list[str]:
     """Return what serves large products here, in a sentence."""
     by = "the core" if outpaced() else "torch"
-    return [f"products of {LEAST_PRODUCTS:,} multiplications and more, in float32: by {by}"]
+    return [
+        f"products of {LEAST_PRODUCTS:,} multiplications and more, in float32: by {by}",
+        f"at most {few.FEW} rows by {LEAST_WEIGHTS:,} weights and more, in float32: by {by}",
+    ]
