@@ -99,6 +99,7 @@ def read_weights(folder: str | Path, given: Mapping[str, Any], model: nn.Module)
     if places:
         raise ValueError(f"{files[0]} is of another model: it has no {next(iter(places))}")
     for name, runs in found.items():
+        # A copy, be it of one run: each is a window on the file, which may be replaced.
         whole = torch.cat([runs[start] for start in sorted(runs)]).view(targets[name].shape)
         targets[name].data = whole.to(targets[name].device)
 
@@ -135,8 +136,7 @@ def _part(
         target = _rows(ours[name])
         first, end, _ = run.indices(len(target))
         part = theirs.reshape(-1, target.shape[1])[start : start + end - first]
-        # A copy: the tensor is a window on the file, which may be replaced.
-        found.setdefault(name, {})[first] = -part if place.negative else part.clone()
+        found.setdefault(name, {})[first] = -part if place.negative else part
         start += end - first
 
 
