@@ -55,17 +55,8 @@ class GatedDeltaNet(GatedDelta):
         key_heads: int | None = None,
         epsilon: float = 1e-5,
     ):
-        super().__init__(
-            "gated_delta_net",
-            dim,
-            heads,
-            key,
-            value,
-            width,
-            negative_eigenvalues,
-            key_heads=key_heads,
-            epsilon=epsilon,
-        )
+        sizes, further = (heads, key, value, width), (key_heads, epsilon)
+        super().__init__("gated_delta_net", dim, *sizes, negative_eigenvalues, None, *further)
 
     @classmethod
     def example(cls) -> "GatedDeltaNet":

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
 
-from statewise.models import LanguageModel, LanguageModelConfig
+from statewise.models import FileTokenizer, LanguageModel, LanguageModelConfig
 
 transformers = pytest.importorskip("transformers")
 
@@ -170,6 +171,20 @@ def test_a_pipeline_runs_on_bytes(model):
     prompt = torch.tensor([list(b"hello")])
     wanted = model.generate(prompt, max_new_tokens=5, do_sample=False)[0]
     assert found["generated_text"] == tokenizer.decode(wanted)
+
+
+def test_a_folder_alone_is_a_pipeline_where_a_tokenizer_lies_in_it(tmp_path):
+    words = Tokenizer(models.WordLevel({"one": 0, "two": 1, "?": 2}, unk_token="?"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.save(str(tmp_path / "words.json"))
+    config = LanguageModelConfig(vocab=3, dim=16, depth=1, mixer="min_gru")
+    ours = LanguageModel(config, tokenizer=FileTokenizer(tmp_path / "words.json"))
+    ours.save_pretrained(tmp_path / "model")
+    pipeline = transformers.pipeline("text-generation", model=str(tmp_path / "model"))
+    assert pipeline.tokenizer("two one")["input_ids"] == [1, 0]
+    (found,) = pipeline("two one", max_new_tokens=4, do_sample=False, return_tensors=True)
+    wanted = greedy(ours.eval(), torch.tensor([[1, 0]]), 4)[0]
+    assert found["generated_token_ids"][2:] == wanted.tolist()
 
 
 def test_an_adapter_trains_and_is_all_that_changes(model):

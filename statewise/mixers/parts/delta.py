@@ -152,7 +152,6 @@ class GatedDelta(Delta):
         value: int | None,
         width: int,
         negative_eigenvalues: bool,
-        *,
         steps: int | None = None,
         key_heads: int | None = None,
         epsilon: float = 1e-5,
