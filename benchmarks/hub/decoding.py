@@ -137,7 +137,7 @@ def _theirs(folder: Path, tokens: int, *, native: bool) -> tuple[float, float, T
         found: list[Tensor] = []
 
         def read() -> None:
-            found[:] = [model(_prompt(), use_cache=True, logits_to_keep=1).logits[0, -1]]
+            found[:] = [model(_prompt(), logits_to_keep=1).logits[0, -1]]
 
         read_in = _times(read, 2)
     return (tokens - few) / (long - short), PROMPT / median(read_in), found[0]

@@ -48,6 +48,7 @@ def grown(call: Callable[[], object]) -> float:
 
 def main() -> None:
     """Measure one side, and print."""
+    from benchmarks.end_to_end import WITHOUT_CACHE
     from benchmarks.hub.__main__ import VOCABULARY, sized
     from statewise.compat.transformers import use_native
 
@@ -57,7 +58,7 @@ def main() -> None:
     tokens = torch.randint(3, VOCABULARY, (1, TIME + 1))
 
     def step(time: int) -> None:
-        logits = model(tokens[:, :time], use_cache=False).logits
+        logits = model(tokens[:, :time], **WITHOUT_CACHE).logits
         cross_entropy(logits.flatten(0, 1), tokens[:, 1 : time + 1].flatten()).backward()
 
     step(64)  # gradients, and what is allocated once
