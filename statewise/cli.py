@@ -416,11 +416,11 @@ def _evaluate_labels(chosen: Namespace, given: dict[str, str]) -> None:
 
     path = given.pop("path", None)
     found = labelled.evaluate(chosen.folder, path, labelled.Asked(**given))
-    for note in found.notes:
+    for note in dict.fromkeys(note for head in found for note in head.notes):
         print(f"statewise: {note}", file=sys.stderr)
     if chosen.html is not None:
         print(f"statewise: wrote {write_label_report(found, chosen.html)}", file=sys.stderr)
-    print(json.dumps(found.as_data()) if chosen.json else found)
+    print(json.dumps(labelled.as_data(found)) if chosen.json else "\n\n".join(map(str, found)))
 
 
 def _evaluate_language(chosen: Namespace, given: dict[str, str]) -> None:

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from statewise.models.classifier import Poolings
 from statewise.models.dropout import Dropout
 from statewise.models.sentence_encoder import EncoderConfig
-from statewise.models.tagger import Ahead
+from statewise.models.tagger import Ahead, Output
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -415,15 +415,26 @@ class Tagged(Labelled):
 
     Args:
         column: of the tags: a name in CoNLL-U ("upos" if absent) and in JSON lines ("tags"), a
-            number in columns ("-1", the last). "boundaries" cuts the words into characters, which
-            are tagged with where words begin and end.
+            number in columns ("-1", the last); of several, which are learned together, a list.
+            "boundaries" cuts the words into characters, which are tagged with where words begin and
+            end.
+        label: the key in JSON lines of a class of the whole sentence, learned beside the tags.
         words: the column of the words, where it is not the usual one: "form", "words" or "1".
         scheme: in which spans are written: "auto" finds out; "none" says that tags are no spans.
     """
 
-    column: str | None = None
+    column: str | list[str] | None = None
+    label: str | None = None
     words: str | None = None
     scheme: Literal["auto", "none", "BIO", "IO", "IOB1", "BIOES", "BMES", "BILOU"] = "auto"
+
+    @model_validator(mode="after")
+    def _heads(self) -> "Tagged":
+        columns = self.column if isinstance(self.column, list) else [self.column]
+        heads = columns if self.label is None else [*columns, self.label]
+        if not columns or len(set(heads)) != len(heads):
+            raise ValueError("column and label should name different columns, one at least")
+        return self
 
 
 class Classified(Labelled):
@@ -478,13 +489,14 @@ class TaggerRun(LabelRun):
 
     Args:
         data: where tagged sentences come from.
-        output: "crf" scores tags and their order together; "softmax" each tag alone.
+        output: "crf" scores tags and their order together; "softmax" each tag alone; of several
+            columns, a list may say it of each.
         look_ahead: words after one that are read before it is tagged, where `model.both_ways` is
             false.
     """
 
     data: Tagged  # pyright: ignore[reportIncompatibleVariableOverride]
-    output: Literal["crf", "softmax"] = "crf"
+    output: Output | list[Output] = "crf"
     look_ahead: Ahead = 0
     out: str = "runs/tagger"
 

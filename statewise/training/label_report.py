@@ -1,6 +1,6 @@
 """What a model that labels got right on a file and what wrong, as one page for a reader."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from statewise.models.classifier import ClassifyingModel
@@ -19,8 +19,12 @@ BLUE, ORANGE = "31, 95, 168", "194, 65, 12"
 """As CSS has them: of what is right, and of what is wrong or looked at."""
 
 
-def write_label_report(found: Evaluated, path: str | Path) -> Path:
+def write_label_report(found: Sequence[Evaluated], path: str | Path) -> Path:
     """Write the page; return where it is.
+
+    Args:
+        found: how well a model does: of several heads, how well each does, one at least.
+        path: of the page.
 
     Raises:
         FileNotFoundError: if there is no folder for it.
@@ -32,15 +36,22 @@ def write_label_report(found: Evaluated, path: str | Path) -> Path:
     return path
 
 
-def page(found: Evaluated) -> str:
+def page(found: Sequence[Evaluated]) -> str:
     """Return the page."""
+    first = found[0]
+    title = f"{'tagger' if first.head else first.model.kind} on {Path(first.path).name}"
+    return document(title, *(part for each in found for part in _parts(each)))
+
+
+def _parts(found: Evaluated) -> Iterator[Markup]:
+    """Yield what is said of one head."""
     what, name = found.model.kind, Path(found.path).name
     unit = UNITS[what]
     mistakes = sorted((x for x in found.said if not x.right), key=lambda x: -x.confidence)
     wrong = len(mistakes)
-    return document(
-        f"{what} on {name}",
-        tag("h1", f"How the {what} labels {name}"),
+    said = what if found.head is None else f"head {found.head}"
+    yield from (
+        tag("h1", f"How the {said} labels {name}"),
         tag(
             "p",
             f"{_score(found)} of {100 * found.value:.2f} over {len(found.gold.sentences):,} "

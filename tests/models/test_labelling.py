@@ -3,9 +3,11 @@
 import json
 
 import pytest
+import safetensors
 import torch
 
 from statewise.models.classifier import ClassifierConfig, ClassifyingModel
+from statewise.models.joint_tagger import JointConfig, JointTaggingModel
 from statewise.models.pretrained import kind_of
 from statewise.models.sentence_encoder import EncoderConfig, SentenceEncoder
 from statewise.models.spelling import Vocabulary
@@ -225,3 +227,74 @@ def test_texts_without_words_have_answers_too():
 def test_what_cannot_be_built_is_refused(options, why):
     with pytest.raises(ValueError, match=why):
         tagger(**options)
+
+
+def joint(seed=0, **options):
+    torch.manual_seed(seed)
+    heads = {
+        "ner": {"kind": "tagger", "labels": TAGS, "output": "crf", "scheme": "BIO"},
+        "feats.Number": {"kind": "tagger", "labels": ["Plur", "Sing"], "output": "softmax"},
+        "about": {"kind": "classifier", "labels": ["no", "yes"]},
+    }
+    config = JointConfig(encoder=encoder_config(**options), heads=heads)
+    vocabulary = Vocabulary.of(SENTENCES)
+    return JointTaggingModel(config, vocabulary, legal={"ner": legal(TAGS, "BIO")})
+
+
+def test_the_cost_of_several_heads_is_the_sum_of_theirs():
+    model = joint().double().eval()
+    batch = model.vocabulary.spell(SENTENCES, buckets=model.buckets).batch([0, 1, 2])
+    targets = (
+        torch.zeros(3, 5, dtype=torch.int64),
+        torch.ones(3, 5, dtype=torch.int64),
+        torch.tensor([0, 1, 0]),
+    )
+    parts = [head.loss(batch, y) for head, y in zip(model.heads.values(), targets, strict=True)]
+    total = model.loss(batch, targets)
+    torch.testing.assert_close(total, sum(parts))
+    # The gradient of the encoder is the sum of theirs too.
+    weight = model.encoder.words.embedding.weight
+    (one,) = torch.autograd.grad(total, weight, retain_graph=True)
+    each = [torch.autograd.grad(part, weight, retain_graph=True)[0] for part in parts]
+    torch.testing.assert_close(one, sum(each))
+    assert all(gradient.abs().max() > 0 for gradient in each)
+
+
+def test_several_heads_answer_as_each_alone(tmp_path):
+    model = joint().eval()
+    asked = [*SENTENCES, []]
+    for name, head in model.heads.items():
+        assert [said[name] for said in model.predict(asked)] == head.predict(asked)
+        one = [said[name] for said in model.predict_proba(asked)]
+        assert all(map(torch.equal, one, head.predict_proba(asked)))
+    model.save_pretrained(tmp_path)
+    assert kind_of(tmp_path) == "joint_tagger"
+    again = JointTaggingModel.from_pretrained(tmp_path)
+    assert again.predict(asked) == model.predict(asked)
+    rules = (head.heads["ner"].crf.legal_transition for head in (again, model))
+    assert torch.equal(*rules)
+    # What they share is written once.
+    with safetensors.safe_open(tmp_path / "model.safetensors", framework="pt") as file:
+        assert not any("encoder" in name for name in file.keys() if name.startswith("_heads"))  # noqa: SIM118
+
+
+@pytest.mark.parametrize(
+    ("heads", "why"),
+    [
+        ({}, "needs one at least"),
+        ({"a": {"kind": "parser"}}, "head 'a' is a parser; it should be a tagger or a classifier"),
+        ({"a": {"kind": "tagger", "labels": []}}, "head 'a': labels should be different ones"),
+        ({"a": {"kind": "tagger", "label": ["x"]}}, "head 'a': a tagger has no field 'label'"),
+        (
+            {
+                "a": {"kind": "tagger", "labels": ["x"]},
+                "b": {"kind": "tagger", "labels": ["x"], "look_ahead": 1},
+            },
+            "the same look_ahead",
+        ),
+    ],
+)
+def test_heads_that_cannot_be_built(heads, why):
+    config = JointConfig(encoder=encoder_config(both_ways=False), heads=heads)
+    with pytest.raises(ValueError, match=why):
+        JointTaggingModel(config, Vocabulary.of(SENTENCES))
