@@ -137,7 +137,7 @@ class Labelling(nn.Module, abc.ABC, Generic[Config]):
         """
         return [self.named(found) for found in self.answers(sentences)]
 
-    def read(self, sentence: Any) -> Sequence[str]:
+    def read(self, sentence: Any) -> Sequence[Any]:
         """Return the words of what is to be labelled."""
         return sentence
 
@@ -170,7 +170,7 @@ class Labelling(nn.Module, abc.ABC, Generic[Config]):
     ) -> list[Answer]:
         """Return an answer about each sentence, read together with others about as long."""
         read = [self.read(sentence) for sentence in sentences]
-        check_sentences(read)
+        check_sentences(read, tuple(self.vocabulary.features))
         spelling = self.vocabulary.spell(read, buckets=self.buckets)
         found: dict[int, Answer] = {}
         training = self.training

@@ -186,7 +186,7 @@ class TaggingModel(Labelling[TaggerConfig]):
 
     @torch.no_grad()
     def stream(
-        self, words: Sequence[str], state: TagState, *, ended: bool = False, lag: int = 1
+        self, words: Sequence[Any], state: TagState, *, ended: bool = False, lag: int = 1
     ) -> tuple[list[str], TagState]:
         """Read words as they arrive; return the tags that are decided, and the state.
 
@@ -195,7 +195,7 @@ class TaggingModel(Labelling[TaggerConfig]):
         said, so that its rules hold; with a lag as long as the sentence they are `predict`'s.
 
         Args:
-            words: the next ones, none or more.
+            words: the next ones, none or more, with their features if there are some.
             state: what the last call returned, or `initial_state()`.
             ended: whether the sentence ends with these: all its tags are returned.
             lag: words whose scores a CRF waits for, at least 1.
@@ -222,10 +222,10 @@ class TaggingModel(Labelling[TaggerConfig]):
         return tags, TagState(layers, scores[None], said, heard)
 
     def _scores(
-        self, words: Sequence[str], state: TagState, ended: bool
+        self, words: Sequence[Any], state: TagState, ended: bool
     ) -> tuple[Float[Tensor, "undecided tags"], tuple[Any, ...], Int[Tensor, " 1"]]:
         """Return the scores of all words that have no tag yet, and what was read."""
-        check_sentences([words])
+        check_sentences([words], tuple(self.vocabulary.features))
         sentence = self.vocabulary.spell([words], buckets=self.buckets).batch([0])
         x = self.encoder.words(sentence)
         if ended:

@@ -420,12 +420,15 @@ class Tagged(Labelled):
             end.
         label: the key in JSON lines of a class of the whole sentence, learned beside the tags.
         words: the column of the words, where it is not the usual one: "form", "words" or "1".
+        features: columns that are read beside the words, such as upos, feats or feats.Number; each
+            has vectors of its own. What is labelled later needs them too.
         scheme: in which spans are written: "auto" finds out; "none" says that tags are no spans.
     """
 
     column: str | list[str] | None = None
     label: str | None = None
     words: str | None = None
+    features: list[str] = []
     scheme: Literal["auto", "none", "BIO", "IO", "IOB1", "BIOES", "BMES", "BILOU"] = "auto"
 
     @model_validator(mode="after")
@@ -434,6 +437,9 @@ class Tagged(Labelled):
         heads = columns if self.label is None else [*columns, self.label]
         if not columns or len(set(heads)) != len(heads):
             raise ValueError("column and label should name different columns, one at least")
+        both = [*self.features, *(name for name in heads if name is not None)]
+        if len(set(both)) != len(both):
+            raise ValueError("features should be different columns, and none that is learned")
         return self
 
 

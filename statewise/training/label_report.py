@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from statewise.models.classifier import ClassifyingModel
+from statewise.models.spelling import surface
 from statewise.tasks.calibration import Calibration
 from statewise.tasks.scores import MATRIX, ClassReport, Score, frequent_errors
 from statewise.training.labelled import UNITS, Evaluated, Said
@@ -193,7 +194,8 @@ def _in_its_place(mistake: Said, words: tuple[str, ...]) -> Iterator[Markup | st
     first, last = max(0, mistake.word - AROUND), mistake.word + AROUND + 1
     yield "... " if first else ""
     for at, word in enumerate(words[first:last], first):
-        yield tag("strong", word) if at == mistake.word else f"{word} "
+        said = surface(word)
+        yield tag("strong", said) if at == mistake.word else f"{said} "
     yield "..." if last < len(words) else ""
 
 
@@ -202,5 +204,5 @@ def _text(words: tuple[str, ...], shares: list[float]) -> Iterator[Markup | str]
     most = max(shares, default=1.0)
     for at, word in enumerate(words):
         deep = shares[at] / most if shares else 0.0
-        yield tag("span", word, style=f"background: rgba({ORANGE}, {0.6 * deep:.3f})")
+        yield tag("span", surface(word), style=f"background: rgba({ORANGE}, {0.6 * deep:.3f})")
         yield " "

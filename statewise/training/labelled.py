@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from statewise.models.classifier import ClassifyingModel
 from statewise.models.joint_tagger import Head, JointTaggingModel
 from statewise.models.labelling import Labelling
-from statewise.models.spelling import cut
+from statewise.models.spelling import cut, surface
 from statewise.models.tagger import TaggingModel
 from statewise.tasks.calibration import Calibration, calibration
 from statewise.tasks.classification import read_texts
@@ -155,7 +155,12 @@ def lines_as_they_arrive(
 
 def _inputs(model: Labelling[Any], path: str, asked: Asked) -> Iterator[list[Any]]:
     """Yield sentences or texts, some at a time."""
-    tags = not isinstance(model, ClassifyingModel)
+    tags, features = not isinstance(model, ClassifyingModel), list(model.vocabulary.features)
+    if features and (path == "-" or path.removesuffix(".gz").endswith(".txt")):
+        raise ValueError(
+            f"{path}: this tagger reads {', '.join(features)} beside the words; give it a file of "
+            "both"
+        )
     fields = {"words": None} if tags else {"text": "text"}
     fields = asked.over({**fields, "encoding": "utf-8"})
     name = path.removesuffix(".gz")
@@ -165,8 +170,8 @@ def _inputs(model: Labelling[Any], path: str, asked: Asked) -> Iterator[list[Any
         lines, _ = read_lines(path, fields["encoding"])
         yield [cut(line) if tags else line for line in lines]
     elif tags:
-        corpus = read_sentences(path, [], words=fields["words"], encoding=fields["encoding"])
-        yield [sentence.words for sentence in corpus.sentences]
+        corpus = read_sentences(path, features, words=fields["words"], encoding=fields["encoding"])
+        yield [sentence.with_features(features) for sentence in corpus.sentences]
     else:
         texts = read_texts(path, fields["text"], None, encoding=fields["encoding"])
         yield [example.text for example in texts.examples]
@@ -181,7 +186,7 @@ def _lines(stream: Iterable[str], read: Any) -> Iterator[list[Any]]:
 
 
 def _heads(
-    words: Sequence[str], found: Mapping[str, Any], confidences: Mapping[str, Any]
+    words: Sequence[Any], found: Mapping[str, Any], confidences: Mapping[str, Any]
 ) -> Iterator[str]:
     """Yield what heads say of a sentence: one line for each class, and for each word."""
     tags = {name: said for name, said in found.items() if not isinstance(said, str)}
@@ -189,7 +194,7 @@ def _heads(
         if isinstance(said, str):
             yield "\t".join([f"# {name} = {said}", *_figures(confidences[name])])
     for at, word in enumerate(words):
-        line = [word]
+        line = [surface(word)]
         for name, said in tags.items():
             sure = confidences[name]
             line += [said[at], *_figures(sure and sure[at])]
@@ -212,9 +217,9 @@ def _object(item: Any, found: Any, confidences: Any) -> str:
     if isinstance(found, str):
         said = {"text": item, "label": found}
     elif isinstance(found, dict):
-        said = {"words": list(item), **found}
+        said = {"words": [surface(word) for word in item], **found}
     else:
-        said = {"words": list(item), "tags": list(found)}
+        said = {"words": [surface(word) for word in item], "tags": list(found)}
     if confidences is not None:
         said["confidence"] = confidences
     return json.dumps(said, ensure_ascii=False)
@@ -306,6 +311,8 @@ def evaluate(folder: str | Path, path: str | None, asked: Asked) -> list[Evaluat
         fields["column"] = [name for name, head in model.heads.items() if head.kind == "tagger"]
         classes = [name for name, head in model.heads.items() if head.kind == "classifier"]
         fields["label"] = next(iter(classes), None)
+    if model.vocabulary.features:
+        fields["features"] = list(model.vocabulary.features)
     gold = read(path, data(**{name: value for name, value in fields.items() if value is not None}))
     if isinstance(model, JointTaggingModel):
         parts, works = JointWork.of(model).parts(gold), JointWork.of(model).works

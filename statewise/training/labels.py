@@ -18,7 +18,7 @@ from statewise.models.classifier import ClassifyingModel
 from statewise.models.joint_tagger import JointTaggingModel
 from statewise.models.labelling import Labelling
 from statewise.models.sentence_encoder import EncoderConfig
-from statewise.models.spelling import UNKNOWN, Vocabulary, key
+from statewise.models.spelling import UNKNOWN, Vocabulary, key, surface
 from statewise.models.tagger import TaggingModel
 from statewise.models.vectors import read_vectors
 from statewise.training.configuration import LabelRun
@@ -50,13 +50,16 @@ class Gold(NamedTuple):
     """Sentences, and how they should be labelled."""
 
     name: str
-    sentences: list[tuple[str, ...]]
+    sentences: list[tuple[Any, ...]]
+    """Of words, or of words with their features."""
     labels: list[Any]
     """Of each sentence: a tag for each word, or one class; or these by the names of heads."""
     place: Callable[[int, int], str]
     """Says where a word, from 0, of a sentence, from 0, stands."""
     notes: tuple[str, ...] = ()
     """One sentence each on what was left out or found out."""
+    features: tuple[str, ...] = ()
+    """The names of those that words have."""
 
     def part(self, which: Sequence[int]) -> "Gold":
         """Return some of the sentences."""
@@ -337,16 +340,18 @@ def _known(
 ) -> tuple[EncoderConfig, Vocabulary, dict[str, Tensor]]:
     """Return how words are read, which are known, and the vectors that some begin with."""
     encoder = config.model
-    vocabulary = Vocabulary.of(train.sentences, minimum=encoder.words.minimum)
+    vocabulary = Vocabulary.of(
+        train.sentences, minimum=encoder.words.minimum, features=train.features
+    )
     if config.vectors is None:
         return encoder, vocabulary, {}
     everything = (gold.sentences for gold in golds if gold is not None)
-    wanted = {key(word) for part in everything for words in part for word in words}
+    wanted = {key(surface(word)) for part in everything for words in part for word in words}
     vectors, dim = read_vectors(config.vectors, wanted, first=FREQUENT)
     if not vectors:
         raise ValueError(f"{config.vectors}: no word of the data has a vector in it")
     words = encoder.words.model_copy(update={"dim": dim})
     known = set(vocabulary.words)
     more = [word for word in vectors if word not in known]
-    vocabulary = Vocabulary([*vocabulary.words, *more], vocabulary.characters)
+    vocabulary = Vocabulary([*vocabulary.words, *more], vocabulary.characters, vocabulary.features)
     return encoder.model_copy(update={"words": words}), vocabulary, vectors

@@ -44,16 +44,19 @@ def read_tagged(path: str | Path, data: Tagged) -> Gold:
     columns = [columns] if isinstance(columns, str) else columns
     keys = [] if data.label is None else [data.label]
     if BOUNDARIES in columns:
-        if columns != [BOUNDARIES] or keys:
+        if columns != [BOUNDARIES] or keys or data.features:
             raise ValueError(f"--data.column {BOUNDARIES} cuts words into characters: no others")
         return _read_boundaries(path, data)
-    corpus = read_sentences(path, columns, words=data.words, labels=keys, encoding=data.encoding)
+    asked = [*columns, *data.features]
+    corpus = read_sentences(path, asked, words=data.words, labels=keys, encoding=data.encoding)
     heads = [*columns, *keys]
-    labels: list[Any] = [{**sentence.tags, **sentence.labels} for sentence in corpus.sentences]
+    said = [{**sentence.tags, **sentence.labels} for sentence in corpus.sentences]
+    labels: list[Any] = [{head: each[head] for head in heads} for each in said]
     if len(heads) == 1:
-        labels = [said[heads[0]] for said in labels]
-    sentences = [sentence.words for sentence in corpus.sentences]
-    return Gold(str(path), sentences, labels, corpus.place, corpus.notes)
+        labels = [each[heads[0]] for each in said]
+    sentences = [sentence.with_features(data.features) for sentence in corpus.sentences]
+    features = tuple(data.features)
+    return Gold(str(path), sentences, labels, corpus.place, corpus.notes, features)
 
 
 def _read_boundaries(path: str | Path, data: Tagged) -> Gold:
@@ -114,6 +117,9 @@ def _work(config: TaggerRun, gold: Gold) -> Work[Any]:
 class Tagger(Estimator[Any, TaggerRun]):
     """Tags the words of sentences, which are lists of words.
 
+    A word with features, such as its part of speech, is a tuple: the word, then its features, as
+    many for each word. `data={"features": [...]}` names them, as files do.
+
     The labels of a sentence are as many tags; or, for several heads, a mapping from the name of
     each to as many tags, or to a string, which is said of the whole sentence. `predict` answers
     alike. `predict_proba` answers with (words, tags) for each sentence: of a CRF the marginals, so
@@ -130,7 +136,7 @@ class Tagger(Estimator[Any, TaggerRun]):
 
     run, kinds = TaggerRun, (TaggingModel, JointTaggingModel)
 
-    def stream(self, words: Iterable[str], *, lag: int = 1) -> Iterator[tuple[str, str]]:
+    def stream(self, words: Iterable[Any], *, lag: int = 1) -> Iterator[tuple[Any, str]]:
         """Yield each word of one sentence with its tag, as soon as it can be told.
 
         Of a model that reads from the left alone; see `TaggingModel.stream`, which gives the state.
@@ -141,7 +147,7 @@ class Tagger(Estimator[Any, TaggerRun]):
         model = self._model()
         if not isinstance(model, TaggingModel):
             raise ValueError(f"one head tags a stream: take one of model_.heads, {model.names}")
-        state, waiting = model.initial_state(), deque[str]()
+        state, waiting = model.initial_state(), deque[Any]()
         for word in words:
             waiting.append(word)
             tags, state = model.stream([word], state, lag=lag)
@@ -156,7 +162,8 @@ class Tagger(Estimator[Any, TaggerRun]):
         return TagWork.of(model) if isinstance(model, TaggingModel) else JointWork.of(model)
 
     def _gold(self, name: str, sentences: Sequence[Any], labels: Sequence[Any]) -> Gold:
-        check_sentences(sentences)
+        features = _named(sentences, self._checked().data.features)
+        check_sentences(sentences, features)
         if len(sentences) != len(labels):
             raise ValueError(f"{name}: {len(sentences)} sentences, and tags of {len(labels)}")
         for at, (words, said) in enumerate(zip(sentences, labels, strict=True), 1):
@@ -164,10 +171,19 @@ class Tagger(Estimator[Any, TaggerRun]):
         kept = [at for at, words in enumerate(sentences) if len(words)]
         return Gold(
             name,
-            [tuple(sentences[at]) for at in kept],
+            [tuple(_frozen(word) for word in sentences[at]) for at in kept],
             [_frozen(labels[at]) for at in kept],
             lambda sentence, word: f"{name}: sentence {kept[sentence] + 1}, word {word + 1}",
+            features=features,
         )
+
+
+def _named(sentences: Sequence[Any], names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of features: of those that nobody named, numbers."""
+    first = next((words[0] for words in sentences if len(words)), "")
+    if names or isinstance(first, str):
+        return tuple(names)
+    return tuple(f"feature {number}" for number in range(1, len(first)))
 
 
 def _check_labels(place: str, words: int, said: Any, example: Any) -> None:
@@ -191,7 +207,7 @@ def _listed(heads: Mapping[str, Any]) -> str:
 
 
 def _frozen(said: Any) -> Any:
-    """Return labels of a sentence as values."""
+    """Return labels of a sentence, or a word, as values."""
     if isinstance(said, Mapping):
-        return {head: tags if isinstance(tags, str) else tuple(tags) for head, tags in said.items()}
-    return tuple(said)
+        return {head: _frozen(tags) for head, tags in said.items()}
+    return said if isinstance(said, str) else tuple(said)

@@ -298,3 +298,58 @@ def test_heads_that_cannot_be_built(heads, why):
     config = JointConfig(encoder=encoder_config(both_ways=False), heads=heads)
     with pytest.raises(ValueError, match=why):
         JointTaggingModel(config, Vocabulary.of(SENTENCES))
+
+
+DESCRIBED = [
+    [("Uma", "PROPN", "Case=Nom|Number=Sing"), ("ran", "VERB", "_")],
+    [("Le", "DET", "Number=Sing"), ("Uma", "X|Y", "Case=Nom"), (".", "PUNCT", "Number=Dual")],
+]
+
+
+def test_features_are_the_sums_of_the_vectors_of_their_parts():
+    torch.manual_seed(0)
+    vocabulary = Vocabulary.of(DESCRIBED[:1], features=["upos", "feats"])
+    assert vocabulary.features == {
+        "upos": ("PROPN", "VERB"),
+        "feats": ("Case=Nom", "Number=Sing", "_"),
+    }
+    config = SMALL.model_copy(update={"feature_dim": 3})
+    encoder = WordEncoder(config, vocabulary).eval()
+    spelling = vocabulary.spell(DESCRIBED, buckets=encoder.buckets)
+    one, two = encoder(spelling.batch([0, 1]))
+    told = slice(-11, -5)  # before the vector of the word itself
+    upos, feats = (feature.weight for feature in encoder.features)
+    torch.testing.assert_close(one[0, told], torch.cat([upos[2], feats[2] + feats[3]]))
+    torch.testing.assert_close(one[1, told], torch.cat([upos[3], feats[4]]))
+    # What no training has shown adds nothing: DET, X|Y, which are no parts, and the dual.
+    torch.testing.assert_close(two[0, told], torch.cat([torch.zeros(3), feats[3]]))
+    torch.testing.assert_close(two[1, told], torch.cat([torch.zeros(3), feats[2]]))
+    assert (two[2, told] == 0).all()
+    # The word itself is the same, whatever stands beside it.
+    same = [at for at in range(encoder.out) if at not in range(encoder.out)[told]]
+    torch.testing.assert_close(one[0, same], two[1, same])
+    alone = encoder(spelling.batch([0]))[0]
+    torch.testing.assert_close(one[:2], alone)
+
+
+def test_a_vocabulary_of_features_is_saved_and_loaded(tmp_path):
+    vocabulary = Vocabulary.of(DESCRIBED, features=["upos", "feats"])
+    vocabulary.save(tmp_path / "v.json")
+    assert Vocabulary.load(tmp_path / "v.json").features == vocabulary.features
+    with pytest.raises(ValueError, match="has the part of upos 'A' twice"):
+        Vocabulary([], [], {"upos": ["A", "A"]})
+
+
+def test_words_without_their_features_are_refused():
+    config = TaggerConfig(encoder=encoder_config(both_ways=False), labels=TAGS)
+    model = TaggingModel(config, Vocabulary.of(DESCRIBED, features=["upos", "feats"]))
+    assert len(model.predict(DESCRIBED)[1]) == 3
+    lists = [[list(word) for word in words] for words in DESCRIBED]
+    assert model.predict(lists) == model.predict(DESCRIBED)
+    state = model.initial_state()
+    assert len(model.stream(DESCRIBED[1], state, ended=True)[0]) == 3
+    for words in (["Uma"], [("Uma", "PROPN")]):
+        with pytest.raises(ValueError, match=r"expected a word and its 2 features \(upos, feats\)"):
+            model.predict([words])
+    with pytest.raises(ValueError, match="and no strings"):
+        model.predict([[("Uma", "PROPN", "")]])

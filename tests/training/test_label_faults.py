@@ -157,6 +157,12 @@ BAD_INPUT = {
     "boundaries and more": tags(
         GOOD, "cuts words into characters: no others", "--data.column [boundaries,upos]"
     ),
+    "a feature that is not there": tags(
+        GOOD, "no word has anything in column xpos", "--data.features [xpos]"
+    ),
+    "a feature that is learned": tags(
+        GOOD, "none that is learned", "--data.features [upos] --data.column upos"
+    ),
     "a missing file": asked(
         f"{TAGGER} --data.train lost.conllu", "lost.conllu: there is no such file"
     ),

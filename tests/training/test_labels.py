@@ -2,6 +2,7 @@
 
 import io
 import json
+import random
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -517,3 +518,45 @@ def test_several_heads_in_python(tmp_path):
         next(tagger.stream(["Uma"]))
     with pytest.raises(ValueError, match="holds a joint_tagger, not a classifier"):
         Classifier.load(tmp_path / "model")
+
+
+def test_features_tell_what_words_do_not(tmp_path, capsys):
+    # Who is named is told by the number beside the word alone.
+    draw = random.Random(0)
+    found = []
+    for _ in range(120):
+        row = [(draw.choice("abcdef"), draw.choice(["Sing", "Plur"])) for _ in range(5)]
+        found.append(
+            [(word, f"Case=Nom|Number={n}", "N" if n == "Plur" else "O") for word, n in row]
+        )
+    block = "".join(
+        "".join(
+            f"{at}\t{w}\t_\t{tag}\t_\t{f}\t0\t_\t_\t_\n" for at, (w, f, tag) in enumerate(row, 1)
+        )
+        + "\n"
+        for row in found
+    )
+    (tmp_path / "x.conllu").write_text(block)
+    line = f"train tagger --data.train {tmp_path}/x.conllu --max_epochs 3 {SMALL}"
+    cli.main(f"{line} --out {tmp_path}/with --data.features [feats]".split())
+    cli.main(f"{line} --out {tmp_path}/without".split())
+    said = [
+        json.loads(
+            run(capsys, f"evaluate {tmp_path}/{name} --json --data.path {tmp_path}/x.conllu")
+        )
+        for name in ("with", "without")
+    ]
+    assert said[0]["accuracy"] > 0.99
+    assert said[1]["accuracy"] < 0.8
+    rows = run(capsys, f"predict {tmp_path}/with {tmp_path}/x.conllu").split("\n\n")
+    assert rows[0].splitlines() == [f"{word}\t{tag}" for word, _, tag in found[0]]
+    with pytest.raises(SystemExit):
+        cli.main(["predict", f"{tmp_path}/with"])
+    assert "-: this tagger reads feats beside the words" in capsys.readouterr().err
+    # In Python alike; features that nobody named are numbered.
+    words = [[(word, feature) for word, feature, _ in row] for row in found]
+    tags = [[tag for *_, tag in row] for row in found]
+    loaded = Tagger.load(tmp_path / "with")
+    assert loaded.score(words, tags) > 0.99
+    fresh = Tagger(model=MODEL, max_epochs=1, quiet=True).fit(words, tags)
+    assert list(fresh.model_.vocabulary.features) == ["feature 1"]
