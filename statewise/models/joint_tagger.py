@@ -7,8 +7,8 @@
     intent     music                       a head that says of which class the sentence is
 
 The cost of a sentence is that of all its labels, summed: the heads know of each other through the
-features alone (Caruana, "Multitask Learning", 1997, section 2.1; tags with a class of the sentence
-as Liu and Lane, 2016, arXiv:1609.01454, section 3.2).
+features alone (Caruana, "Multitask Learning", Machine Learning 28, 1997). Tags beside a class of
+the sentence are those of Liu and Lane, 2016, arXiv:1609.01454.
 """
 
 from collections.abc import Mapping, Sequence

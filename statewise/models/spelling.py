@@ -232,6 +232,25 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.words)
 
+    def grown(self, other: "Vocabulary") -> "Vocabulary":
+        """Return this one with what another knows besides after its own, whose numbers stay.
+
+        Raises:
+            ValueError: if they know features of other names.
+        """
+        if list(self.features) != list(other.features):
+            mine, its = (", ".join(each.features) or "nothing" for each in (self, other))
+            raise ValueError(f"words with {its} beside them, where {mine} should be")
+
+        def more(known: tuple[str, ...], new: tuple[str, ...]) -> list[str]:
+            return list(dict.fromkeys((*known, *new)))
+
+        return Vocabulary(
+            more(self.words, other.words),
+            more(self.characters, other.characters),
+            {name: more(parts, other.features[name]) for name, parts in self.features.items()},
+        )
+
     def spell(self, sentences: Iterable[Sequence[Any]], *, buckets: int) -> Spelling:
         """Return sentences as numbers.
 

@@ -476,6 +476,9 @@ class LabelRun(Running):
         model: how sentences are read.
         vectors: a text file of word vectors, as word2vec and fastText write them, that words begin
             with; `model.words.dim` is then theirs.
+        start: a run, or the folder of a tagger or a classifier, whose encoder and vocabulary this
+            one begins with; options of `model` that are left out are then its own.
+        keep_head: whether it begins with the head there too, which has to have the same labels.
         batch: sentences of a step.
         max_epochs: stop after every sentence was read so often.
         evaluation: how often held-out data is read; after each epoch if neither is given.
@@ -485,9 +488,19 @@ class LabelRun(Running):
     data: Labelled
     model: EncoderConfig = EncoderConfig()
     vectors: str | None = None
+    start: str | None = None
+    keep_head: bool = False
     batch: Count = 32
     max_epochs: Count = 10
     optimizer: LabelOptimizer = LabelOptimizer()  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    @model_validator(mode="after")
+    def _begins(self) -> "LabelRun":
+        if self.start is not None and self.vectors is not None:
+            raise ValueError("start brings the vectors that words begin with: no vectors beside it")
+        if self.start is None and self.keep_head:
+            raise ValueError("keep_head is about the head of a model to begin with: set start")
+        return self
 
 
 class TaggerRun(LabelRun):
@@ -525,7 +538,7 @@ FREE_TO_CHANGE = frozenset(
     {
         *("max_seconds", "max_steps", "max_tokens", "max_epochs", "evaluation", "checkpoints"),
         *("trackers", "log_steps", "out", "overwrite", "resume", "quiet"),
-        *("data.path", "data.train", "data.dev", "data.test"),
+        *("data.path", "data.train", "data.dev", "data.test", "start"),
     }
 )
 """What a run that goes on may have otherwise than when it began. A text may have moved; that it is

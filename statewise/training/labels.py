@@ -29,6 +29,7 @@ from statewise.training.memory import keep_memory
 from statewise.training.processes import Processes
 from statewise.training.progress import Progress, described
 from statewise.training.runs import begin, checkpoint
+from statewise.training.transfer import Start
 
 Model = TypeVar("Model", bound=Labelling[Any])
 
@@ -231,9 +232,18 @@ def train(config: LabelRun, work: Work[Model], golds: Golds) -> Trained[Model]:
     learned = work.learn(golds.train)
     train, dev = _split(golds._replace(train=learned), config)
     odd = tuple(note for gold in (dev, golds.test) if gold for note in work.check(gold))
+    start = None
+    if config.start is not None:
+        start = Start(config.start, load(config.start), checkpoint(config.start))
+        config = config.model_copy(update={"model": start.encoder(config.model)})
+        about["start"] = start.weights
     torch.manual_seed(config.seed)
     encoder, vocabulary, vectors = _known(config, golds, train)
+    if start is not None:
+        vocabulary = start.vocabulary(vocabulary, train.name)
     model = work.build(encoder, vocabulary)
+    if start is not None:
+        start.give(model, head=config.keep_head)
     if vectors and model.encoder.words.embedding is not None:
         begin_with(model.encoder.words.embedding.weight, vocabulary, vectors)
     refuse_names(config, model)
@@ -244,6 +254,9 @@ def train(config: LabelRun, work: Work[Model], golds: Golds) -> Trained[Model]:
             run.say(note)
     for note in (*learned.notes, *odd):
         run.say(note)
+    if start is not None:
+        new = len(vocabulary) - len(start.model.vocabulary)
+        run.say(f"begins with {start.folder}, and {new} words that are new to it")
     if last := run.last():
         # First: of other data the vocabulary is another, and the weights do not fit.
         described(last, about)
