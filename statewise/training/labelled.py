@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from statewise.models.classifier import ClassifyingModel
+from statewise.models.ensemble import Ensemble
 from statewise.models.joint_tagger import Head, JointTaggingModel
 from statewise.models.labelling import Labelling
 from statewise.models.spelling import cut, surface
@@ -51,6 +52,30 @@ UNITS = {TaggingModel.kind: "words", ClassifyingModel.kind: "texts"}
 """What is labelled."""
 
 
+def load_together(folders: Sequence[str | Path]) -> Labelling[Any] | Ensemble:
+    """Return the model in a folder, or of several folders all their models together.
+
+    Raises:
+        FileNotFoundError: if there is none in one of them.
+        ValueError: as `load` does, or if they do not label alike.
+    """
+    models = [load(folder) for folder in folders]
+    if len(models) == 1:
+        return models[0]
+    members = [model for model in models if isinstance(model, Head)]
+    if len(members) < len(models):
+        raise ValueError("models with several heads are not asked together: save one head of each")
+    try:
+        return Ensemble(members)
+    except ValueError as error:
+        raise ValueError(f"{', '.join(map(str, folders))}: {error}") from None
+
+
+def _first(model: Labelling[Any] | Ensemble) -> Labelling[Any]:
+    """Return the model that says how files are read and labels are scored."""
+    return model.first if isinstance(model, Ensemble) else model
+
+
 class Asked(NamedTuple):
     """How a file is read, where not as usual."""
 
@@ -74,7 +99,7 @@ class Asked(NamedTuple):
 
 
 def lines_of(
-    model: Labelling[Any],
+    model: Labelling[Any] | Ensemble,
     path: str,
     asked: Asked,
     *,
@@ -84,7 +109,7 @@ def lines_of(
     """Yield what a model says about a file, without line ends.
 
     Args:
-        model: a tagger or a classifier.
+        model: a tagger or a classifier, or several together.
         path: of sentences or texts; "-" reads one a line from standard input, as a `.txt` does.
         asked: how the file is read.
         confidence: whether the probability of each label stands beside it.
@@ -93,7 +118,7 @@ def lines_of(
     Raises:
         ValueError, FileNotFoundError: for what cannot be read.
     """
-    for together in _inputs(model, path, asked):
+    for together in _inputs(_first(model), path, asked):
         words = [model.read(item) for item in together]
         labels = model.predict(words)
         sure = [_sure(p) for p in model.predict_proba(words)] if confidence else None
@@ -110,7 +135,7 @@ def lines_of(
 
 
 def lines_as_they_arrive(
-    model: Labelling[Any], pieces: Iterable[str], *, lag: int = 1
+    model: Labelling[Any] | Ensemble, pieces: Iterable[str], *, lag: int = 1
 ) -> Iterator[str]:
     """Yield each word of a text and its tag as soon as it can be told, without line ends.
 
@@ -125,6 +150,8 @@ def lines_as_they_arrive(
     Raises:
         ValueError: for another model, or a lag below 1.
     """
+    if isinstance(model, Ensemble):
+        raise ValueError("one model tags words as they arrive, and not several together")
     if isinstance(model, JointTaggingModel):
         raise ValueError(f"one head tags words as they arrive, and this tagger has {model.names}")
     if not isinstance(model, TaggingModel):
@@ -255,7 +282,7 @@ class Evaluated(NamedTuple):
     score: str
     value: float
     notes: tuple[str, ...]
-    model: Head
+    model: Head | Ensemble
     gold: Gold
     said: list[Said]
 
@@ -286,18 +313,22 @@ class Evaluated(NamedTuple):
         }
 
 
-def evaluate(folder: str | Path, path: str | None, asked: Asked) -> list[Evaluated]:
+def evaluate(
+    folder: str | Path, path: str | None, asked: Asked, beside: Sequence[str | Path] = ()
+) -> list[Evaluated]:
     """Return how well the model in a folder labels a file: of several heads, how well each does.
 
     Args:
         folder: of a run, or of a model.
         path: of the file; the run's own, the test file before the held-out one, if absent.
         asked: how the file is read, where not as the run read its own.
+        beside: folders of models that are asked together with it.
 
     Raises:
         ValueError, FileNotFoundError: for what cannot be read, or has none of the model's labels.
     """
-    model = load(folder)
+    together = load_together([folder, *beside])
+    model = _first(together)
     work, kind, data, read = _means(model)
     kept = stored_configuration(folder, kind)
     own = dict.fromkeys(data.model_fields) if kept is None else kept.data.model_dump()
@@ -320,12 +351,17 @@ def evaluate(folder: str | Path, path: str | None, asked: Asked) -> list[Evaluat
             _evaluated(path, name, head, works[name], parts[name], gold.notes)
             for name, head in model.heads.items()
         ]
-    assert isinstance(model, Head)
-    return [_evaluated(path, None, model, work, gold, gold.notes)]
+    assert isinstance(together, Head | Ensemble)
+    return [_evaluated(path, None, together, work, gold, gold.notes)]
 
 
 def _evaluated(
-    path: str, name: str | None, model: Head, work: Work[Any], gold: Gold, notes: tuple[str, ...]
+    path: str,
+    name: str | None,
+    model: Head | Ensemble,
+    work: Work[Any],
+    gold: Gold,
+    notes: tuple[str, ...],
 ) -> Evaluated:
     """Return how well one head labels."""
     odd = work.check(gold)
@@ -358,7 +394,7 @@ def as_data(found: Sequence[Evaluated]) -> dict[str, Any]:
     return {"path": found[0].path, "heads": {each.head: each.as_data() for each in found}}
 
 
-def judged(model: Head, gold: Gold, found: list[Any]) -> list[Said]:
+def judged(model: Head | Ensemble, gold: Gold, found: list[Any]) -> list[Said]:
     """Return the labels of all words, or of all texts, and how sure a model is of each."""
     return list(_said(model, gold, found))
 
@@ -369,9 +405,10 @@ def calibrated(said: Iterable[Said]) -> Calibration:
     return calibration([sure for sure, _ in pairs], [right for _, right in pairs])
 
 
-def _said(model: Head, gold: Gold, found: list[Any]) -> Iterator[Said]:
+def _said(model: Head | Ensemble, gold: Gold, found: list[Any]) -> Iterator[Said]:
     numbers = {label: number for number, label in enumerate(model.labels)}
-    scheme = model.config.scheme if isinstance(model, TaggingModel) else None
+    first = _first(model)
+    scheme = first.config.scheme if isinstance(first, TaggingModel) else None
     probabilities = model.predict_proba(gold.sentences)
     for sentence, (wanted, labels, p) in enumerate(
         zip(gold.labels, found, probabilities, strict=True)

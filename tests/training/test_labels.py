@@ -560,3 +560,30 @@ def test_features_tell_what_words_do_not(tmp_path, capsys):
     assert loaded.score(words, tags) > 0.99
     fresh = Tagger(model=MODEL, max_epochs=1, quiet=True).fit(words, tags)
     assert list(fresh.model_.vocabulary.features) == ["feature 1"]
+
+
+def test_several_models_are_asked_together(trained, capsys, tmp_path):
+    spelled = f"{SMALL} --model.words.dim 0"  # of characters alone
+    line = f"train classifier --data.train {trained}/train.csv --out {tmp_path}/letters {spelled}"
+    cli.main(f"{line} --max_epochs 1".split())
+    files = f"{trained}/about {trained}/test.csv --beside {tmp_path}/letters"
+    rows = run(capsys, f"predict {files} --confidence --json").splitlines()
+    both = [Classifier.load(folder) for folder in (trained / "about", tmp_path / "letters")]
+    texts_ = [json.loads(row)["text"] for row in rows]
+    each = [classifier.predict_proba(texts_) for classifier in both]
+    for row, one, two in zip(rows, *each, strict=True):
+        mean = (one + two) / 2
+        said = json.loads(row)
+        assert said["label"] == both[0].labels_[int(mean.argmax())]
+        assert said["confidence"] == pytest.approx(float(mean.max()))
+    found = json.loads(
+        run_with_notes(capsys, f"evaluate {trained}/about --json --beside {tmp_path}/letters")
+    )
+    assert found["accuracy"] > 0.9
+    for line, why in (
+        (f"predict {trained}/about --beside {trained}/pos", "model 2 is a tagger"),
+        (f"predict {trained}/pos --beside {trained}/pos --stream", "one model tags words as they"),
+    ):
+        with pytest.raises(SystemExit):
+            cli.main(line.split())
+        assert why in capsys.readouterr().err
