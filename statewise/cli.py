@@ -175,11 +175,13 @@ def _evaluate_options(parser: _Parser) -> None:
     parser.add_argument(
         "--html", type=str | None, default=None, help="a page to write, for what labels"
     )
+    _beside_option(parser)
     _json_option(parser)
 
 
 def _predict_options(parser: _Parser) -> None:
     _folder_option(parser)
+    _beside_option(parser)
     parser.add_argument(
         "file",
         type=str,
@@ -254,6 +256,12 @@ def _literature_options(parser: _Parser) -> None:
 
 def _folder_option(parser: _Parser) -> None:
     parser.add_argument("folder", type=str, help="a run, or a folder a model was saved to")
+
+
+def _beside_option(parser: _Parser) -> None:
+    parser.add_argument(
+        "--beside", action="append", default=[], help="another model that labels, asked with it"
+    )
 
 
 def _json_option(parser: _Parser) -> None:
@@ -361,7 +369,7 @@ def _train_labels(
 def _predict(chosen: Namespace) -> None:
     from statewise.training import labelled
 
-    model = labelled.load(chosen.folder)
+    model = labelled.load_together([chosen.folder, *chosen.beside])
     if chosen.stream:
         others = {"confidence": chosen.confidence, "json": chosen.json, "file": chosen.file != "-"}
         for name in (name for name, given in others.items() if given):
@@ -403,7 +411,7 @@ def _evaluate(chosen: Namespace) -> None:
     others = [f"data.{name}" for name in given if name not in known]
     beside = {"cache.size": chosen.cache.size, "ngrams": chosen.ngrams}
     if kind == KIND:
-        beside = {"html": chosen.html}
+        beside = {"html": chosen.html, "beside": chosen.beside}
     others += [name for name, value in beside.items() if value]
     if others:
         raise ValueError(f"--{others[0]} is not for a {kind.replace('_', ' ')}")
@@ -418,12 +426,12 @@ def _evaluate_labels(chosen: Namespace, given: dict[str, str]) -> None:
     from statewise.training.label_report import write_label_report
 
     path = given.pop("path", None)
-    found = labelled.evaluate(chosen.folder, path, labelled.Asked(**given))
-    for note in found.notes:
+    found = labelled.evaluate(chosen.folder, path, labelled.Asked(**given), chosen.beside)
+    for note in dict.fromkeys(note for head in found for note in head.notes):
         print(f"statewise: {note}", file=sys.stderr)
     if chosen.html is not None:
         print(f"statewise: wrote {write_label_report(found, chosen.html)}", file=sys.stderr)
-    print(json.dumps(found.as_data()) if chosen.json else found)
+    print(json.dumps(labelled.as_data(found)) if chosen.json else "\n\n".join(map(str, found)))
 
 
 def _evaluate_language(chosen: Namespace, given: dict[str, str]) -> None:

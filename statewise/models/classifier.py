@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from statewise.models.labelling import LabelConfig, Labelling
 from statewise.models.pooling import POOLINGS, Attention
+from statewise.models.sentence_encoder import SentenceEncoder
 from statewise.models.spelling import Sentences, Vocabulary, cut
 
 Poolings = Annotated[list[Literal["attention", "mean", "max", "last"]], Field(min_length=1)]
@@ -43,6 +44,7 @@ class ClassifyingModel(Labelling[ClassifierConfig]):
     Args:
         config: what to build.
         vocabulary: of the words and characters that it knows.
+        encoder: which reads, if it is at hand.
 
     Raises:
         ValueError: for a configuration that does not fit together, in words.
@@ -50,9 +52,17 @@ class ClassifyingModel(Labelling[ClassifierConfig]):
 
     kind = "classifier"
     configuration = ClassifierConfig
+    labels: tuple[str, ...]
 
-    def __init__(self, config: ClassifierConfig, vocabulary: Vocabulary):
-        super().__init__(config, vocabulary)
+    def __init__(
+        self,
+        config: ClassifierConfig,
+        vocabulary: Vocabulary,
+        *,
+        encoder: SentenceEncoder | None = None,
+    ):
+        super().__init__(config, vocabulary, encoder=encoder)
+        self.labels = tuple(config.labels)
         dim, both_ways = self.encoder.out, config.encoder.both_ways
         self.pools = nn.ModuleList(
             POOLINGS[name](dim, both_ways=both_ways) for name in config.pooling
@@ -65,29 +75,43 @@ class ClassifyingModel(Labelling[ClassifierConfig]):
 
     def forward(self, sentences: Sentences) -> Float[Tensor, "batch classes"]:
         """Return the score of each class, in float32 or wider."""
-        x = self.encoder(sentences)
-        scores = self.head(torch.cat([pool(x, sentences.lengths) for pool in self.pools], 1))
+        return self.scores(self.features(sentences), sentences.lengths)
+
+    def scores(
+        self, x: Float[Tensor, "batch time out"], lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "batch classes"]:
+        """Return the score of each class, in float32 or wider, from the features of the words."""
+        scores = self.head(torch.cat([pool(x, lengths) for pool in self.pools], 1))
         return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
-    def loss(self, sentences: Sentences, targets: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
-        """Return what the right classes cost, summed over the batch, in nats."""
-        return functional.cross_entropy(self(sentences), targets, reduction="sum")
+    def cost(
+        self,
+        x: Float[Tensor, "batch time out"],
+        lengths: Int[Tensor, " batch"],
+        targets: Int[Tensor, " batch"],
+    ) -> Float[Tensor, ""]:
+        """Return what the right classes cost, summed over the batch, in nats.
 
-    def answer(self, sentences: Sentences) -> list[int]:
-        """Return the class of each text, as its number."""
-        return self(sentences).argmax(1).tolist()
-
-    def probabilities(self, sentences: Sentences) -> list[Tensor]:
-        """Return the probabilities of the classes, (classes,), for each text."""
-        return list(self(sentences).softmax(1))
-
-    def predict(self, sentences: Sequence[str | Sequence[str]]) -> list[str]:
-        """Return the class of texts, strings or lists of words.
-
-        Raises:
-            ValueError: for what is no list of words.
+        Args:
+            x: features of the words.
+            lengths: of the texts.
+            targets: the right classes, as their numbers.
         """
-        return [self.labels[found] for found in self.answers(sentences)]
+        return functional.cross_entropy(self.scores(x, lengths), targets, reduction="sum")
+
+    def best(self, x: Float[Tensor, "batch time out"], lengths: Int[Tensor, " batch"]) -> list[int]:
+        """Return the class of each text, as its number."""
+        return self.scores(x, lengths).argmax(1).tolist()
+
+    def chances(
+        self, x: Float[Tensor, "batch time out"], lengths: Int[Tensor, " batch"]
+    ) -> list[Tensor]:
+        """Return the probabilities of the classes, (classes,), for each text."""
+        return list(self.scores(x, lengths).softmax(1))
+
+    def named(self, found: int) -> str:
+        """Return the class that has this number."""
+        return self.labels[found]
 
     def attention(self, sentences: Sequence[str | Sequence[str]]) -> list[Tensor]:
         """Return what share each word of a text has in its vector, (words,), for each text.
@@ -104,7 +128,7 @@ class ClassifyingModel(Labelling[ClassifierConfig]):
         return self._over(sentences, self._shares)
 
     def _shares(self, sentences: Sentences) -> list[Tensor]:
-        x, lengths = self.encoder(sentences), sentences.lengths
+        x, lengths = self.features(sentences), sentences.lengths
         attentive = (pool for pool in self.pools if isinstance(pool, Attention))
         shares = torch.stack([pool.weights(x, lengths) for pool in attentive]).mean(0)
         return [row[:n] for row, n in zip(shares, lengths.tolist(), strict=True)]

@@ -3,10 +3,11 @@
 import abc
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from pydantic import AfterValidator
 from torch import Tensor, nn
 
 from statewise.models import pretrained
@@ -15,7 +16,7 @@ from statewise.models.sentence_encoder import EncoderConfig, SentenceEncoder
 from statewise.models.spelling import Sentences, Vocabulary, check_sentences
 
 Answer = TypeVar("Answer")
-Config = TypeVar("Config", bound="LabelConfig")
+Config = TypeVar("Config", bound="LabellingConfig")
 This = TypeVar("This", bound="Labelling[Any]")
 
 AT_ONCE = 4096
@@ -24,16 +25,34 @@ AT_ONCE = 4096
 VOCABULARY = "vocabulary.json"
 
 
-class LabelConfig(Configuration):
+def _different(labels: list[str]) -> list[str]:
+    if not labels or len(set(labels)) != len(labels):
+        raise ValueError("labels should be different ones, one at least")
+    return labels
+
+
+Labels = Annotated[list[str], AfterValidator(_different)]
+
+
+class LabellingConfig(Configuration):
     """What a model that labels is built from.
+
+    Args:
+        encoder: how it reads.
+    """
+
+    encoder: EncoderConfig
+
+
+class LabelConfig(LabellingConfig):
+    """What a model with labels of one kind is built from.
 
     Args:
         encoder: how it reads.
         labels: which there are, in their order.
     """
 
-    encoder: EncoderConfig
-    labels: list[str]
+    labels: Labels
 
 
 class Labelling(nn.Module, abc.ABC, Generic[Config]):
@@ -42,6 +61,7 @@ class Labelling(nn.Module, abc.ABC, Generic[Config]):
     Args:
         config: what to build.
         vocabulary: of the words and characters that it knows.
+        encoder: which reads, if it is at hand; one of several heads shares it with the others.
 
     Raises:
         ValueError: for a configuration that does not fit together, in words.
@@ -53,36 +73,71 @@ class Labelling(nn.Module, abc.ABC, Generic[Config]):
     configuration: type[Config]
     """What it is built from."""
 
-    def __init__(self, config: Config, vocabulary: Vocabulary):
+    labels: Any
+    """All labels there are: a tuple, or one by the name of each head."""
+
+    def __init__(
+        self, config: Config, vocabulary: Vocabulary, *, encoder: SentenceEncoder | None = None
+    ):
         super().__init__()
-        if len(set(config.labels)) != len(config.labels) or not config.labels:
-            raise ValueError(f"a {self.kind} needs different labels, one at least")
         self.config, self.vocabulary = config, vocabulary
-        self.labels = tuple(config.labels)
-        self.encoder = SentenceEncoder(config.encoder, vocabulary)
+        self.encoder = encoder or SentenceEncoder(config.encoder, vocabulary)
 
     @property
     def buckets(self) -> int:
         """Of the n-grams that sentences are spelled with."""
         return self.encoder.words.buckets
 
-    @abc.abstractmethod
-    def loss(self, sentences: Sentences, targets: Tensor) -> Float[Tensor, ""]:
-        """Return what the right answers cost, summed over the batch, in nats."""
+    @property
+    def look_ahead(self) -> int:
+        """Words after one that are read before its features are taken."""
+        return 0
+
+    def features(self, sentences: Sentences) -> Float[Tensor, "batch time out"]:
+        """Return the features of each word; zero in the padding."""
+        return self.encoder(sentences, look_ahead=self.look_ahead)
 
     @abc.abstractmethod
-    def answer(self, sentences: Sentences) -> list[Any]:
+    def cost(
+        self, x: Float[Tensor, "batch time out"], lengths: Int[Tensor, " batch"], targets: Any
+    ) -> Float[Tensor, ""]:
+        """Return what the right answers cost, summed over the batch, in nats.
+
+        Args:
+            x: features of the words.
+            lengths: of the sentences.
+            targets: the right answers, as numbers.
+        """
+
+    @abc.abstractmethod
+    def best(self, x: Float[Tensor, "batch time out"], lengths: Int[Tensor, " batch"]) -> list[Any]:
         """Return the labels of each sentence, as their numbers."""
 
     @abc.abstractmethod
-    def probabilities(self, sentences: Sentences) -> list[Tensor]:
+    def chances(
+        self, x: Float[Tensor, "batch time out"], lengths: Int[Tensor, " batch"]
+    ) -> list[Any]:
         """Return the probabilities of all labels, for each sentence."""
 
     @abc.abstractmethod
-    def predict(self, sentences: Sequence[Any]) -> list[Any]:
-        """Return the labels of sentences: tags for each word, or a class."""
+    def named(self, found: Any) -> Any:
+        """Return the labels of a sentence that have these numbers."""
 
-    def read(self, sentence: Any) -> Sequence[str]:
+    def loss(self, sentences: Sentences, targets: Any) -> Float[Tensor, ""]:
+        """Return what the right answers to sentences cost, summed over the batch, in nats."""
+        return self.cost(self.features(sentences), sentences.lengths, targets)
+
+    def predict(self, sentences: Sequence[Any]) -> list[Any]:
+        """Return the labels of sentences: tags for each word, or a class.
+
+        Of several heads they stand by the names of these.
+
+        Raises:
+            ValueError: for what is no list of words.
+        """
+        return [self.named(found) for found in self.answers(sentences)]
+
+    def read(self, sentence: Any) -> Sequence[Any]:
         """Return the words of what is to be labelled."""
         return sentence
 
@@ -92,17 +147,20 @@ class Labelling(nn.Module, abc.ABC, Generic[Config]):
         Raises:
             ValueError: for what is no list of words.
         """
-        return self._over(sentences, self.answer)
+        return self._over(sentences, lambda batch: self.best(self.features(batch), batch.lengths))
 
-    def predict_proba(self, sentences: Sequence[Any]) -> list[Tensor]:
+    def predict_proba(self, sentences: Sequence[Any]) -> list[Any]:
         """Return the probability of each label, in the order of `labels`.
 
-        A tagger answers with (words, labels) for each sentence, a classifier with (labels,).
+        A tagger answers with (words, labels) for each sentence, a classifier with (labels,); of
+        several heads they stand by the names of these.
 
         Raises:
             ValueError: for what is no list of words.
         """
-        return self._over(sentences, self.probabilities)
+        return self._over(
+            sentences, lambda batch: self.chances(self.features(batch), batch.lengths)
+        )
 
     @torch.no_grad()
     def _over(
@@ -112,7 +170,7 @@ class Labelling(nn.Module, abc.ABC, Generic[Config]):
     ) -> list[Answer]:
         """Return an answer about each sentence, read together with others about as long."""
         read = [self.read(sentence) for sentence in sentences]
-        check_sentences(read)
+        check_sentences(read, tuple(self.vocabulary.features))
         spelling = self.vocabulary.spell(read, buckets=self.buckets)
         found: dict[int, Answer] = {}
         training = self.training

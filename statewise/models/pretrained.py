@@ -43,7 +43,7 @@ def write(
         further: what writes each further file, by its name.
         quantized: whether its weights are of eight bits, which a reader has to know.
     """
-    tensors = {name: t.detach().contiguous() for name, t in _tensors(model).items()}
+    tensors = {name: t.detach().contiguous() for name, t in tensors_of(model).items()}
     description = {
         "format": FORMAT,
         "statewise": __version__,
@@ -175,7 +175,7 @@ def read_weights(folder: str | Path, model: nn.Module, *, mapped: bool = False) 
             missing, left over or of another shape. The model is then as it was.
     """
     path = Path(folder) / WEIGHTS
-    targets = _tensors(model)
+    targets = tensors_of(model)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             names = set(file.keys())
@@ -198,7 +198,7 @@ def read_weights(folder: str | Path, model: nn.Module, *, mapped: bool = False) 
         raise ValueError(f"{path} is cut short or damaged: {error}") from None
 
 
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     """Return what a state dict holds, each tensor once however often its module is used."""
     kept = model.state_dict().keys()
     named = [*model.named_parameters(), *model.named_buffers()]

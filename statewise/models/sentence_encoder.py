@@ -1,6 +1,6 @@
 """Sentences in, features of every word in its sentence out: what taggers and classifiers share.
 
-    words -> features -> dropout -> layer -> dropout -> ... -> layer -> dropout
+    words -> features -> dropout -> layer -> dropout -> ... -> layer -> dropout [-> global context]
 
 A layer is any mixer, in both directions or from the left alone; layers are wired plainly,
 residually or densely, as in `statewise.mixers.stacked_bidirectional`.
@@ -18,6 +18,7 @@ from statewise.mixers.base import blank
 from statewise.mixers.parts.wiring import Wiring, above, answered, layers
 from statewise.models.configuration import Configuration
 from statewise.models.dropout import Drop, Rate
+from statewise.models.global_context import GlobalContext
 from statewise.models.readers import Reader
 from statewise.models.spelling import Sentences, Vocabulary
 from statewise.models.word_encoder import Count, WordConfig, WordEncoder
@@ -35,6 +36,8 @@ class EncoderConfig(Configuration):
         both_ways: whether words after one count as well as those before it.
         dropout: the share of features that each sentence lacks while training, before, between and
             after the layers.
+        context: whether a gate adds to each word what the whole sentence says, see
+            `statewise.models.global_context`.
     """
 
     # Not strict, which would take nothing but instances where others hold it.
@@ -48,6 +51,7 @@ class EncoderConfig(Configuration):
     wiring: Wiring = "plain"
     both_ways: bool = True
     dropout: Rate = 0.4
+    context: bool = False
 
 
 class SentenceEncoder(nn.Module):
@@ -76,6 +80,9 @@ class SentenceEncoder(nn.Module):
             Drop(config.dropout, locked=True) for _ in range(config.depth + 1)
         )
         self.out = answered(self.layers)
+        self.context = (
+            GlobalContext(self.out, both_ways=config.both_ways) if config.context else None
+        )
 
     def forward(
         self, sentences: Sentences, *, look_ahead: int = 0
@@ -96,14 +103,20 @@ class SentenceEncoder(nn.Module):
         for place, (layer, dropout) in enumerate(zip(self.layers, after, strict=True)):
             x = above(self.config.wiring, x, y) if place else x
             y = dropout(layer(x, lengths=lengths + look_ahead))
-        return blank(y[:, look_ahead:], lengths) if look_ahead else y
+        y = blank(y[:, look_ahead:], lengths) if look_ahead else y
+        return y if self.context is None else self.context(y, lengths)
 
     def initial_state(self, batch: int) -> tuple[Any, ...]:
         """Return the state of every layer before anything is read.
 
         Raises:
-            ValueError: if a layer reads from the right too.
+            ValueError: if a layer reads from the right too, or a gate needs the whole sentence.
         """
+        if self.context is not None:
+            raise ValueError(
+                "a gate of the whole sentence cannot be asked while it arrives: train with "
+                "--model.context false"
+            )
         return tuple(layer.initial_state(batch) for layer in self._readers())
 
     def resume(

@@ -5,6 +5,10 @@
     characters    < Z ü r i c h - 2 >   between two borders, the case kept
     n-grams       <zü zür üri ... -0>   of the key between its borders, 3 to 5 characters long
     shape         begins with a capital, has a digit, has a hyphen, ...
+    features      PROPN, Case=Nom|Number=Sing      what is said of a word beside it, if anything
+
+A word with features is a tuple: the word, then its features. One that is written as CoNLL-U writes
+several, `Case=Nom|Number=Sing`, is known by its parts; any other is one part.
 
 All text is first brought to Unicode's normal form C, in which an accent and its letter are one
 character where there is one; nothing else of it is changed. An n-gram has the number that CRC-32 of
@@ -18,7 +22,7 @@ import re
 import unicodedata
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +32,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 PADDING, UNKNOWN = 0, 1
-"""The first two numbers of words and of characters; of n-grams, the first."""
+"""The first two numbers of words, characters and features; of n-grams, the first."""
 
 BEGINS, ENDS = 2, 3
 """The borders of a word, among the characters."""
@@ -83,6 +87,17 @@ def cut(text: str) -> tuple[str, ...]:
     return tuple(_words().findall(normalize(text)))
 
 
+def surface(word: str | Sequence[str]) -> str:
+    """Return a word without its features."""
+    return word if isinstance(word, str) else word[0]
+
+
+def attributes(feature: str) -> list[str]:
+    """Return the parts of a feature: those of `Case=Nom|Number=Sing`, or the whole."""
+    parts = feature.split("|")
+    return parts if all("=" in part for part in parts) else [feature]
+
+
 def key(word: str) -> str:
     """Return what a vocabulary knows a word by."""
     return re.sub(r"\d", "0", normalize(word).lower())
@@ -110,6 +125,8 @@ class Spelled(NamedTuple):
     """`PADDING` after the last."""
     shapes: Float[Tensor, "types shapes"]
     """1 for what is so, else 0."""
+    features: Int[Tensor, "types names parts"]
+    """The parts of each feature; `PADDING` after the last."""
 
     def take(self, which: Int[Tensor, " some"]) -> "Spelled":
         """Return some of them, with no more padding than they need."""
@@ -161,57 +178,104 @@ class Vocabulary:
     Args:
         words: their keys, see `key`; the first has the number 2.
         characters: the first has the number 4.
+        features: by the name of each, in their order, the parts that are known; the first has the
+            number 2. None if absent.
 
     Raises:
         ValueError: if one stands there twice.
     """
 
-    def __init__(self, words: Sequence[str], characters: Sequence[str]):
+    def __init__(
+        self,
+        words: Sequence[str],
+        characters: Sequence[str],
+        features: Mapping[str, Sequence[str]] | None = None,
+    ):
         self.words, self.characters = tuple(words), tuple(characters)
-        for what, listed in (("word", self.words), ("character", self.characters)):
+        self.features = {name: tuple(parts) for name, parts in (features or {}).items()}
+        named = ((f"part of {name}", parts) for name, parts in self.features.items())
+        for what, listed in (("word", self.words), ("character", self.characters), *named):
             twice = [item for item, count in Counter(listed).items() if count > 1]
             if twice:
                 raise ValueError(f"the vocabulary has the {what} {twice[0]!r} twice")
         self._words = {word: at for at, word in enumerate(self.words, UNKNOWN + 1)}
         self._characters = {c: at for at, c in enumerate(self.characters, ENDS + 1)}
+        self._features = [
+            {part: at for at, part in enumerate(parts, UNKNOWN + 1)}
+            for parts in self.features.values()
+        ]
 
     @classmethod
-    def of(cls, sentences: Iterable[Sequence[str]], *, minimum: int = 1) -> "Vocabulary":
+    def of(
+        cls, sentences: Iterable[Sequence[Any]], *, minimum: int = 1, features: Sequence[str] = ()
+    ) -> "Vocabulary":
         """Return that of the sentences to train on, the most frequent first.
 
         Args:
-            sentences: lists of words.
+            sentences: lists of words, which have features if these are named.
             minimum: how often a word or a character has to stand there to be known.
+            features: their names, in their order; every part that stands there is known.
         """
-        surface = Counter(word for sentence in sentences for word in sentence)
+        seen = Counter(word for sentence in sentences for word in sentence)
         words: Counter[str] = Counter()
         characters: Counter[str] = Counter()
-        for word, count in surface.items():
-            words[key(word)] += count
-            for character in normalize(word):
+        parts: list[Counter[str]] = [Counter() for _ in features]
+        for word, count in seen.items():
+            words[key(surface(word))] += count
+            for character in normalize(surface(word)):
                 characters[character] += count
-        return cls(_frequent(words, minimum), _frequent(characters, minimum))
+            for known, feature in zip(parts, _features(word), strict=True):
+                known.update(dict.fromkeys(attributes(feature), count))
+        named = {name: _frequent(known, 1) for name, known in zip(features, parts, strict=True)}
+        return cls(_frequent(words, minimum), _frequent(characters, minimum), named)
 
     def __len__(self) -> int:
         return len(self.words)
 
-    def spell(self, sentences: Iterable[Sequence[str]], *, buckets: int) -> Spelling:
+    def grown(self, other: "Vocabulary") -> "Vocabulary":
+        """Return this one with what another knows besides after its own, whose numbers stay.
+
+        Raises:
+            ValueError: if they know features of other names.
+        """
+        if list(self.features) != list(other.features):
+            mine, its = (", ".join(each.features) or "nothing" for each in (self, other))
+            raise ValueError(f"words with {its} beside them, where {mine} should be")
+
+        def more(known: tuple[str, ...], new: tuple[str, ...]) -> list[str]:
+            return list(dict.fromkeys((*known, *new)))
+
+        return Vocabulary(
+            more(self.words, other.words),
+            more(self.characters, other.characters),
+            {name: more(parts, other.features[name]) for name, parts in self.features.items()},
+        )
+
+    def spell(self, sentences: Iterable[Sequence[Any]], *, buckets: int) -> Spelling:
         """Return sentences as numbers.
 
         Args:
-            sentences: lists of words.
+            sentences: lists of words, with as many features each as are known.
             buckets: of n-grams; 0 for none of them.
         """
-        types: dict[str, int] = {}
+        types: dict[Any, int] = {}
         places = [
-            torch.tensor([types.setdefault(word, len(types)) for word in words], dtype=torch.int64)
+            torch.tensor(
+                [types.setdefault(_frozen(word), len(types)) for word in words], dtype=torch.int64
+            )
             for words in sentences
         ]
-        letters = [self._spelled(word) for word in types]
+        words = [surface(word) for word in types]
+        letters = [self._spelled(word) for word in words]
         lengths = torch.tensor([len(word) for word in letters], dtype=torch.int64)
-        pieces = [grams(word, buckets) if buckets else [] for word in types]
-        known = [self._words.get(key(word), UNKNOWN) for word in types]
-        shapes = [[float(asked(word)) for _, asked in SHAPES] for word in types]
+        pieces = [grams(word, buckets) if buckets else [] for word in words]
+        known = [self._words.get(key(word), UNKNOWN) for word in words]
+        shapes = [[float(asked(word)) for _, asked in SHAPES] for word in words]
+        parts = [
+            [numbers.get(part, UNKNOWN) for part in attributes(feature)]
+            for word in types
+            for numbers, feature in zip(self._features, _features(word), strict=True)
+        ]
         return Spelling(
             places,
             Spelled(
@@ -220,6 +284,7 @@ class Vocabulary:
                 lengths,
                 _padded(pieces),
                 torch.tensor(shapes).reshape(len(types), len(SHAPES)),
+                _padded(parts).reshape(len(types), len(self._features), -1 if parts else 0),
             ),
         )
 
@@ -231,7 +296,9 @@ class Vocabulary:
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON."""
-        listed = {"words": self.words, "characters": self.characters}
+        listed: dict[str, Any] = {"words": self.words, "characters": self.characters}
+        if self.features:
+            listed["features"] = [[name, parts] for name, parts in self.features.items()]
         Path(path).write_text(json.dumps(listed), encoding="utf-8")
 
     @classmethod
@@ -243,14 +310,19 @@ class Vocabulary:
         """
         try:
             read = json.loads(Path(path).read_text(encoding="utf-8"))
-            lists = [list(_strings(read[name])) for name in ("words", "characters")]
-            return cls(*lists)
+            words, characters = (list(_strings(read[name])) for name in ("words", "characters"))
+            named = {str(name): list(_strings(parts)) for name, parts in read.get("features", [])}
+            return cls(words, characters, named)
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: the vocabulary is damaged ({error})") from None
 
 
-def check_sentences(sentences: Sequence[Any]) -> None:
+def check_sentences(sentences: Sequence[Any], features: Sequence[str] = ()) -> None:
     """Refuse what are no lists of words.
+
+    Args:
+        sentences: to look at.
+        features: the names of those that each word should have.
 
     Raises:
         ValueError: says which sentence, from 1, and why.
@@ -262,8 +334,24 @@ def check_sentences(sentences: Sequence[Any]) -> None:
                 "statewise.models.cut makes of a text"
             )
         for at, word in enumerate(words, 1):
-            if not isinstance(word, str) or not word:
+            if features:
+                if not isinstance(word, tuple | list) or len(word) != 1 + len(features):
+                    raise ValueError(
+                        f"word {at} of sentence {number} is {word!r}; expected a word and its "
+                        f"{len(features)} features ({', '.join(features)})"
+                    )
+                if not all(isinstance(part, str) and part for part in word):
+                    raise ValueError(f"word {at} of sentence {number} is {word!r}, and no strings")
+            elif not isinstance(word, str) or not word:
                 raise ValueError(f"word {at} of sentence {number} is {word!r}, and no word")
+
+
+def _frozen(word: str | Sequence[str]) -> str | tuple[str, ...]:
+    return word if isinstance(word, str) else tuple(word)
+
+
+def _features(word: str | Sequence[str]) -> Sequence[str]:
+    return () if isinstance(word, str) else word[1:]
 
 
 def _frequent(counts: Counter[str], minimum: int) -> list[str]:

@@ -21,9 +21,12 @@ from torch.nn import functional
 from statewise.mixers.base import within
 from statewise.models.crf import CRF
 from statewise.models.labelling import LabelConfig, Labelling
+from statewise.models.sentence_encoder import SentenceEncoder
 from statewise.models.spelling import Sentences, Vocabulary, check_sentences
 
 Ahead = Annotated[int, Field(ge=0)]
+
+Output = Literal["crf", "softmax"]
 
 Legal = tuple[Tensor, Tensor, Tensor]
 """With which tags a sentence may begin, which may follow which, with which it may end."""
@@ -43,7 +46,7 @@ class TaggerConfig(LabelConfig):
 
     called = "a tagger"
 
-    output: Literal["crf", "softmax"] = "crf"
+    output: Output = "crf"
     scheme: str | None = None
     look_ahead: Ahead = 0
 
@@ -69,6 +72,7 @@ class TaggingModel(Labelling[TaggerConfig]):
         vocabulary: of the words and characters that it knows.
         legal: which tags may follow which, see `statewise.models.CRF`; all may if absent. What is
             loaded brings its own.
+        encoder: which reads, if it is at hand.
 
     Raises:
         ValueError: for a configuration that does not fit together, in words.
@@ -76,9 +80,18 @@ class TaggingModel(Labelling[TaggerConfig]):
 
     kind = "tagger"
     configuration = TaggerConfig
+    labels: tuple[str, ...]
 
-    def __init__(self, config: TaggerConfig, vocabulary: Vocabulary, *, legal: Legal | None = None):
-        super().__init__(config, vocabulary)
+    def __init__(
+        self,
+        config: TaggerConfig,
+        vocabulary: Vocabulary,
+        *,
+        legal: Legal | None = None,
+        encoder: SentenceEncoder | None = None,
+    ):
+        super().__init__(config, vocabulary, encoder=encoder)
+        self.labels = tuple(config.labels)
         if config.look_ahead and config.encoder.both_ways:
             raise ValueError(
                 f"look_ahead = {config.look_ahead} is of an encoder that reads from the left "
@@ -87,53 +100,70 @@ class TaggingModel(Labelling[TaggerConfig]):
         self.head = nn.Linear(self.encoder.out, len(self.labels))
         self.crf = CRF(len(self.labels), legal=legal) if config.output == "crf" else None
 
+    @property
+    def look_ahead(self) -> int:
+        """Words after one that are read before it is tagged."""
+        return self.config.look_ahead
+
     def forward(self, sentences: Sentences) -> Float[Tensor, "batch time tags"]:
         """Return the score of each tag for each word, in float32 or wider."""
-        scores = self.head(self.encoder(sentences, look_ahead=self.config.look_ahead))
+        return self.scores(self.features(sentences))
+
+    def scores(self, x: Float[Tensor, "*batch time out"]) -> Float[Tensor, "*batch time tags"]:
+        """Return the score of each tag for each word, in float32 or wider, from their features."""
+        scores = self.head(x)
         return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
-    def loss(self, sentences: Sentences, targets: Int[Tensor, "batch time"]) -> Float[Tensor, ""]:
+    def cost(
+        self,
+        x: Float[Tensor, "batch time out"],
+        lengths: Int[Tensor, " batch"],
+        targets: Int[Tensor, "batch time"],
+    ) -> Float[Tensor, ""]:
         """Return what the right tags cost, summed over all words, in nats.
+
+        Args:
+            x: features of the words.
+            lengths: of the sentences.
+            targets: the right tags, as their numbers.
 
         Raises:
             ValueError: if tags break the rules.
         """
-        emissions = self(sentences)
+        emissions = self.scores(x)
         if self.crf is not None:
-            return self.crf(emissions, targets, lengths=sentences.lengths).sum()
-        real = within(sentences.lengths, emissions.shape[1])
+            return self.crf(emissions, targets, lengths=lengths).sum()
+        real = within(lengths, emissions.shape[1])
         return functional.cross_entropy(emissions[real], targets[real], reduction="sum")
 
-    def answer(self, sentences: Sentences) -> list[list[int]]:
+    def best(
+        self, x: Float[Tensor, "batch time out"], lengths: Int[Tensor, " batch"]
+    ) -> list[list[int]]:
         """Return the tags of each sentence, as their numbers."""
-        emissions = self(sentences)
+        emissions = self.scores(x)
         if self.crf is not None:
-            tags = self.crf.viterbi(emissions, lengths=sentences.lengths).tags
+            tags = self.crf.viterbi(emissions, lengths=lengths).tags
         else:
             tags = emissions.argmax(2)
-        lengths = sentences.lengths.tolist()
-        return [row[:n] for row, n in zip(tags.tolist(), lengths, strict=True)]
+        return [row[:n] for row, n in zip(tags.tolist(), lengths.tolist(), strict=True)]
 
-    def probabilities(self, sentences: Sentences) -> list[Tensor]:
+    def chances(
+        self, x: Float[Tensor, "batch time out"], lengths: Int[Tensor, " batch"]
+    ) -> list[Tensor]:
         """Return the probabilities of the tags, (words, tags), for each sentence.
 
         A CRF's are its marginals: all paths through a tag count, and not the best one alone.
         """
-        emissions = self(sentences)
+        emissions = self.scores(x)
         if self.crf is not None:
-            found = self.crf.marginals(emissions, lengths=sentences.lengths)
+            found = self.crf.marginals(emissions, lengths=lengths)
         else:
             found = emissions.softmax(2)
-        lengths = sentences.lengths.tolist()
-        return [row[:n].clone() for row, n in zip(found, lengths, strict=True)]
+        return [row[:n].clone() for row, n in zip(found, lengths.tolist(), strict=True)]
 
-    def predict(self, sentences: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
-        """Return the tags of sentences, lists of words.
-
-        Raises:
-            ValueError: for what is no list of words.
-        """
-        return [tuple(self.labels[tag] for tag in tags) for tags in self.answers(sentences)]
+    def named(self, found: Sequence[int]) -> tuple[str, ...]:
+        """Return the tags that have these numbers."""
+        return tuple(self.labels[tag] for tag in found)
 
     def initial_state(self, batch: int = 1) -> TagState:
         """Return the state before a sentence.
@@ -156,7 +186,7 @@ class TaggingModel(Labelling[TaggerConfig]):
 
     @torch.no_grad()
     def stream(
-        self, words: Sequence[str], state: TagState, *, ended: bool = False, lag: int = 1
+        self, words: Sequence[Any], state: TagState, *, ended: bool = False, lag: int = 1
     ) -> tuple[list[str], TagState]:
         """Read words as they arrive; return the tags that are decided, and the state.
 
@@ -165,7 +195,7 @@ class TaggingModel(Labelling[TaggerConfig]):
         said, so that its rules hold; with a lag as long as the sentence they are `predict`'s.
 
         Args:
-            words: the next ones, none or more.
+            words: the next ones, none or more, with their features if there are some.
             state: what the last call returned, or `initial_state()`.
             ended: whether the sentence ends with these: all its tags are returned.
             lag: words whose scores a CRF waits for, at least 1.
@@ -192,10 +222,10 @@ class TaggingModel(Labelling[TaggerConfig]):
         return tags, TagState(layers, scores[None], said, heard)
 
     def _scores(
-        self, words: Sequence[str], state: TagState, ended: bool
+        self, words: Sequence[Any], state: TagState, ended: bool
     ) -> tuple[Float[Tensor, "undecided tags"], tuple[Any, ...], Int[Tensor, " 1"]]:
         """Return the scores of all words that have no tag yet, and what was read."""
-        check_sentences([words])
+        check_sentences([words], tuple(self.vocabulary.features))
         sentence = self.vocabulary.spell([words], buckets=self.buckets).batch([0])
         x = self.encoder.words(sentence)
         if ended:
@@ -205,7 +235,7 @@ class TaggingModel(Labelling[TaggerConfig]):
         if x.shape[1]:
             y, layers = self.encoder.resume(x, layers)
             early = max(0, self.config.look_ahead - int(state.heard))
-            scores = torch.cat([scores, self.head(y[0, early:]).to(scores.dtype)])
+            scores = torch.cat([scores, self.scores(y[0, early:])])
         return scores, layers, heard
 
     def _next(self, scores: Float[Tensor, "time tags"], before: int, ended: bool) -> int:

@@ -6,6 +6,8 @@
                 2.1), or any mixer both ways (Lample et al., 2016, arXiv:1603.01360, section 4.1)
     cut         the mean of vectors of its n-grams (Bojanowski et al., 2017, arXiv:1607.04606)
     looks       its shape, as `statewise.models.spelling.SHAPES` asks
+    described   by features such as its part of speech: a vector for each, or the sum of the vectors
+                of its parts, Case=Nom|Number=Sing; zero for a part that no training has shown
 
 Each different word of a batch is spelled once, however often it stands there.
 """
@@ -56,6 +58,7 @@ class WordConfig(Configuration):
         grams: features of an n-gram; 0 for none of them.
         buckets: how many vectors n-grams share.
         shape: whether capitals, digits and marks are read.
+        feature_dim: features of each feature that stands beside the words, if there are some.
         drop: the share of words whose own vector is withheld while training.
     """
 
@@ -71,6 +74,7 @@ class WordConfig(Configuration):
     grams: Size = 64
     buckets: Count = 20_000
     shape: bool = True
+    feature_dim: Count = 16
     drop: Rate = 0.1
 
 
@@ -144,8 +148,17 @@ class WordEncoder(nn.Module):
         if config.grams:
             self.grams = nn.Embedding(1 + config.buckets, config.grams, padding_idx=PADDING)
             nn.init.normal_(self.grams.weight, std=0.1)
+        self.features = nn.ModuleList(
+            nn.Embedding(UNKNOWN + 1 + len(parts), config.feature_dim, padding_idx=PADDING)
+            for parts in vocabulary.features.values()
+        )
+        for feature in self.features:
+            assert isinstance(feature, nn.Embedding)
+            nn.init.normal_(feature.weight, std=0.1)
+            feature.weight.data[: UNKNOWN + 1] = 0
         spelled = config.character_features if self.characters else 0
-        self.out = config.dim + spelled + config.grams + config.shape * len(SHAPES)
+        described = config.feature_dim * len(self.features)
+        self.out = config.dim + spelled + config.grams + config.shape * len(SHAPES) + described
         if not self.out:
             raise ValueError("words: nothing of a word is read; turn on dim, characters or grams")
 
@@ -185,6 +198,8 @@ class WordEncoder(nn.Module):
             )
         if self.config.shape:
             found.append(types.shapes.to(self._like().dtype))
+        for feature, parts in zip(self.features, types.features.unbind(1), strict=True):
+            found.append(feature(parts).sum(1))
         return torch.cat(found, 1) if found else None
 
     def _like(self) -> Tensor:

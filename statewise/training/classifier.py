@@ -30,7 +30,7 @@ class ClassWork(Work[ClassifyingModel]):
 
     what, target = "classifier", "text"
 
-    def __init__(self, pooling: Sequence[str] = ()):
+    def __init__(self, pooling: Sequence[str]):
         self.pooling = list(pooling)
         self._labels: list[str] = []
 
@@ -80,9 +80,13 @@ class ClassWork(Work[ClassifyingModel]):
             f"{len(strange)} texts in all",
         )
 
+    def fields(self) -> dict[str, Any]:
+        """Return what a classifier is built from beside its encoder."""
+        return {"labels": self._labels, "pooling": self.pooling}
+
     def build(self, encoder: EncoderConfig, vocabulary: Vocabulary) -> ClassifyingModel:
         """Return a fresh classifier."""
-        fields = {"encoder": encoder, "labels": self._labels, "pooling": self.pooling}
+        fields = {"encoder": encoder, **self.fields()}
         return ClassifyingModel(ClassifierConfig.model_validate(fields), vocabulary)
 
     def targets(self, labels: list[Any]) -> list[Tensor]:
@@ -150,7 +154,7 @@ class Classifier(Estimator[ClassifyingModel, ClassifierRun]):
         ValueError: for an option that does not exist, or a value out of its range.
     """
 
-    run, model_class = ClassifierRun, ClassifyingModel
+    run, kinds = ClassifierRun, (ClassifyingModel,)
 
     def _train(self, config: ClassifierRun, golds: Golds) -> Trained[ClassifyingModel]:
         return train_classifier(config, golds)

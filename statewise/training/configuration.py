@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from statewise.models.classifier import Poolings
 from statewise.models.dropout import Dropout
 from statewise.models.sentence_encoder import EncoderConfig
-from statewise.models.tagger import Ahead
+from statewise.models.tagger import Ahead, Output
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -415,15 +415,32 @@ class Tagged(Labelled):
 
     Args:
         column: of the tags: a name in CoNLL-U ("upos" if absent) and in JSON lines ("tags"), a
-            number in columns ("-1", the last). "boundaries" cuts the words into characters, which
-            are tagged with where words begin and end.
+            number in columns ("-1", the last); of several, which are learned together, a list.
+            "boundaries" cuts the words into characters, which are tagged with where words begin and
+            end.
+        label: the key in JSON lines of a class of the whole sentence, learned beside the tags.
         words: the column of the words, where it is not the usual one: "form", "words" or "1".
+        features: columns that are read beside the words, such as upos, feats or feats.Number; each
+            has vectors of its own. What is labelled later needs them too.
         scheme: in which spans are written: "auto" finds out; "none" says that tags are no spans.
     """
 
-    column: str | None = None
+    column: str | list[str] | None = None
+    label: str | None = None
     words: str | None = None
+    features: list[str] = []
     scheme: Literal["auto", "none", "BIO", "IO", "IOB1", "BIOES", "BMES", "BILOU"] = "auto"
+
+    @model_validator(mode="after")
+    def _heads(self) -> "Tagged":
+        columns = self.column if isinstance(self.column, list) else [self.column]
+        heads = columns if self.label is None else [*columns, self.label]
+        if not columns or len(set(heads)) != len(heads):
+            raise ValueError("column and label should name different columns, one at least")
+        both = [*self.features, *(name for name in heads if name is not None)]
+        if len(set(both)) != len(both):
+            raise ValueError("features should be different columns, and none that is learned")
+        return self
 
 
 class Classified(Labelled):
@@ -459,6 +476,9 @@ class LabelRun(Running):
         model: how sentences are read.
         vectors: a text file of word vectors, as word2vec and fastText write them, that words begin
             with; `model.words.dim` is then theirs.
+        start: a run, or the folder of a tagger or a classifier, whose encoder and vocabulary this
+            one begins with; options of `model` that are left out are then its own.
+        keep_head: whether it begins with the head there too, which has to have the same labels.
         batch: sentences of a step.
         max_epochs: stop after every sentence was read so often.
         evaluation: how often held-out data is read; after each epoch if neither is given.
@@ -468,9 +488,19 @@ class LabelRun(Running):
     data: Labelled
     model: EncoderConfig = EncoderConfig()
     vectors: str | None = None
+    start: str | None = None
+    keep_head: bool = False
     batch: Count = 32
     max_epochs: Count = 10
     optimizer: LabelOptimizer = LabelOptimizer()  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    @model_validator(mode="after")
+    def _begins(self) -> "LabelRun":
+        if self.start is not None and self.vectors is not None:
+            raise ValueError("start brings the vectors that words begin with: no vectors beside it")
+        if self.start is None and self.keep_head:
+            raise ValueError("keep_head is about the head of a model to begin with: set start")
+        return self
 
 
 class TaggerRun(LabelRun):
@@ -478,13 +508,14 @@ class TaggerRun(LabelRun):
 
     Args:
         data: where tagged sentences come from.
-        output: "crf" scores tags and their order together; "softmax" each tag alone.
+        output: "crf" scores tags and their order together; "softmax" each tag alone; of several
+            columns, a list may say it of each.
         look_ahead: words after one that are read before it is tagged, where `model.both_ways` is
             false.
     """
 
     data: Tagged  # pyright: ignore[reportIncompatibleVariableOverride]
-    output: Literal["crf", "softmax"] = "crf"
+    output: Output | list[Output] = "crf"
     look_ahead: Ahead = 0
     out: str = "runs/tagger"
 
@@ -507,7 +538,7 @@ FREE_TO_CHANGE = frozenset(
     {
         *("max_seconds", "max_steps", "max_tokens", "max_epochs", "evaluation", "checkpoints"),
         *("trackers", "log_steps", "out", "overwrite", "resume", "quiet"),
-        *("data.path", "data.train", "data.dev", "data.test"),
+        *("data.path", "data.train", "data.dev", "data.test", "start"),
     }
 )
 """What a run that goes on may have otherwise than when it began. A text may have moved; that it is

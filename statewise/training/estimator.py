@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
-from torch import Tensor
 
 from statewise.models.labelling import Labelling
 from statewise.training.configuration import LabelRun
-from statewise.training.labels import GIVEN, Gold, Golds, Trained, Work, examined
-from statewise.training.runs import checkpoint
+from statewise.training.labels import GIVEN, Gold, Golds, Trained, Work, examined, load
 
 Model = TypeVar("Model", bound=Labelling[Any])
 Run = TypeVar("Run", bound=LabelRun)
@@ -27,7 +25,8 @@ class Estimator(abc.ABC, Generic[Model, Run]):
     """
 
     run: type[Run]
-    model_class: type[Model]
+    kinds: tuple[type[Model], ...]
+    """Of models, which it may learn."""
 
     model_: Model
     """After `fit` or `load`."""
@@ -87,10 +86,10 @@ class Estimator(abc.ABC, Generic[Model, Run]):
         return self
 
     def predict(self, inputs: Sequence[Any]) -> list[Any]:
-        """Return the labels of sentences or texts."""
+        """Return the labels of sentences or texts, as `fit` has them."""
         return self._model().predict(inputs)
 
-    def predict_proba(self, inputs: Sequence[Any]) -> list[Tensor]:
+    def predict_proba(self, inputs: Sequence[Any]) -> list[Any]:
         """Return the probability of each label, in the order of `labels_`."""
         return self._model().predict_proba(inputs)
 
@@ -101,8 +100,8 @@ class Estimator(abc.ABC, Generic[Model, Run]):
         return work.value(examined(work, self._model(), gold))
 
     @property
-    def labels_(self) -> tuple[str, ...]:
-        """All labels there are."""
+    def labels_(self) -> Any:
+        """All labels there are: a tuple, or one by the name of each head."""
         return self._model().labels
 
     def save(self, folder: str | Path) -> None:
@@ -117,8 +116,11 @@ class Estimator(abc.ABC, Generic[Model, Run]):
             FileNotFoundError: if there is neither.
             ValueError: if a file is damaged, or of another model.
         """
+        model = load(folder)
+        if not isinstance(model, cls.kinds):
+            raise ValueError(f"{folder} holds a {model.kind}, not a {cls.kinds[0].kind}")
         loaded = cls()
-        loaded.model_ = cls.model_class.from_pretrained(checkpoint(folder))
+        loaded.model_ = model
         return loaded
 
     def _model(self) -> Model:

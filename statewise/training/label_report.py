@@ -1,9 +1,10 @@
 """What a model that labels got right on a file and what wrong, as one page for a reader."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from statewise.models.classifier import ClassifyingModel
+from statewise.models.spelling import surface
 from statewise.tasks.calibration import Calibration
 from statewise.tasks.scores import MATRIX, ClassReport, Score, frequent_errors
 from statewise.training.labelled import UNITS, Evaluated, Said
@@ -19,8 +20,12 @@ BLUE, ORANGE = "31, 95, 168", "194, 65, 12"
 """As CSS has them: of what is right, and of what is wrong or looked at."""
 
 
-def write_label_report(found: Evaluated, path: str | Path) -> Path:
+def write_label_report(found: Sequence[Evaluated], path: str | Path) -> Path:
     """Write the page; return where it is.
+
+    Args:
+        found: how well a model does: of several heads, how well each does, one at least.
+        path: of the page.
 
     Raises:
         FileNotFoundError: if there is no folder for it.
@@ -32,15 +37,22 @@ def write_label_report(found: Evaluated, path: str | Path) -> Path:
     return path
 
 
-def page(found: Evaluated) -> str:
+def page(found: Sequence[Evaluated]) -> str:
     """Return the page."""
+    first = found[0]
+    title = f"{'tagger' if first.head else first.model.kind} on {Path(first.path).name}"
+    return document(title, *(part for each in found for part in _parts(each)))
+
+
+def _parts(found: Evaluated) -> Iterator[Markup]:
+    """Yield what is said of one head."""
     what, name = found.model.kind, Path(found.path).name
     unit = UNITS[what]
     mistakes = sorted((x for x in found.said if not x.right), key=lambda x: -x.confidence)
     wrong = len(mistakes)
-    return document(
-        f"{what} on {name}",
-        tag("h1", f"How the {what} labels {name}"),
+    said = what if found.head is None else f"head {found.head}"
+    yield from (
+        tag("h1", f"How the {said} labels {name}"),
         tag(
             "p",
             f"{_score(found)} of {100 * found.value:.2f} over {len(found.gold.sentences):,} "
@@ -182,7 +194,8 @@ def _in_its_place(mistake: Said, words: tuple[str, ...]) -> Iterator[Markup | st
     first, last = max(0, mistake.word - AROUND), mistake.word + AROUND + 1
     yield "... " if first else ""
     for at, word in enumerate(words[first:last], first):
-        yield tag("strong", word) if at == mistake.word else f"{word} "
+        said = surface(word)
+        yield tag("strong", said) if at == mistake.word else f"{said} "
     yield "..." if last < len(words) else ""
 
 
@@ -191,5 +204,5 @@ def _text(words: tuple[str, ...], shares: list[float]) -> Iterator[Markup | str]
     most = max(shares, default=1.0)
     for at, word in enumerate(words):
         deep = shares[at] / most if shares else 0.0
-        yield tag("span", word, style=f"background: rgba({ORANGE}, {0.6 * deep:.3f})")
+        yield tag("span", surface(word), style=f"background: rgba({ORANGE}, {0.6 * deep:.3f})")
         yield " "

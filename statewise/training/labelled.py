@@ -4,6 +4,10 @@ They    PRON    0.998          a tagger: words, tags and, if asked for, the conf
 run     VERB    0.971          a blank line after each sentence
 
 card_arrival    0.962    where is my card          a classifier: one line a text
+
+# intent = music    0.991                          several heads: what is said of the sentence, and
+Play    VERB    0.987    O          0.998          for each word the tags of all
+jazz    NOUN    0.971    B-genre    0.969
 """
 
 import json
@@ -14,10 +18,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from statewise.models import pretrained
 from statewise.models.classifier import ClassifyingModel
+from statewise.models.ensemble import Ensemble
+from statewise.models.joint_tagger import Head, JointTaggingModel
 from statewise.models.labelling import Labelling
-from statewise.models.spelling import cut
+from statewise.models.spelling import cut, surface
 from statewise.models.tagger import TaggingModel
 from statewise.tasks.calibration import Calibration, calibration
 from statewise.tasks.classification import read_texts
@@ -34,39 +39,47 @@ from statewise.training.configuration import (
     Tagged,
     TaggerRun,
 )
-from statewise.training.labels import Gold, Report, Work
-from statewise.training.runs import checkpoint, stored_configuration
-from statewise.training.tagger import TagWork, read_tagged
+from statewise.training.joint import JointWork
+from statewise.training.labels import Gold, Work, load
+from statewise.training.runs import stored_configuration
+from statewise.training.tag_work import TagWork
+from statewise.training.tagger import read_tagged
 
 TOGETHER = 512
 """Lines of a pipe that are labelled together."""
 
-KINDS: dict[str, type[Labelling[Any]]] = {
-    TaggingModel.kind: TaggingModel,
-    ClassifyingModel.kind: ClassifyingModel,
-}
 UNITS = {TaggingModel.kind: "words", ClassifyingModel.kind: "texts"}
 """What is labelled."""
 
 
-def load(folder: str | Path) -> Labelling[Any]:
-    """Return the tagger or the classifier in a folder, or the best checkpoint of a run.
+def load_together(folders: Sequence[str | Path]) -> Labelling[Any] | Ensemble:
+    """Return the model in a folder, or of several folders all their models together.
 
     Raises:
-        FileNotFoundError: if there is neither.
-        ValueError: if a file is damaged, or the model labels nothing.
+        FileNotFoundError: if there is none in one of them.
+        ValueError: as `load` does, or if they do not label alike.
     """
-    folder = checkpoint(folder)
-    kind = pretrained.kind_of(folder)
-    if kind not in KINDS:
-        raise ValueError(f"{folder} holds a {kind}, which labels nothing")
-    return KINDS[kind].from_pretrained(folder)
+    models = [load(folder) for folder in folders]
+    if len(models) == 1:
+        return models[0]
+    members = [model for model in models if isinstance(model, Head)]
+    if len(members) < len(models):
+        raise ValueError("models with several heads are not asked together: save one head of each")
+    try:
+        return Ensemble(members)
+    except ValueError as error:
+        raise ValueError(f"{', '.join(map(str, folders))}: {error}") from None
+
+
+def _first(model: Labelling[Any] | Ensemble) -> Labelling[Any]:
+    """Return the model that says how files are read and labels are scored."""
+    return model.first if isinstance(model, Ensemble) else model
 
 
 class Asked(NamedTuple):
     """How a file is read, where not as usual."""
 
-    column: str | None = None
+    column: str | list[str] | None = None
     words: str | None = None
     text: str | int | None = None
     label: str | int | None = None
@@ -86,7 +99,7 @@ class Asked(NamedTuple):
 
 
 def lines_of(
-    model: Labelling[Any],
+    model: Labelling[Any] | Ensemble,
     path: str,
     asked: Asked,
     *,
@@ -96,7 +109,7 @@ def lines_of(
     """Yield what a model says about a file, without line ends.
 
     Args:
-        model: a tagger or a classifier.
+        model: a tagger or a classifier, or several together.
         path: of sentences or texts; "-" reads one a line from standard input, as a `.txt` does.
         asked: how the file is read.
         confidence: whether the probability of each label stands beside it.
@@ -105,7 +118,7 @@ def lines_of(
     Raises:
         ValueError, FileNotFoundError: for what cannot be read.
     """
-    for together in _inputs(model, path, asked):
+    for together in _inputs(_first(model), path, asked):
         words = [model.read(item) for item in together]
         labels = model.predict(words)
         sure = [_sure(p) for p in model.predict_proba(words)] if confidence else None
@@ -115,14 +128,14 @@ def lines_of(
                 yield _object(item, found, confidences)
             elif isinstance(found, str):
                 yield "\t".join([found, *_figures(confidences), " ".join(str(item).split())])
+            elif isinstance(found, dict):
+                yield from _heads(item, found, confidences or dict.fromkeys(found))
             else:
-                for place, pair in enumerate(zip(item, found, strict=True)):
-                    yield "\t".join([*pair, *_figures(confidences and confidences[place])])
-                yield ""
+                yield from _heads(item, {"": found}, {"": confidences})
 
 
 def lines_as_they_arrive(
-    model: Labelling[Any], pieces: Iterable[str], *, lag: int = 1
+    model: Labelling[Any] | Ensemble, pieces: Iterable[str], *, lag: int = 1
 ) -> Iterator[str]:
     """Yield each word of a text and its tag as soon as it can be told, without line ends.
 
@@ -137,6 +150,10 @@ def lines_as_they_arrive(
     Raises:
         ValueError: for another model, or a lag below 1.
     """
+    if isinstance(model, Ensemble):
+        raise ValueError("one model tags words as they arrive, and not several together")
+    if isinstance(model, JointTaggingModel):
+        raise ValueError(f"one head tags words as they arrive, and this tagger has {model.names}")
     if not isinstance(model, TaggingModel):
         raise ValueError(f"a {model.kind} labels whole texts, not words as they arrive")
     state, waiting, rest = model.initial_state(), deque[str](), ""
@@ -165,7 +182,12 @@ def lines_as_they_arrive(
 
 def _inputs(model: Labelling[Any], path: str, asked: Asked) -> Iterator[list[Any]]:
     """Yield sentences or texts, some at a time."""
-    tags = isinstance(model, TaggingModel)
+    tags, features = not isinstance(model, ClassifyingModel), list(model.vocabulary.features)
+    if features and (path == "-" or path.removesuffix(".gz").endswith(".txt")):
+        raise ValueError(
+            f"{path}: this tagger reads {', '.join(features)} beside the words; give it a file of "
+            "both"
+        )
     fields = {"words": None} if tags else {"text": "text"}
     fields = asked.over({**fields, "encoding": "utf-8"})
     name = path.removesuffix(".gz")
@@ -175,8 +197,8 @@ def _inputs(model: Labelling[Any], path: str, asked: Asked) -> Iterator[list[Any
         lines, _ = read_lines(path, fields["encoding"])
         yield [cut(line) if tags else line for line in lines]
     elif tags:
-        corpus = read_sentences(path, [], words=fields["words"], encoding=fields["encoding"])
-        yield [sentence.words for sentence in corpus.sentences]
+        corpus = read_sentences(path, features, words=fields["words"], encoding=fields["encoding"])
+        yield [sentence.with_features(features) for sentence in corpus.sentences]
     else:
         texts = read_texts(path, fields["text"], None, encoding=fields["encoding"])
         yield [example.text for example in texts.examples]
@@ -190,8 +212,27 @@ def _lines(stream: Iterable[str], read: Any) -> Iterator[list[Any]]:
         yield some
 
 
+def _heads(
+    words: Sequence[Any], found: Mapping[str, Any], confidences: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield what heads say of a sentence: one line for each class, and for each word."""
+    tags = {name: said for name, said in found.items() if not isinstance(said, str)}
+    for name, said in found.items():
+        if isinstance(said, str):
+            yield "\t".join([f"# {name} = {said}", *_figures(confidences[name])])
+    for at, word in enumerate(words):
+        line = [surface(word)]
+        for name, said in tags.items():
+            sure = confidences[name]
+            line += [said[at], *_figures(sure and sure[at])]
+        yield "\t".join(line)
+    yield ""
+
+
 def _sure(probabilities: Any) -> Any:
-    """Return the largest probability of each word, or of the text."""
+    """Return the largest probability of each word, or of the text; by heads, if there are some."""
+    if isinstance(probabilities, dict):
+        return {name: _sure(p) for name, p in probabilities.items()}
     return probabilities.amax(-1).tolist()
 
 
@@ -202,8 +243,10 @@ def _figures(confidence: float | None) -> list[str]:
 def _object(item: Any, found: Any, confidences: Any) -> str:
     if isinstance(found, str):
         said = {"text": item, "label": found}
+    elif isinstance(found, dict):
+        said = {"words": [surface(word) for word in item], **found}
     else:
-        said = {"words": list(item), "tags": list(found)}
+        said = {"words": [surface(word) for word in item], "tags": list(found)}
     if confidences is not None:
         said["confidence"] = confidences
     return json.dumps(said, ensure_ascii=False)
@@ -229,7 +272,9 @@ class Evaluated(NamedTuple):
     """How well a model labels a file."""
 
     path: str
-    report: Report
+    head: str | None
+    """Of several, the name of the one that labels so."""
+    report: SpanReport | ClassReport
     confusion: ClassReport
     """Of words or texts, one by one; of words in spans, by the types of these."""
     calibration: Calibration
@@ -237,7 +282,7 @@ class Evaluated(NamedTuple):
     score: str
     value: float
     notes: tuple[str, ...]
-    model: Labelling[Any]
+    model: Head | Ensemble
     gold: Gold
     said: list[Said]
 
@@ -247,8 +292,9 @@ class Evaluated(NamedTuple):
         return self.report.types if isinstance(self.report, SpanReport) else self.report.classes
 
     def __str__(self) -> str:
+        name = self.path if self.head is None else f"{self.path}: {self.head}"
         return (
-            f"{self.path}\n\n{self.report}\n\n{confusions(self.confusion)}\n\n"
+            f"{name}\n\n{self.report}\n\n{confusions(self.confusion)}\n\n"
             f"{self.calibration} {UNITS[self.model.kind]}"
         )
 
@@ -267,18 +313,22 @@ class Evaluated(NamedTuple):
         }
 
 
-def evaluate(folder: str | Path, path: str | None, asked: Asked) -> Evaluated:
-    """Return how well the model in a folder labels a file.
+def evaluate(
+    folder: str | Path, path: str | None, asked: Asked, beside: Sequence[str | Path] = ()
+) -> list[Evaluated]:
+    """Return how well the model in a folder labels a file: of several heads, how well each does.
 
     Args:
         folder: of a run, or of a model.
         path: of the file; the run's own, the test file before the held-out one, if absent.
         asked: how the file is read, where not as the run read its own.
+        beside: folders of models that are asked together with it.
 
     Raises:
         ValueError, FileNotFoundError: for what cannot be read, or has none of the model's labels.
     """
-    model = load(folder)
+    together = load_together([folder, *beside])
+    model = _first(together)
     work, kind, data, read = _means(model)
     kept = stored_configuration(folder, kind)
     own = dict.fromkeys(data.model_fields) if kept is None else kept.data.model_dump()
@@ -286,7 +336,34 @@ def evaluate(folder: str | Path, path: str | None, asked: Asked) -> Evaluated:
     if path is None:
         raise ValueError(f"{folder} has no test file of its own: name one with --data.path")
     fields = asked.over({**own, "train": path})
+    if isinstance(model, JointTaggingModel):
+        if asked.column is not None or asked.label is not None:
+            raise ValueError(f"--data.column: the heads of this tagger say it: {model.names}")
+        fields["column"] = [name for name, head in model.heads.items() if head.kind == "tagger"]
+        classes = [name for name, head in model.heads.items() if head.kind == "classifier"]
+        fields["label"] = next(iter(classes), None)
+    if model.vocabulary.features:
+        fields["features"] = list(model.vocabulary.features)
     gold = read(path, data(**{name: value for name, value in fields.items() if value is not None}))
+    if isinstance(model, JointTaggingModel):
+        parts, works = JointWork.of(model).parts(gold), JointWork.of(model).works
+        return [
+            _evaluated(path, name, head, works[name], parts[name], gold.notes)
+            for name, head in model.heads.items()
+        ]
+    assert isinstance(together, Head | Ensemble)
+    return [_evaluated(path, None, together, work, gold, gold.notes)]
+
+
+def _evaluated(
+    path: str,
+    name: str | None,
+    model: Head | Ensemble,
+    work: Work[Any],
+    gold: Gold,
+    notes: tuple[str, ...],
+) -> Evaluated:
+    """Return how well one head labels."""
     odd = work.check(gold)
     found = model.predict(gold.sentences)
     report = work.report(gold, found)
@@ -297,19 +374,27 @@ def evaluate(folder: str | Path, path: str | None, asked: Asked) -> Evaluated:
     said = judged(model, gold, found)
     return Evaluated(
         path,
+        name,
         report,
         confusion,
         calibrated(said),
         work.score,
         work.value(report),
-        (*gold.notes, *odd),
+        (*notes, *odd),
         model,
         gold,
         said,
     )
 
 
-def judged(model: Labelling[Any], gold: Gold, found: list[Any]) -> list[Said]:
+def as_data(found: Sequence[Evaluated]) -> dict[str, Any]:
+    """Return it as JSON has it: of several heads, each by its name."""
+    if found[0].head is None:
+        return found[0].as_data()
+    return {"path": found[0].path, "heads": {each.head: each.as_data() for each in found}}
+
+
+def judged(model: Head | Ensemble, gold: Gold, found: list[Any]) -> list[Said]:
     """Return the labels of all words, or of all texts, and how sure a model is of each."""
     return list(_said(model, gold, found))
 
@@ -320,9 +405,10 @@ def calibrated(said: Iterable[Said]) -> Calibration:
     return calibration([sure for sure, _ in pairs], [right for _, right in pairs])
 
 
-def _said(model: Labelling[Any], gold: Gold, found: list[Any]) -> Iterator[Said]:
+def _said(model: Head | Ensemble, gold: Gold, found: list[Any]) -> Iterator[Said]:
     numbers = {label: number for number, label in enumerate(model.labels)}
-    scheme = model.config.scheme if isinstance(model, TaggingModel) else None
+    first = _first(model)
+    scheme = first.config.scheme if isinstance(first, TaggingModel) else None
     probabilities = model.predict_proba(gold.sentences)
     for sentence, (wanted, labels, p) in enumerate(
         zip(gold.labels, found, probabilities, strict=True)
@@ -341,6 +427,8 @@ def _means(
     """Return how a model is scored, what its run is, and how its data is named and read."""
     if isinstance(model, TaggingModel):
         return TagWork.of(model), TaggerRun, Tagged, read_tagged
+    if isinstance(model, JointTaggingModel):
+        return JointWork.of(model), TaggerRun, Tagged, read_tagged
     assert isinstance(model, ClassifyingModel)
     return ClassWork.of(model), ClassifierRun, Classified, read_classified
 

@@ -14,12 +14,13 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from statewise.models import pretrained
+from statewise.models.classifier import ClassifyingModel
+from statewise.models.joint_tagger import JointTaggingModel
 from statewise.models.labelling import Labelling
 from statewise.models.sentence_encoder import EncoderConfig
-from statewise.models.spelling import UNKNOWN, Vocabulary, key
+from statewise.models.spelling import UNKNOWN, Vocabulary, key, surface
+from statewise.models.tagger import TaggingModel
 from statewise.models.vectors import read_vectors
-from statewise.tasks.scores import ClassReport
-from statewise.tasks.tagging import SpanReport
 from statewise.training.configuration import LabelRun
 from statewise.training.epochs import Epochs
 from statewise.training.lessons import Lessons, Taken
@@ -28,10 +29,16 @@ from statewise.training.memory import keep_memory
 from statewise.training.processes import Processes
 from statewise.training.progress import Progress, described
 from statewise.training.runs import begin, checkpoint
+from statewise.training.transfer import Start
 
 Model = TypeVar("Model", bound=Labelling[Any])
 
-Report = SpanReport | ClassReport
+Report = Any
+"""A `SpanReport` or a `ClassReport`, or one of each head: printed, a table."""
+
+KINDS: dict[str, type[Labelling[Any]]] = {
+    model.kind: model for model in (TaggingModel, ClassifyingModel, JointTaggingModel)
+}
 
 GIVEN = "(given in Python)"
 """What stands in a configuration for a file, where there is none."""
@@ -44,13 +51,16 @@ class Gold(NamedTuple):
     """Sentences, and how they should be labelled."""
 
     name: str
-    sentences: list[tuple[str, ...]]
+    sentences: list[tuple[Any, ...]]
+    """Of words, or of words with their features."""
     labels: list[Any]
-    """Of each sentence: a tag for each word, or one class."""
+    """Of each sentence: a tag for each word, or one class; or these by the names of heads."""
     place: Callable[[int, int], str]
     """Says where a word, from 0, of a sentence, from 0, stands."""
     notes: tuple[str, ...] = ()
     """One sentence each on what was left out or found out."""
+    features: tuple[str, ...] = ()
+    """The names of those that words have."""
 
     def part(self, which: Sequence[int]) -> "Gold":
         """Return some of the sentences."""
@@ -84,7 +94,7 @@ class Work(abc.ABC, Generic[Model]):
     """Is trained: "tagger" or "classifier"."""
 
     target: str
-    """What is labelled: "word" or "text"."""
+    """What is labelled: "word" or "text", or "label" of several heads."""
 
     @property
     @abc.abstractmethod
@@ -117,12 +127,12 @@ class Work(abc.ABC, Generic[Model]):
         """Return a fresh model."""
 
     @abc.abstractmethod
-    def targets(self, labels: list[Any]) -> list[Tensor]:
-        """Return the labels of sentences as numbers, a tensor each."""
+    def targets(self, labels: list[Any]) -> list[Any]:
+        """Return the labels of sentences as numbers, a tensor each, or one for each head."""
 
     @abc.abstractmethod
-    def batch(self, targets: list[Tensor]) -> tuple[Tensor, int]:
-        """Return the numbers of several sentences as one tensor, and how many they are."""
+    def batch(self, targets: list[Any]) -> tuple[Any, int]:
+        """Return the numbers of several sentences together, and how many they are."""
 
     @abc.abstractmethod
     def report(self, gold: Gold, found: list[Any]) -> Report:
@@ -131,6 +141,10 @@ class Work(abc.ABC, Generic[Model]):
     @abc.abstractmethod
     def value(self, report: Report) -> float:
         """Return the score of a report, from 0 to 1."""
+
+    def scores(self, report: Report) -> dict[str, tuple[Report, float]]:
+        """Return reports and their scores, by what these are called."""
+        return {self.score: (report, self.value(report))}
 
 
 @dataclass(frozen=True)
@@ -166,6 +180,7 @@ class LabelLessons(Lessons):
         self.targets = work.targets(gold.labels)
         self.epochs = Epochs([len(words) for words in gold.sentences], config.batch, config.seed)
         self.states: list[Any] = []
+        self.scores: dict[str, float] = {}
 
     def examples(self, processes: Processes) -> list[Any]:
         """Return nothing: no state is carried from one sentence to another."""
@@ -185,11 +200,13 @@ class LabelLessons(Lessons):
 
     def cost(self) -> float:
         """Label the held-out data; return the share that is wrong, or 1 less F1."""
-        return 1 - self.work.value(examined(self.work, self.model, self.dev))
+        report = examined(self.work, self.model, self.dev)
+        self.scores = {name: value for name, (_, value) in self.work.scores(report).items()}
+        return 1 - self.work.value(report)
 
     def figures(self, cost: float) -> dict[str, float]:
-        """Return the score."""
-        return {self.work.score: 1 - cost}
+        """Return the score, and those of several heads."""
+        return {self.work.score: 1 - cost, **self.scores}
 
     def sentence(self, cost: float) -> str:
         """Return the score in words."""
@@ -215,9 +232,18 @@ def train(config: LabelRun, work: Work[Model], golds: Golds) -> Trained[Model]:
     learned = work.learn(golds.train)
     train, dev = _split(golds._replace(train=learned), config)
     odd = tuple(note for gold in (dev, golds.test) if gold for note in work.check(gold))
+    start = None
+    if config.start is not None:
+        start = Start(config.start, load(config.start), checkpoint(config.start))
+        config = config.model_copy(update={"model": start.encoder(config.model)})
+        about["start"] = start.weights
     torch.manual_seed(config.seed)
     encoder, vocabulary, vectors = _known(config, golds, train)
+    if start is not None:
+        vocabulary = start.vocabulary(vocabulary, train.name)
     model = work.build(encoder, vocabulary)
+    if start is not None:
+        start.give(model, head=config.keep_head)
     if vectors and model.encoder.words.embedding is not None:
         begin_with(model.encoder.words.embedding.weight, vocabulary, vectors)
     refuse_names(config, model)
@@ -228,13 +254,16 @@ def train(config: LabelRun, work: Work[Model], golds: Golds) -> Trained[Model]:
             run.say(note)
     for note in (*learned.notes, *odd):
         run.say(note)
+    if start is not None:
+        new = len(vocabulary) - len(start.model.vocabulary)
+        run.say(f"begins with {start.folder}, and {new} words that are new to it")
     if last := run.last():
         # First: of other data the vocabulary is another, and the weights do not fit.
         described(last, about)
         pretrained.read_weights(last, model)
     parameters = sum(p.numel() for p in model.parameters())
     run.say(
-        f"{parameters} parameters, {len(vocabulary)} words, {len(model.labels)} labels; to train "
+        f"{parameters} parameters, {len(vocabulary)} words, {len(work.labels)} labels; to train "
         f"on: {len(train.sentences)} sentences, held out: {len(dev.sentences)}"
     )
     training = Training(
@@ -246,13 +275,27 @@ def train(config: LabelRun, work: Work[Model], golds: Golds) -> Trained[Model]:
     if outcome.signal is None:
         for part, gold in (("held_out", dev), ("test", golds.test)):
             if gold is not None:
-                report = examined(work, model, gold)
-                name, value = f"{part}_{work.score}", work.value(report)
-                scores[name] = report, value
-                run.measure(step=outcome.steps, **{name: value})
-                run.say(f"{work.score} {100 * value:.2f} on {gold.name}, with the best checkpoint")
+                for score, found in work.scores(examined(work, model, gold)).items():
+                    name, (_, value) = f"{part}_{score}", found
+                    scores[name] = found
+                    run.measure(step=outcome.steps, **{name: value})
+                    run.say(f"{score} {100 * value:.2f} on {gold.name}, with the best checkpoint")
     processes.close()
     return Trained(model, scores, outcome, run.folder)
+
+
+def load(folder: str | Path) -> Labelling[Any]:
+    """Return the tagger or the classifier in a folder, or the best checkpoint of a run.
+
+    Raises:
+        FileNotFoundError: if there is neither.
+        ValueError: if a file is damaged, or the model labels nothing.
+    """
+    folder = checkpoint(folder)
+    kind = pretrained.kind_of(folder)
+    if kind not in KINDS:
+        raise ValueError(f"{folder} holds a {kind}, which labels nothing")
+    return KINDS[kind].from_pretrained(folder)
 
 
 def examined(work: Work[Any], model: Labelling[Any], gold: Gold) -> Report:
@@ -310,16 +353,18 @@ def _known(
 ) -> tuple[EncoderConfig, Vocabulary, dict[str, Tensor]]:
     """Return how words are read, which are known, and the vectors that some begin with."""
     encoder = config.model
-    vocabulary = Vocabulary.of(train.sentences, minimum=encoder.words.minimum)
+    vocabulary = Vocabulary.of(
+        train.sentences, minimum=encoder.words.minimum, features=train.features
+    )
     if config.vectors is None:
         return encoder, vocabulary, {}
     everything = (gold.sentences for gold in golds if gold is not None)
-    wanted = {key(word) for part in everything for words in part for word in words}
+    wanted = {key(surface(word)) for part in everything for words in part for word in words}
     vectors, dim = read_vectors(config.vectors, wanted, first=FREQUENT)
     if not vectors:
         raise ValueError(f"{config.vectors}: no word of the data has a vector in it")
     words = encoder.words.model_copy(update={"dim": dim})
     known = set(vocabulary.words)
     more = [word for word in vectors if word not in known]
-    vocabulary = Vocabulary([*vocabulary.words, *more], vocabulary.characters)
+    vocabulary = Vocabulary([*vocabulary.words, *more], vocabulary.characters, vocabulary.features)
     return encoder.model_copy(update={"words": words}), vocabulary, vectors

@@ -113,6 +113,13 @@ TASKS = (
         (("tags", "data.column", "the column of the tags"),),
     ),
     _labels(
+        "tagger with several heads",
+        "label",
+        ("score", "score"),
+        "Score: the mean of those of the heads, each an F1 or an accuracy; higher is better.",
+        (("tags", "data.column", "the columns of the tags"),),
+    ),
+    _labels(
         "classifier",
         "text",
         ("accuracy", "accuracy"),

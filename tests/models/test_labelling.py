@@ -3,9 +3,11 @@
 import json
 
 import pytest
+import safetensors
 import torch
 
 from statewise.models.classifier import ClassifierConfig, ClassifyingModel
+from statewise.models.joint_tagger import JointConfig, JointTaggingModel
 from statewise.models.pretrained import kind_of
 from statewise.models.sentence_encoder import EncoderConfig, SentenceEncoder
 from statewise.models.spelling import Vocabulary
@@ -225,3 +227,129 @@ def test_texts_without_words_have_answers_too():
 def test_what_cannot_be_built_is_refused(options, why):
     with pytest.raises(ValueError, match=why):
         tagger(**options)
+
+
+def joint(seed=0, **options):
+    torch.manual_seed(seed)
+    heads = {
+        "ner": {"kind": "tagger", "labels": TAGS, "output": "crf", "scheme": "BIO"},
+        "feats.Number": {"kind": "tagger", "labels": ["Plur", "Sing"], "output": "softmax"},
+        "about": {"kind": "classifier", "labels": ["no", "yes"]},
+    }
+    config = JointConfig(encoder=encoder_config(**options), heads=heads)
+    vocabulary = Vocabulary.of(SENTENCES)
+    return JointTaggingModel(config, vocabulary, legal={"ner": legal(TAGS, "BIO")})
+
+
+def test_the_cost_of_several_heads_is_the_sum_of_theirs():
+    model = joint().double().eval()
+    batch = model.vocabulary.spell(SENTENCES, buckets=model.buckets).batch([0, 1, 2])
+    targets = (
+        torch.zeros(3, 5, dtype=torch.int64),
+        torch.ones(3, 5, dtype=torch.int64),
+        torch.tensor([0, 1, 0]),
+    )
+    parts = [head.loss(batch, y) for head, y in zip(model.heads.values(), targets, strict=True)]
+    total = model.loss(batch, targets)
+    torch.testing.assert_close(total, sum(parts))
+    # The gradient of the encoder is the sum of theirs too.
+    weight = model.encoder.words.embedding.weight
+    (one,) = torch.autograd.grad(total, weight, retain_graph=True)
+    each = [torch.autograd.grad(part, weight, retain_graph=True)[0] for part in parts]
+    torch.testing.assert_close(one, sum(each))
+    assert all(gradient.abs().max() > 0 for gradient in each)
+
+
+def test_several_heads_answer_as_each_alone(tmp_path):
+    model = joint().eval()
+    asked = [*SENTENCES, []]
+    for name, head in model.heads.items():
+        assert [said[name] for said in model.predict(asked)] == head.predict(asked)
+        one = [said[name] for said in model.predict_proba(asked)]
+        assert all(map(torch.equal, one, head.predict_proba(asked)))
+    model.save_pretrained(tmp_path)
+    assert kind_of(tmp_path) == "joint_tagger"
+    again = JointTaggingModel.from_pretrained(tmp_path)
+    assert again.predict(asked) == model.predict(asked)
+    rules = (head.heads["ner"].crf.legal_transition for head in (again, model))
+    assert torch.equal(*rules)
+    # What they share is written once.
+    with safetensors.safe_open(tmp_path / "model.safetensors", framework="pt") as file:
+        assert not any("encoder" in name for name in file.keys() if name.startswith("_heads"))  # noqa: SIM118
+
+
+@pytest.mark.parametrize(
+    ("heads", "why"),
+    [
+        ({}, "needs one at least"),
+        ({"a": {"kind": "parser"}}, "head 'a' is a parser; it should be a tagger or a classifier"),
+        ({"a": {"kind": "tagger", "labels": []}}, "head 'a': labels should be different ones"),
+        ({"a": {"kind": "tagger", "label": ["x"]}}, "head 'a': a tagger has no field 'label'"),
+        (
+            {
+                "a": {"kind": "tagger", "labels": ["x"]},
+                "b": {"kind": "tagger", "labels": ["x"], "look_ahead": 1},
+            },
+            "the same look_ahead",
+        ),
+    ],
+)
+def test_heads_that_cannot_be_built(heads, why):
+    config = JointConfig(encoder=encoder_config(both_ways=False), heads=heads)
+    with pytest.raises(ValueError, match=why):
+        JointTaggingModel(config, Vocabulary.of(SENTENCES))
+
+
+DESCRIBED = [
+    [("Uma", "PROPN", "Case=Nom|Number=Sing"), ("ran", "VERB", "_")],
+    [("Le", "DET", "Number=Sing"), ("Uma", "X|Y", "Case=Nom"), (".", "PUNCT", "Number=Dual")],
+]
+
+
+def test_features_are_the_sums_of_the_vectors_of_their_parts():
+    torch.manual_seed(0)
+    vocabulary = Vocabulary.of(DESCRIBED[:1], features=["upos", "feats"])
+    assert vocabulary.features == {
+        "upos": ("PROPN", "VERB"),
+        "feats": ("Case=Nom", "Number=Sing", "_"),
+    }
+    config = SMALL.model_copy(update={"feature_dim": 3})
+    encoder = WordEncoder(config, vocabulary).eval()
+    spelling = vocabulary.spell(DESCRIBED, buckets=encoder.buckets)
+    one, two = encoder(spelling.batch([0, 1]))
+    told = slice(-11, -5)  # before the vector of the word itself
+    upos, feats = (feature.weight for feature in encoder.features)
+    torch.testing.assert_close(one[0, told], torch.cat([upos[2], feats[2] + feats[3]]))
+    torch.testing.assert_close(one[1, told], torch.cat([upos[3], feats[4]]))
+    # What no training has shown adds nothing: DET, X|Y, which are no parts, and the dual.
+    torch.testing.assert_close(two[0, told], torch.cat([torch.zeros(3), feats[3]]))
+    torch.testing.assert_close(two[1, told], torch.cat([torch.zeros(3), feats[2]]))
+    assert (two[2, told] == 0).all()
+    # The word itself is the same, whatever stands beside it.
+    same = [at for at in range(encoder.out) if at not in range(encoder.out)[told]]
+    torch.testing.assert_close(one[0, same], two[1, same])
+    alone = encoder(spelling.batch([0]))[0]
+    torch.testing.assert_close(one[:2], alone)
+
+
+def test_a_vocabulary_of_features_is_saved_and_loaded(tmp_path):
+    vocabulary = Vocabulary.of(DESCRIBED, features=["upos", "feats"])
+    vocabulary.save(tmp_path / "v.json")
+    assert Vocabulary.load(tmp_path / "v.json").features == vocabulary.features
+    with pytest.raises(ValueError, match="has the part of upos 'A' twice"):
+        Vocabulary([], [], {"upos": ["A", "A"]})
+
+
+def test_words_without_their_features_are_refused():
+    config = TaggerConfig(encoder=encoder_config(both_ways=False), labels=TAGS)
+    model = TaggingModel(config, Vocabulary.of(DESCRIBED, features=["upos", "feats"]))
+    assert len(model.predict(DESCRIBED)[1]) == 3
+    lists = [[list(word) for word in words] for words in DESCRIBED]
+    assert model.predict(lists) == model.predict(DESCRIBED)
+    state = model.initial_state()
+    assert len(model.stream(DESCRIBED[1], state, ended=True)[0]) == 3
+    for words in (["Uma"], [("Uma", "PROPN")]):
+        with pytest.raises(ValueError, match=r"expected a word and its 2 features \(upos, feats\)"):
+            model.predict([words])
+    with pytest.raises(ValueError, match="and no strings"):
+        model.predict([[("Uma", "PROPN", "")]])

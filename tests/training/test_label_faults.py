@@ -138,6 +138,31 @@ BAD_INPUT = {
         '{"words": [], "tags": []}\n', "bad.jsonl:1: the sentence has no words", name="bad.jsonl"
     ),
     "one sentence": tags(ROW + "\n", "bad.conllu: too few examples to hold out 0.1 of them: 1"),
+    "a class that is missing": tags(
+        '{"words": ["a"], "tags": ["O"]}\n',
+        "bad.jsonl:1: 'intent' should be a string",
+        "--data.label intent",
+        name="bad.jsonl",
+    ),
+    "a class where none can be": tags(
+        GOOD, "bad.conllu: JSON lines .* alone have a 'intent'", "--data.label intent"
+    ),
+    "a column twice": tags(GOOD, "should name different columns", "--data.column [upos,upos]"),
+    "an output too many": tags(
+        GOOD, "output names 2, and there are tags of 1 kinds", "--output [crf,crf]"
+    ),
+    "a scheme of several columns": tags(
+        GOOD, "scheme BIO is of one column", "--data.scheme BIO --data.column [upos,form]"
+    ),
+    "boundaries and more": tags(
+        GOOD, "cuts words into characters: no others", "--data.column [boundaries,upos]"
+    ),
+    "a feature that is not there": tags(
+        GOOD, "no word has anything in column xpos", "--data.features [xpos]"
+    ),
+    "a feature that is learned": tags(
+        GOOD, "none that is learned", "--data.features [upos] --data.column upos"
+    ),
     "a missing file": asked(
         f"{TAGGER} --data.train lost.conllu", "lost.conllu: there is no such file"
     ),
@@ -322,6 +347,24 @@ PYTHON = {
     "a string for a sentence": (Tagger, ["They ran"], [["A", "B"]], "sentence 1 is a string"),
     "a tag too few": (Tagger, [["a", "b"]], [["A"]], "sentence 1 has 2 words"),
     "tags as a string": (Tagger, [["a", "b"]], ["AB"], "sentence 1 has 2 words"),
+    "tags of another head": (
+        Tagger,
+        [["a"], ["b"]],
+        [{"x": ["A"]}, {"y": ["A"]}],
+        "sentence 2 has labels of y; the first, of x",
+    ),
+    "tags with and without heads": (
+        Tagger,
+        [["a"], ["b"]],
+        [{"x": ["A"]}, ["A"]],
+        "sentence 2 has labels of another kind",
+    ),
+    "a tag too few of a head": (
+        Tagger,
+        [["a", "b"]],
+        [{"x": ["A"], "y": "z"}],
+        "sentence 1 has 2 words, and not as many tags of 'x'",
+    ),
     "a sentence too many": (Tagger, [["a"], ["b"]], [["A"]], "2 sentences, and tags of 1"),
     "no examples": (Tagger, [], [], "too few"),
     "no words": (Classifier, ["a", " "], ["x", "y"], "text 2 has no words"),

@@ -2,6 +2,7 @@
 
 import io
 import json
+import random
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -127,7 +128,7 @@ def test_evaluation_says_whether_confidence_is_deserved(trained, capsys):
     said = run_with_notes(capsys, f"evaluate {trained / 'pos'}")
     assert "expected calibration error 0." in said
     assert said.rstrip().endswith("words")
-    found = labelled.evaluate(trained / "pos", None, labelled.Asked())
+    (found,) = labelled.evaluate(trained / "pos", None, labelled.Asked())
     tagger = Tagger.load(trained / "pos")
     words, tags = zip(*((words, tags) for words, tags, _, _ in sentences(40, seed=44)), strict=True)
     sure = [p.amax(1) for p in tagger.predict_proba(words)]
@@ -153,8 +154,8 @@ def test_words_in_spans_are_judged_in_the_scheme_of_the_model(trained, tmp_path)
         for line, after in zip(lines, [*lines[1:], ""], strict=True)
     ]  # fmt: skip
     (tmp_path / "bmes.conll").write_text("\n".join(renamed) + "\n")
-    one = labelled.evaluate(trained / "spans", None, labelled.Asked())
-    two = labelled.evaluate(trained / "spans", str(tmp_path / "bmes.conll"), labelled.Asked())
+    (one,) = labelled.evaluate(trained / "spans", None, labelled.Asked())
+    (two,) = labelled.evaluate(trained / "spans", str(tmp_path / "bmes.conll"), labelled.Asked())
     assert one.value == two.value
     assert one.said == two.said
     assert {"B-PER", "I-PER", "O"} <= {each.found for each in one.said}
@@ -163,8 +164,8 @@ def test_words_in_spans_are_judged_in_the_scheme_of_the_model(trained, tmp_path)
 @pytest.mark.parametrize("kind", ["pos", "spans", "about"])
 def test_the_page_of_an_evaluation(trained, capsys, tmp_path, kind):
     out = tmp_path / "<found> & lost.html"
-    found = labelled.evaluate(trained / kind, None, labelled.Asked())
-    page = write_label_report(found, out).read_text()
+    (found,) = labelled.evaluate(trained / kind, None, labelled.Asked())
+    page = write_label_report([found], out).read_text()
     assert f"{100 * found.value:.2f}" in page
     for name, score in found.scores.items():
         assert f"<td>{name}</td>" in page.replace("\n", "")
@@ -184,9 +185,9 @@ def test_the_page_shows_the_surest_mistakes_first(trained, tmp_path):
         text.replace(",leaving", ",?").replace(",staying", ",leaving").replace(",?", ",staying")
     )
     (tmp_path / "wrong.csv").write_text(swapped.replace("Paris", "<b>Paris"))
-    found = labelled.evaluate(trained / "about", str(tmp_path / "wrong.csv"), labelled.Asked())
+    (found,) = labelled.evaluate(trained / "about", str(tmp_path / "wrong.csv"), labelled.Asked())
     assert found.value < 0.1
-    page = write_label_report(found, tmp_path / "page.html").read_text()
+    page = write_label_report([found], tmp_path / "page.html").read_text()
     assert "<b>" not in page
     assert "&lt;" in page
     shown = re.findall(r"<td>(0\.\d{4}|1\.0000)</td>", page.replace("\n", ""))
@@ -260,14 +261,21 @@ HELD = {
 
 @pytest.mark.parametrize(
     ("kind", "held"),
-    [("tagger", None), ("classifier", None), *(("tagger", held) for held in HELD)],
+    [
+        *(("tagger", None), ("classifier", None), ("joint", None)),
+        *(("tagger", held) for held in HELD),
+    ],
 )
 def test_a_run_in_two_halves_is_the_run_in_one(tmp_path, monkeypatch, kind, held):
     monkeypatch.setattr(averaging, "triggered", lambda before, now, n: len(before) == n)
     (tmp_path / "x.conllu").write_text(conllu(sentences(64)))
     (tmp_path / "x.csv").write_text(texts(sentences(64)))
-    file = tmp_path / ("x.conllu" if kind == "tagger" else "x.csv")
-    line = f"train {kind} --data.train {file} --max_steps 12 --batch 8 {SMALL} "
+    (tmp_path / "x.jsonl").write_text(several(sentences(64)))
+    ending = {"tagger": "conllu", "classifier": "csv", "joint": "jsonl"}[kind]
+    heads = "--data.column [pos,ner] --data.label about" if kind == "joint" else ""
+    kind = "tagger" if kind == "joint" else kind
+    line = f"train {kind} --data.train {tmp_path}/x.{ending} {heads} --max_steps 12 --batch 8 "
+    line += f"{SMALL} "
     line += "--checkpoints.steps 5 --model.words.drop 0.3 " + HELD.get(held, "")
     cli.main(f"{line} --out {tmp_path / 'a'}".split())
 
@@ -423,3 +431,159 @@ def test_a_fault_in_characters_names_the_line_of_their_word(tmp_path):
     gold = read_tagged(tmp_path / "w.conll", Tagged(train="", column="boundaries"))
     assert gold.sentences == [("大", "小", "的")]
     assert [gold.place(0, at).rsplit(":", 1)[1] for at in range(3)] == ["1", "1", "2"]
+
+
+def several(found):
+    """Return sentences with two kinds of tags and a class, as JSON lines."""
+    return "".join(
+        json.dumps({"words": words, "pos": tags, "ner": spans, "about": about}) + "\n"
+        for words, tags, spans, about in found
+    )
+
+
+@pytest.fixture(scope="module")
+def joint(tmp_path_factory):
+    """A folder with files and a run of three heads."""
+    folder = tmp_path_factory.mktemp("joint")
+    for name, count in (("train", 300), ("test", 40)):
+        (folder / f"{name}.jsonl").write_text(several(sentences(count, seed=count)))
+    files = f"--data.train {folder}/train.jsonl --data.test {folder}/test.jsonl"
+    line = f"train tagger {files} --data.column [pos,ner] --data.label about"
+    line += f" --output [softmax,crf] --out {folder}/run --max_epochs 4 {SMALL}"
+    cli.main(line.split())
+    return folder
+
+
+def test_several_heads_learn_together(joint):
+    found = scores(joint / "run")
+    assert found.keys() == {"test_pos_accuracy", "test_ner_f1", "test_about_accuracy", "test_score"}
+    assert min(found.values()) > 0.95
+    mean = sum(value for name, value in found.items() if name != "test_score") / 3
+    assert found["test_score"] == pytest.approx(mean)
+    heads = labelled.load(joint / "run").heads
+    assert heads["pos"].crf is None
+    assert heads["ner"].crf is not None
+
+
+def test_several_heads_are_written_side_by_side(joint, capsys, tmp_path):
+    (tmp_path / "new.txt").write_text("Uma left Paris.\n")
+    said = run(capsys, f"predict {joint / 'run'} {tmp_path / 'new.txt'}")
+    assert said == (
+        "# about = leaving\nUma\tPROPN\tB-PER\nleft\tVERB\tO\nParis\tPROPN\tB-LOC\n.\tPUNCT\tO\n\n"
+    )
+    said = run(capsys, f"predict {joint / 'run'} {tmp_path / 'new.txt'} --confidence")
+    assert [len(line.split("\t")) for line in said.splitlines()] == [2, 5, 5, 5, 5, 1]
+    line = f"predict {joint / 'run'} {joint / 'test.jsonl'} --confidence --json"
+    rows = [json.loads(line) for line in run(capsys, line).splitlines()]
+    assert rows[0].keys() == {"words", "pos", "ner", "about", "confidence"}
+    assert len(rows[0]["confidence"]["ner"]) == len(rows[0]["words"])
+    wanted = [words for words, *_ in sentences(40, seed=40)]
+    assert [row["words"] for row in rows] == wanted
+
+
+def test_every_head_is_evaluated(joint, capsys, tmp_path):
+    line = f"evaluate {joint / 'run'} --json --html {tmp_path / 'page.html'}"
+    said = json.loads(run_with_notes(capsys, line))
+    found = scores(joint / "run")
+    assert said["heads"]["pos"]["accuracy"] == found["test_pos_accuracy"]
+    assert said["heads"]["ner"]["f1"] == found["test_ner_f1"]
+    assert said["heads"]["about"]["accuracy"] == found["test_about_accuracy"]
+    page = (tmp_path / "page.html").read_text()
+    assert [name for name in ("pos", "ner", "about") if f"How the head {name} labels" in page] == [
+        *("pos", "ner", "about")
+    ]
+    text = run_with_notes(capsys, f"evaluate {joint / 'run'}")
+    assert "test.jsonl: about" in text
+
+
+def test_several_heads_in_python(tmp_path):
+    found = sentences(120)
+    words = [words for words, *_ in found]
+    labels = [{"pos": tags, "about": about} for _, tags, _, about in found]
+    fast = {"optimizer": {"learning_rate": 0.02}, "max_epochs": 4, "batch": 8, "quiet": True}
+    tagger = Tagger(model=MODEL, **fast).fit(words, labels)
+    assert tagger.score(words, labels) > 0.9
+    assert tagger.labels_["about"] == ("leaving", "staying")
+    one = tagger.predict(words[:1])[0]
+    assert one.keys() == {"pos", "about"}
+    assert len(tagger.predict_proba(words[:1])[0]["pos"]) == len(words[0])
+    tagger.save(tmp_path / "model")
+    again = Tagger.load(tmp_path / "model")
+    assert again.predict(words) == tagger.predict(words)
+    # One head is a tagger of its own.
+    again.model_.heads["pos"].save_pretrained(tmp_path / "pos")
+    alone = Tagger.load(tmp_path / "pos")
+    assert alone.predict(words) == [said["pos"] for said in tagger.predict(words)]
+    with pytest.raises(ValueError, match=r"one head tags a stream: take one of model_\.heads, pos"):
+        next(tagger.stream(["Uma"]))
+    with pytest.raises(ValueError, match="holds a joint_tagger, not a classifier"):
+        Classifier.load(tmp_path / "model")
+
+
+def test_features_tell_what_words_do_not(tmp_path, capsys):
+    # Who is named is told by the number beside the word alone.
+    draw = random.Random(0)
+    found = []
+    for _ in range(120):
+        row = [(draw.choice("abcdef"), draw.choice(["Sing", "Plur"])) for _ in range(5)]
+        found.append(
+            [(word, f"Case=Nom|Number={n}", "N" if n == "Plur" else "O") for word, n in row]
+        )
+    block = "".join(
+        "".join(
+            f"{at}\t{w}\t_\t{tag}\t_\t{f}\t0\t_\t_\t_\n" for at, (w, f, tag) in enumerate(row, 1)
+        )
+        + "\n"
+        for row in found
+    )
+    (tmp_path / "x.conllu").write_text(block)
+    line = f"train tagger --data.train {tmp_path}/x.conllu --max_epochs 3 {SMALL}"
+    cli.main(f"{line} --out {tmp_path}/with --data.features [feats]".split())
+    cli.main(f"{line} --out {tmp_path}/without".split())
+    said = [
+        json.loads(
+            run(capsys, f"evaluate {tmp_path}/{name} --json --data.path {tmp_path}/x.conllu")
+        )
+        for name in ("with", "without")
+    ]
+    assert said[0]["accuracy"] > 0.99
+    assert said[1]["accuracy"] < 0.8
+    rows = run(capsys, f"predict {tmp_path}/with {tmp_path}/x.conllu").split("\n\n")
+    assert rows[0].splitlines() == [f"{word}\t{tag}" for word, _, tag in found[0]]
+    with pytest.raises(SystemExit):
+        cli.main(["predict", f"{tmp_path}/with"])
+    assert "-: this tagger reads feats beside the words" in capsys.readouterr().err
+    # In Python alike; features that nobody named are numbered.
+    words = [[(word, feature) for word, feature, _ in row] for row in found]
+    tags = [[tag for *_, tag in row] for row in found]
+    loaded = Tagger.load(tmp_path / "with")
+    assert loaded.score(words, tags) > 0.99
+    fresh = Tagger(model=MODEL, max_epochs=1, quiet=True).fit(words, tags)
+    assert list(fresh.model_.vocabulary.features) == ["feature 1"]
+
+
+def test_several_models_are_asked_together(trained, capsys, tmp_path):
+    spelled = f"{SMALL} --model.words.dim 0"  # of characters alone
+    line = f"train classifier --data.train {trained}/train.csv --out {tmp_path}/letters {spelled}"
+    cli.main(f"{line} --max_epochs 1".split())
+    files = f"{trained}/about {trained}/test.csv --beside {tmp_path}/letters"
+    rows = run(capsys, f"predict {files} --confidence --json").splitlines()
+    both = [Classifier.load(folder) for folder in (trained / "about", tmp_path / "letters")]
+    texts_ = [json.loads(row)["text"] for row in rows]
+    each = [classifier.predict_proba(texts_) for classifier in both]
+    for row, one, two in zip(rows, *each, strict=True):
+        mean = (one + two) / 2
+        said = json.loads(row)
+        assert said["label"] == both[0].labels_[int(mean.argmax())]
+        assert said["confidence"] == pytest.approx(float(mean.max()))
+    found = json.loads(
+        run_with_notes(capsys, f"evaluate {trained}/about --json --beside {tmp_path}/letters")
+    )
+    assert found["accuracy"] > 0.9
+    for line, why in (
+        (f"predict {trained}/about --beside {trained}/pos", "model 2 is a tagger"),
+        (f"predict {trained}/pos --beside {trained}/pos --stream", "one model tags words as they"),
+    ):
+        with pytest.raises(SystemExit):
+            cli.main(line.split())
+        assert why in capsys.readouterr().err

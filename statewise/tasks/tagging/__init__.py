@@ -51,7 +51,12 @@ __all__ = [
 
 
 def read_sentences(
-    path: str | Path, columns: Sequence[str], *, words: str | None = None, encoding: str = "utf-8"
+    path: str | Path,
+    columns: Sequence[str],
+    *,
+    words: str | None = None,
+    labels: Sequence[str] = (),
+    encoding: str = "utf-8",
 ) -> Corpus:
     """Return the sentences of a file, in the format that its name ends with.
 
@@ -61,20 +66,23 @@ def read_sentences(
         columns: names in CoNLL-U and JSON; numbers such as "4" or "-1" in a file of columns.
         words: the column or the key of the words: "1" or "words" if absent. Always `form` in
             CoNLL-U.
+        labels: keys of what JSON lines say of whole sentences.
         encoding: how the characters are written.
 
     Raises:
-        ValueError: for a column of another kind than that of the file, and for what `read_conllu`,
-            `read_jsonl` and `read_columns` refuse.
+        ValueError: for a column of another kind than that of the file, for labels where there can
+            be none, and for what `read_conllu`, `read_jsonl` and `read_columns` refuse.
         FileNotFoundError: if there is no such file.
     """
     name = str(path).removesuffix(".gz")
+    if labels and not name.endswith(".jsonl"):
+        raise ValueError(f"{path}: JSON lines (.jsonl) alone have a {labels[0]!r} of each sentence")
     if name.endswith(".conllu"):
         if words not in (None, "form"):
             raise ValueError(f"{path}: the words of a CoNLL-U file are in form, not in {words!r}")
         return read_conllu(path, columns, encoding=encoding)
     if name.endswith(".jsonl"):
-        return read_jsonl(path, words or "words", columns, encoding=encoding)
+        return read_jsonl(path, words or "words", columns, labels, encoding=encoding)
     try:
         word, *numbers = (int(column) for column in (words or "1", *columns))
     except ValueError:

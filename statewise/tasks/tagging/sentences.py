@@ -1,6 +1,6 @@
 """Sentences and their tags, as they are read from files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,12 @@ class Sentence(NamedTuple):
     """Where each word stands in the file, from 1."""
     document: int
     """In which of the file's documents, from 0."""
+
+    def with_features(self, columns: Sequence[Column]) -> tuple[str | tuple[str, ...], ...]:
+        """Return the words, each with what stands in these columns, if there are some."""
+        if not columns:
+            return self.words
+        return tuple(zip(self.words, *(self.tags[column] for column in columns), strict=True))
 
 
 class Corpus(NamedTuple):

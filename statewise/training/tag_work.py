@@ -1,0 +1,155 @@
+"""What is peculiar to the training of a head that tags words, whether it stands alone or not."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from statewise.models.sentence_encoder import EncoderConfig
+from statewise.models.spelling import Vocabulary
+from statewise.models.tagger import Legal, TaggerConfig, TaggingModel
+from statewise.tasks.scores import class_report
+from statewise.tasks.tagging import convert, detect, legal, span_report
+from statewise.tasks.tagging.schemes import OUTSIDE, split
+from statewise.training.labels import Gold, Report, Work
+
+
+class TagWork(Work[TaggingModel]):
+    """What is peculiar to the training of a tagger.
+
+    Args:
+        output: "crf" or "softmax".
+        scheme: of spans: "auto", "none" or a name.
+        look_ahead: words that are read before one is tagged.
+    """
+
+    what, target = "tagger", "word"
+
+    def __init__(self, output: str = "crf", scheme: str = "auto", look_ahead: int = 0):
+        self.output, self.asked, self.look_ahead = output, scheme, look_ahead
+        self.scheme: str | None = None
+        self._labels: list[str] = []
+
+    @classmethod
+    def of(cls, model: TaggingModel) -> "TagWork":
+        """Return that of a model that is trained."""
+        work = cls(model.config.output, look_ahead=model.look_ahead)
+        work.scheme, work._labels = model.config.scheme, list(model.labels)
+        return work
+
+    @property
+    def score(self) -> str:
+        """F1 of spans, or the accuracy of words."""
+        return "accuracy" if self.scheme is None else "f1"
+
+    @property
+    def labels(self) -> list[str]:
+        """All tags that were learned of."""
+        return self._labels
+
+    def learn(self, gold: Gold) -> Gold:
+        """Find out the scheme, and put right the tags that break it."""
+        notes: tuple[str, ...] = ()
+        if self.asked == "auto":
+            detected = detect(gold.labels, place=gold.place)
+            self.scheme = detected.scheme
+            notes += (f"{gold.name}: {detected}",)
+        else:
+            self.scheme = None if self.asked == "none" else self.asked
+        labels = gold.labels
+        if self.scheme is not None:
+            labels = _put_right(gold, self.scheme)
+            changed = sum(a != b for a, b in zip(labels, gold.labels, strict=True))
+            if changed:
+                notes += (
+                    f"{gold.name}: the tags of {changed} sentences were put right, as {self.scheme}"
+                    " has the same spans",
+                )
+        self._labels = sorted({tag for tags in labels for tag in tags})
+        return gold._replace(labels=labels, notes=notes)
+
+    def check(self, gold: Gold) -> tuple[str, ...]:
+        """Return what is odd about tags to score with: those that no training has shown.
+
+        Raises:
+            ValueError: if all are such, or one is no tag of a span where others are.
+        """
+        known = {self._kind(tag) for tag in self._labels}
+        strange: dict[str, tuple[int, int]] = {}
+        seen = False
+        for sentence, tags in enumerate(gold.labels):
+            for word, tag in enumerate(tags):
+                try:
+                    kind = self._kind(tag)
+                except ValueError as error:
+                    raise ValueError(f"{gold.place(sentence, word)}: {error}") from None
+                if kind not in known:
+                    strange.setdefault(kind, (sentence, word))
+                seen = seen or kind in known
+        if not strange:
+            return ()
+        first, place = next(iter(strange.items()))
+        listed = ", ".join(sorted(known - {""}))
+        if not seen:
+            raise ValueError(
+                f"{gold.place(*place)}: the tagger has no tag {first!r}, nor any other of this "
+                f"file; it has {listed}"
+            )
+        return (
+            f"{gold.place(*place)}: the tagger has no tag {first!r}, which counts as wrong; nor "
+            f"{len(strange) - 1} others",
+        )
+
+    def _kind(self, tag: str) -> str:
+        """Return the tag, or of a span its type: the scheme may be another."""
+        return tag if self.scheme is None or tag == OUTSIDE else split(tag)[1]
+
+    def fields(self) -> dict[str, Any]:
+        """Return what a tagger is built from beside its encoder."""
+        return {
+            "labels": self._labels,
+            "output": self.output,
+            "scheme": self.scheme,
+            "look_ahead": self.look_ahead,
+        }
+
+    def rules(self) -> Legal | None:
+        """Return which tags may follow which, where they are spans."""
+        return None if self.scheme is None else legal(self._labels, self.scheme)
+
+    def build(self, encoder: EncoderConfig, vocabulary: Vocabulary) -> TaggingModel:
+        """Return a fresh tagger."""
+        config = TaggerConfig.model_validate({"encoder": encoder, **self.fields()})
+        return TaggingModel(config, vocabulary, legal=self.rules())
+
+    def targets(self, labels: list[Any]) -> list[Tensor]:
+        """Return the tags of each sentence as numbers."""
+        numbers = {label: number for number, label in enumerate(self._labels)}
+        return [torch.tensor([numbers[tag] for tag in tags]) for tags in labels]
+
+    def batch(self, targets: list[Tensor]) -> tuple[Tensor, int]:
+        """Return tags padded on the right, and how many there are."""
+        return pad_sequence(targets, batch_first=True), sum(map(len, targets))
+
+    def report(self, gold: Gold, found: list[Any]) -> Report:
+        """Return how well words were tagged: their spans, or their classes."""
+        if self.scheme is not None:
+            return span_report(gold.labels, found)
+        wanted = [tag for tags in gold.labels for tag in tags]
+        return class_report(wanted, [tag for tags in found for tag in tags])
+
+    def value(self, report: Report) -> float:
+        """Return F1 of all spans together, or the accuracy."""
+        return report.total.f1
+
+
+def _put_right(gold: Gold, scheme: str) -> list[tuple[str, ...]]:
+    """Return the tags in the scheme."""
+    found = []
+    for at, tags in enumerate(gold.labels):
+        try:
+            found.append(tuple(convert(tags, scheme)))
+        except ValueError as error:
+            raise ValueError(f"{gold.place(at, 0)}: {error}") from None
+    return found
