@@ -77,7 +77,7 @@ def measure(weight: float, budget: Budget, seed: int) -> dict[str, float]:
         begun = len(losses) if recent > 0.9 * CHANCE else begun
     # What has not dropped yet takes all steps there are.
     lasts = (len(losses) - begun) / len(losses) if recent < 0.5 * CHANCE else 1.0
-    return found | {DROP: len(losses), LASTS: lasts, AFTER: slow_points(units)}
+    return found | {DROP: float(len(losses)), LASTS: lasts, AFTER: slow_points(units)}
 
 
 def shown(batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -63,9 +63,10 @@ def measure(heads: Literal["single", "multi"], budget: Budget, seed: int) -> dic
         optimizer.step()
     (leaky,) = (part for part in body.modules() if isinstance(part, LeakyRNN))
     alpha = -torch.expm1(-torch.exp(-leaky.log_tau.detach()))
-    updates = {level: course.learned.get(level, course.calls) for level in course.tasks}
+    calls = {level: course.learned.get(level, course.calls) for level in course.tasks}
+    updates = {level: float(count) for level, count in calls.items()}
     return {
-        UPDATES: course.calls,
+        UPDATES: float(course.calls),
         TAU: float((1 / alpha).mean()),
         KEPT: course.accuracy(max(2, course.level - EARLIER), length=LENGTH),
     } | at(updates, "updates, by bits")
