@@ -30,7 +30,7 @@ from torch.nn.functional import rms_norm
 
 from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.linear import Linear
-from statewise.mixers.parts.rates import FallingRates, inverse_softplus, log_uniform
+from statewise.mixers.parts.rates import inverse_softplus, log_uniform
 from statewise.mixers.parts.recurrent import Recurrent, Run
 from statewise.ops.linear import linear
 from statewise.ops.selective_scan import selective_scan
@@ -76,7 +76,6 @@ class S6(Recurrent[S6State]):
         self.step_bias = nn.Parameter(inverse_softplus(log_uniform(1e-3, 0.1, dim)))
         self.log_rate = nn.Parameter(torch.arange(1.0, state + 1).log().repeat(dim, 1))
         self.skip = nn.Parameter(torch.ones(dim))
-        self._rates = FallingRates()
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return that of h."""
@@ -98,7 +97,7 @@ class S6(Recurrent[S6State]):
             selective_scan,
             x,
             linear(d, self.step_weight),
-            self._rates(self.log_rate, state_dtype(x.dtype)),
+            -self.log_rate.to(state_dtype(x.dtype)).exp(),
             B,
             C,
             skip=self.skip,

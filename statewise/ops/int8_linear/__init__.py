@@ -52,8 +52,8 @@ def int8_linear(
     """Return scale * (x weight') + bias, in the dtype of x or that of the scale if it is wider.
 
     The core rounds each row of x to 32,767 steps of its largest number on either side. That adds to
-    an output an error of about a hundred-thousandth of its size; the weights' own is half a
-    hundredth. A row that is not finite is answered with NaN.
+    an output an error of about 4e-5 of its size, a hundredth of what rounded weights do. A row that
+    is not finite is answered with NaN.
 
     Args:
         x: of any number of axes, the last of them the inputs of the map. It may be differentiated.
