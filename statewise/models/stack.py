@@ -21,7 +21,7 @@ from torch.nn.functional import layer_norm
 
 from statewise.mixers.base import Mixer, WholeSequence, blank
 from statewise.mixers.parts.linear import Linear
-from statewise.mixers.parts.norms import ZeroCenteredRMSNorm
+from statewise.mixers.parts.norms import RMSNorm, ZeroCenteredRMSNorm
 from statewise.models.dropout import drop
 
 States = tuple[Any, ...]
@@ -158,18 +158,6 @@ class SideBySide(_Parts):
         from statewise.mixers.min_gru import MinGRU
 
         return cls([MinGRU(4), MinGRU(4)])
-
-
-class RMSNorm(nn.RMSNorm):
-    """`torch.nn.RMSNorm`, whose chain of passes is half as long where nothing is recorded."""
-
-    def forward(self, x: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes dim"]:
-        """Return x over its root mean square."""
-        weight, eps = self.weight, self.eps
-        if torch.is_grad_enabled() or eps is None or {x.dtype, weight.dtype} != {torch.float32}:
-            return super().forward(x)
-        scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
-        return (x * scale.mul_(1 / x.shape[-1]).add_(eps).rsqrt_()).mul_(weight)
 
 
 class Norm(NamedTuple):

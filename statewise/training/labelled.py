@@ -345,10 +345,10 @@ def evaluate(
     if model.vocabulary.features:
         fields["features"] = list(model.vocabulary.features)
     gold = read(path, data(**{name: value for name, value in fields.items() if value is not None}))
-    if isinstance(model, JointTaggingModel):
-        parts, works = JointWork.of(model).parts(gold), JointWork.of(model).works
+    if isinstance(model, JointTaggingModel) and isinstance(work, JointWork):
+        parts = work.parts(gold)
         return [
-            _evaluated(path, name, head, works[name], parts[name], gold.notes)
+            _evaluated(path, name, head, work.works[name], parts[name], gold.notes)
             for name, head in model.heads.items()
         ]
     assert isinstance(together, Head | Ensemble)

@@ -111,8 +111,7 @@ class Qwen3Next(Family):
         }
         if "gated_delta_net" in first:
             block = first["gated_delta_net"]
-            key = 3 * dim // 4 if block["key"] is None else block["key"]
-            value = 2 * key if block["value"] is None else block["value"]
+            key, value = _sizes(block, dim)
             key_heads = block["key_heads"] or block["heads"]
             said |= {
                 "linear_num_value_heads": block["heads"],
@@ -173,11 +172,16 @@ def _kinds(given: Fields, depth: int) -> list[str]:
     return ["linear_attention" if (i + 1) % every else "full_attention" for i in range(depth)]
 
 
+def _sizes(options: Fields, dim: int) -> tuple[int, int]:
+    """Return the features of all keys and of all values of a gated delta rule."""
+    keys = 3 * dim // 4 if options["key"] is None else options["key"]
+    return keys, 2 * keys if options["value"] is None else options["value"]
+
+
 def _delta(theirs: str, ours: str, options: Fields, dim: int) -> Places:
     """Yield the weights of a gated delta rule, whose maps are grouped by the heads of keys."""
     heads, groups = options["heads"], options["key_heads"] or options["heads"]
-    keys = 3 * dim // 4 if options["key"] is None else options["key"]
-    values = 2 * keys if options["value"] is None else options["value"]
+    keys, values = _sizes(options, dim)
     key, value, served = keys // groups, values // groups, heads // groups
     maps, gate = f"{ours}.query_key_value.weight", f"{ours}.gate.0.weight"
     runs = []
