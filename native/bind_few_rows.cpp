@@ -1,34 +1,26 @@
-#include "arrays.h"
-#include "few_rows.h"
+#include "bind_few_rows.h"
 
 namespace statewise {
-namespace {
 
-void multiply_few(const Array& x, const Array& weight, const MaybeArray& scale,
-                  const MaybeArray& bias, const Array& y, int threads) {
-  if (x.ndim() != 2 || x.shape(0) > few_rows_most)
-    refuse("x", x, "(rows, inner), of at most " + std::to_string(few_rows_most) + " rows");
+FewRows few_rows_of(const Array& weight, const MaybeArray& scale, const MaybeArray& bias) {
   if (weight.ndim() != 2) refuse("weight", weight, "(outputs, inner)");
   FewRows p{};
-  p.rows = x.shape(0), p.inner = x.shape(1), p.outputs = weight.shape(0);
-  const auto from = strided<2>("x", x, {p.rows, p.inner}, Stored::float32);
-  p.x = static_cast<const float*>(from.data), p.x_row = from.stride[0];
-  const auto to = mutable_strided<2>("y", y, {p.rows, p.outputs}, Stored::float32);
-  p.y = static_cast<float*>(to.data), p.y_row = to.stride[0];
+  p.outputs = weight.shape(0), p.inner = weight.shape(1);
   p.bias = static_cast<const float*>(strided<1>("bias", bias, {p.outputs}, Stored::float32).data);
   p.scale =
       static_cast<const float*>(strided<1>("scale", scale, {p.outputs}, Stored::float32).data);
   if (!scale) {
     strided<2>("weight", weight, {p.outputs, p.inner}, Stored::float32);
-  } else if (weight.dtype() != nb::dtype<int8_t>() ||
-             static_cast<int64_t>(weight.shape(1)) != p.inner ||
-             (p.inner > 1 && weight.stride(1) != 1)) {
-    refuse("weight", weight, "int8, contiguous along its last axis, of the inputs of x");
+  } else if (weight.dtype() != nb::dtype<int8_t>() || (p.inner > 1 && weight.stride(1) != 1)) {
+    refuse("weight", weight, "int8, contiguous along its last axis, where there is a scale");
   }
   p.weight = weight.data(), p.weight_row = weight.stride(0);
-  nb::gil_scoped_release released;
+  return p;
+}
+
+void multiply_few_rows(FewRows p, int threads) {
   const int64_t work = p.outputs * p.inner;
-  if (!scale) {
+  if (!p.scale) {
     run(table_of_few_rows, p, work, threads);
     return;
   }
@@ -38,6 +30,22 @@ void multiply_few(const Array& x, const Array& weight, const MaybeArray& scale,
   p.unit = reinterpret_cast<float*>(p.rounded + p.rows * padded);
   run(table_of_few_rows_round, p, 1, 1);
   run(table_of_few_rows_int8, p, work, threads);
+}
+
+namespace {
+
+void multiply_few(const Array& x, const Array& weight, const MaybeArray& scale,
+                  const MaybeArray& bias, const Array& y, int threads) {
+  if (x.ndim() != 2 || x.shape(0) > few_rows_most)
+    refuse("x", x, "(rows, inner), of at most " + std::to_string(few_rows_most) + " rows");
+  FewRows p = few_rows_of(weight, scale, bias);
+  p.rows = x.shape(0);
+  const auto from = strided<2>("x", x, {p.rows, p.inner}, Stored::float32);
+  p.x = static_cast<const float*>(from.data), p.x_row = from.stride[0];
+  const auto to = mutable_strided<2>("y", y, {p.rows, p.outputs}, Stored::float32);
+  p.y = static_cast<float*>(to.data), p.y_row = to.stride[0];
+  nb::gil_scoped_release released;
+  multiply_few_rows(p, threads);
 }
 
 }  // namespace

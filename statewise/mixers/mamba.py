@@ -24,9 +24,12 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
+from statewise.mixers.parts.linear import stored
 from statewise.mixers.parts.mamba_block import MambaBlock
 from statewise.mixers.parts.recurrent import Run
 from statewise.mixers.s6 import S6, S6State
+from statewise.mixers.short_convolution import ShortConvolution
+from statewise.ops.mamba_step import MambaWeights, mamba_step
 
 
 class MambaState(NamedTuple):
@@ -78,6 +81,41 @@ class Mamba(MambaBlock[MambaState]):
         """Return what S6 answers."""
         y, (h,) = self.selective.mix(v, S6State(state.h), run, z)
         return y, h
+
+    def step(
+        self, x: Float[Tensor, "batch dim"], state: MambaState
+    ) -> tuple[Float[Tensor, "batch out"], MambaState]:
+        """Map one input."""
+        weights = self._weights()
+        if weights is not None:
+            found = mamba_step(x, *state, weights, self.selective.epsilon)
+            if found is not None:
+                y, *after = found
+                return y, MambaState(*after)
+        return super().step(x, state)
+
+    def _weights(self) -> MambaWeights | None:
+        """Return all weights, unless a part was replaced or somebody watches its calls."""
+        # By way of the dictionaries: to ask modules for them one by one takes as long as the step.
+        convolution, selective = self._modules["convolution"], self._modules["selective"]
+        if type(convolution) is not ShortConvolution or type(selective) is not S6:
+            return None
+        maps = (self._modules["input"], selective._modules["select"], self._modules["output"])
+        enters, selects, leaves = map(stored, maps)
+        if enters is None or selects is None or leaves is None:
+            return None
+        taps, given = convolution._parameters, selective._parameters
+        return MambaWeights(
+            *enters,
+            taps["weight"],
+            taps["bias"],
+            *selects,
+            given["step_weight"],
+            given["step_bias"],
+            given["log_rate"],
+            given["skip"],
+            *leaves,
+        )
 
     @classmethod
     def example(cls) -> "Mamba":

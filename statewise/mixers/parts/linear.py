@@ -173,3 +173,19 @@ class Int8Embedding(_Int8):
     def scores(self, features: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes vocab"]:
         """Return the product of features with every vector."""
         return int8_linear(features, self.numbers, self.scale)
+
+
+def stored(map: nn.Module | None) -> tuple[Tensor | None, Tensor | None] | None:
+    """Return the matrix of a linear map, and its scale if it has eight bits.
+
+    None where calling the map is more than that: another kind, a bias, or a hook that waits for it.
+    """
+    if map is None or map._forward_hooks or map._forward_pre_hooks:
+        return None
+    if type(map) is Linear:
+        weights = map._parameters
+        return None if weights["bias"] is not None else (weights["weight"], None)
+    if type(map) is Int8Linear:
+        numbers = map._buffers
+        return None if numbers["bias"] is not None else (numbers["numbers"], numbers["scale"])
+    return None

@@ -1,0 +1,71 @@
+#include "mamba_step.h"
+
+#include "kernel.h"
+#include "vector.h"
+
+namespace statewise {
+namespace STATEWISE_LEVEL {
+namespace {
+
+constexpr int64_t lanes = width<float>;
+
+// Calls visit(begin, count) for vectors of a share of so many numbers, the last perhaps in part.
+template <class Visit>
+inline void for_share(int64_t numbers, Share share, Visit visit) {
+  const int64_t vectors = (numbers + lanes - 1) / lanes, end = share.end(vectors);
+  for (int64_t i = share.begin(vectors); i < end; i++) {
+    const int64_t rest = numbers - i * lanes;
+    visit(i * lanes, rest < lanes ? rest : lanes);
+  }
+}
+
+}  // namespace
+
+void mamba_taps(const MambaTaps& a, Share share) {
+  const int64_t past = a.width - 1;
+  for (int64_t r = 0; r < a.rows; r++) {
+    const float* u = a.u + r * a.u_row;
+    const float* before = a.before + r * past * a.dim;
+    float* after = a.after + r * past * a.dim;
+    for_share(a.dim, share, [&](int64_t i, int64_t count) {
+      alignas(64) float sums[lanes] = {};
+      for (int64_t c = 0; c < count; c++) {
+        const float* taps = a.taps + (i + c) * a.width;
+        float sum = (a.bias ? a.bias[i + c] : 0) + taps[past] * u[i + c];
+        for (int64_t k = 0; k < past; k++) sum += taps[k] * before[k * a.dim + i + c];
+        sums[c] = sum;
+      }
+      for (int64_t k = 0; k < past; k++)
+        memcpy(after + k * a.dim + i, k + 1 < past ? before + (k + 1) * a.dim + i : u + i,
+               count * sizeof(float));
+      const Vector<float> x = load(sums);
+      store(a.v + r * a.dim + i, x * sigmoid(x), count);
+    });
+  }
+}
+
+void mamba_norms(const MambaNorms& a, Share share) {
+  const int64_t each = a.parts[0] + a.parts[1] + a.parts[2], end = share.end(a.rows);
+  for (int64_t r = share.begin(a.rows); r < end; r++) {
+    float* x = a.x + r * each;
+    for (int64_t size : a.parts) {
+      float sum = 0;
+      for (int64_t i = 0; i < size; i++) sum += x[i] * x[i];
+      const Vector<float> mean = Vector<float>{} + (sum / static_cast<float>(size) + a.epsilon);
+      const Vector<float> root = square_root(mean);
+      for_share(size, {0, 1, 0, 1}, [&](int64_t i, int64_t count) {
+        store(x + i, load(x + i, count) / root, count);
+      });
+      x += size;
+    }
+  }
+}
+
+void mamba_rates(const MambaRates& a, Share share) {
+  for_share(a.count, share, [&](int64_t i, int64_t count) {
+    store(a.A + i, -exp(load(a.log_rate + i, count)), count);
+  });
+}
+
+}  // namespace STATEWISE_LEVEL
+}  // namespace statewise
