@@ -49,7 +49,7 @@ void step(std::optional<float> epsilon, const Array& x, const Array& past, const
   const int64_t of_inner[] = {inner};
   const float* from = all("x", x, of_x);
   float* to = all("y", y, of_x);
-  const MambaRates rates{inner * state, all("log_rate", log_rate, of_rates), nullptr};
+  MambaRates rates{inner * state, all("log_rate", log_rate, of_rates), nullptr};
   MambaTaps convolution{rows, inner, width, nullptr, 2 * inner, all("taps", taps, of_taps),
                         all("bias", bias, of_inner), all("past", past, of_past),
                         all("past_after", past_after, of_past), nullptr};
@@ -79,13 +79,16 @@ void step(std::optional<float> epsilon, const Array& x, const Array& past, const
   if (epsilon)
     run(table_of_mamba_norms, MambaNorms{rows, {rank, state, state}, *epsilon, chosen}, 1, 1);
   multiply(steps, rows, chosen, sizes, threads);
-  run(table_of_mamba_rates, MambaRates{rates.count, rates.log_rate, A}, rates.count, threads);
+  // An exponential is worth several of what `run` counts.
+  constexpr int64_t cost = 4;
+  scan.in.rates = rates.A = A;
+  run(table_of_mamba_rates, rates, cost * rates.count, threads);
   scan.in.x = {v, inner, 0}, scan.in.step_size = {sizes, inner, 0};
   scan.in.gate = {uz + inner, 2 * inner, 0};
   scan.in.B = {chosen + rank, {selected, 0, 0}};
   scan.in.C = {chosen + rank + state, {selected, 0, 0}};
-  scan.in.rates = A, scan.output = read;
-  run(table_of_selective_scan_step, scan, rows * inner * state, threads);
+  scan.output = read;
+  run(table_of_selective_scan_step, scan, cost * rows * inner * state, threads);
   multiply(leaves, rows, read, to, threads);
 }
 

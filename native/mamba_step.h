@@ -2,8 +2,8 @@
 //   v = silu(bias + taps * the last inputs)     for each channel by itself
 //   parts of a row over their root mean squares, as Falcon Mamba has them
 //   A = -exp(log_rate)
-// With a token's matrices in eight bits, five sevenths of a step of 24 layers had been the calls of
-// fifteen operations a layer; here a layer is one.
+// A token of 24 layers of 768, whose matrices have eight bits, took 12 ms on one thread, 4 of them
+// between fifteen operations a layer. Here a layer is one call.
 #pragma once
 
 #include "levels.h"
