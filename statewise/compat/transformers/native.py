@@ -21,6 +21,7 @@ from statewise.compat.transformers import (
     delta_rule,
     lightning_attention,
     mlstm,
+    products,
     rg_lru,
     rwkv,
     selective_scan,
@@ -102,8 +103,9 @@ class Native:
 def use_native(model: nn.Module) -> Native:
     """Compute the recurrences of a model of the hub's library by our ops, in place.
 
-    Training, a whole sequence, pieces of one and `generate` then run on them, with the library's
-    own caches. `generate`, `save_pretrained` and the weights are not touched.
+    Where there are any, and our products are faster than torch's on this machine, so are its linear
+    maps. Training, a whole sequence, pieces of one and `generate` then run on them, with the
+    library's own caches. `generate`, `save_pretrained` and the weights are not touched.
 
     Args:
         model: of the library's class, loaded or just made, on a CPU.
@@ -135,6 +137,8 @@ def use_native(model: nn.Module) -> Native:
         for part, forward in forwards.items():
             part.forward = MethodType(forward, part)
             native.replaced[part] = what
+    if native.replaced:
+        native.replaced.update(dict.fromkeys(products.replaced(model), products.WHAT))
     if native.left:
         warnings.warn(f"transformers {installed()}: {native}", stacklevel=2)
     return native
