@@ -1,5 +1,6 @@
 #include "bind_few_rows.h"
 #include "mamba_step.h"
+#include "rms_norm.h"
 #include "selective_scan.h"
 
 namespace statewise {
@@ -76,8 +77,13 @@ void step(std::optional<float> epsilon, const Array& x, const Array& past, const
   convolution.u = uz, convolution.v = v;
   run(table_of_mamba_taps, convolution, rows * inner * width, threads);
   multiply(selects, rows, v, chosen, threads);
-  if (epsilon)
-    run(table_of_mamba_norms, MambaNorms{rows, {rank, state, state}, *epsilon, chosen}, 1, 1);
+  float* part = chosen;
+  for (int64_t size : {rank, state, state}) {
+    if (epsilon)
+      run(table_of_rms_norm, RmsNorm{rows, size, part, selected, nullptr, *epsilon, part, selected},
+          1, 1);
+    part += size;
+  }
   multiply(steps, rows, chosen, sizes, threads);
   // An exponential is worth several of what `run` counts.
   constexpr int64_t cost = 4;

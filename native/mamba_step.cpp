@@ -44,23 +44,6 @@ void mamba_taps(const MambaTaps& a, Share share) {
   }
 }
 
-void mamba_norms(const MambaNorms& a, Share share) {
-  const int64_t each = a.parts[0] + a.parts[1] + a.parts[2], end = share.end(a.rows);
-  for (int64_t r = share.begin(a.rows); r < end; r++) {
-    float* x = a.x + r * each;
-    for (int64_t size : a.parts) {
-      float sum = 0;
-      for (int64_t i = 0; i < size; i++) sum += x[i] * x[i];
-      const Vector<float> mean = Vector<float>{} + (sum / static_cast<float>(size) + a.epsilon);
-      const Vector<float> root = square_root(mean);
-      for_share(size, {0, 1, 0, 1}, [&](int64_t i, int64_t count) {
-        store(x + i, load(x + i, count) / root, count);
-      });
-      x += size;
-    }
-  }
-}
-
 void mamba_rates(const MambaRates& a, Share share) {
   for_share(a.count, share, [&](int64_t i, int64_t count) {
     store(a.A + i, -exp(load(a.log_rate + i, count)), count);

@@ -22,7 +22,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from types import ModuleType
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ from benchmarks import markdown
 from benchmarks.end_to_end import WITHOUT_CACHE
 from benchmarks.hub import decoding, memory
 from benchmarks.hub.families import FAMILIES, build
+from benchmarks.hub.profile import shares
 from benchmarks.timing import Times, machine, paired
 from statewise.compat.transformers import use_native
 from statewise.compat.transformers.native import sources_of
@@ -56,6 +57,8 @@ class Line(NamedTuple):
     prompt: float
     difference: float
     """Of the losses, relative."""
+    shares: dict[str, float]
+    """Of a step of training after, by what it went to."""
 
 
 def sized(family: str) -> nn.Module:
@@ -128,6 +131,7 @@ def lines(families: list[str], rounds: int, batch: int) -> Iterator[Line]:
             loop,
             read["before"].median / read["after"].median,
             abs(first[1] - first[0]) / first[0],
+            shares(partial(Side.train, sides["after"], tokens)),
         )
 
 
@@ -183,11 +187,17 @@ which it takes where that package is missing. All sides of a line take turns.
 
 {table}
 
+Products of matrices are torch's own or, where they are faster, ours: a family of which they and
+the optimizer are most has little to gain from its recurrence. Of a step of training after:
+
+{shares}
+
 ## One stream
 
 A Mamba of 130 million parameters, token by token, and its reading of a prompt of {prompt}, tokens a
-second. *limit* is what the memory allows, the bytes of the weights over the rate of `torch.add`;
-*differ* is how far the logits after the prompt are from ours in float32.
+second, the middle of {turns} turns. *limit* is what the memory allows, the bytes of the weights
+over the rate of `torch.add`; *differ* is how far the logits after the prompt are from ours in
+float32.
 
 {decoding}
 
@@ -210,6 +220,18 @@ def _cells(line: Line) -> list[str]:
     ]
 
 
+def _seen(measured: Iterable[Line], where: TextIO) -> Iterator[Line]:
+    """Print every line when it is there."""
+    print("  ".join(HEAD), file=where, flush=True)
+    for line in measured:
+        print("  ".join(cell or "-" for cell in _cells(line)), file=where, flush=True)
+        yield line
+
+
+def _percents(shares: dict[str, float]) -> list[str]:
+    return [f"{share:.0%}" for share in shares.values()]
+
+
 def _decoded(found: decoding.Decoding) -> list[str]:
     numbers = (found.decoded, found.limit, found.decoded / found.limit, found.prompt)
     cells = [f"{n:,.{d}f}" for n, d in zip(numbers, (1, 0, 2, 0), strict=True)]
@@ -227,6 +249,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--tokens", type=int, default=48, help="decoded by each side")
+    parser.add_argument("--turns", type=int, default=3, help="of each side in decoding")
     parser.add_argument("--llama", metavar="PYTHON", help="with llama-cpp-python and gguf")
     parser.add_argument("--markdown", action="store_true", help="print the documentation's page")
     parser.add_argument("--sources", action="store_true", help="print hashes of sources, and stop")
@@ -254,10 +277,16 @@ def main() -> None:
         return markdown.table(head, made)
 
     families = [part for part in given.parts if part in FAMILIES]
-    trained = shown(HEAD, map(_cells, lines(families, given.rounds, given.batch)))
+    measured = list(_seen(lines(families, given.rounds, given.batch), where))
+    trained = markdown.table(HEAD, list(map(_cells, measured)))
+    spent = "not measured"
+    if measured:
+        head = ("family", *measured[0].shares)
+        spent = shown(head, ([line.family, *_percents(line.shares)] for line in measured))
     decoded = held = "not measured"
     if "decoding" in given.parts:
-        decoded = shown(DECODED, map(_decoded, decoding.measure(given.tokens, given.llama)))
+        sides = decoding.measure(given.tokens, given.turns, given.llama)
+        decoded = shown(DECODED, map(_decoded, sides))
     if "memory" in given.parts:
         before, after = memory.peaks().values()
         held = f"{before:,.0f} before, {after:,.0f} after, {before / after:.1f} times less"
@@ -267,8 +296,10 @@ def main() -> None:
             PAGE.format(
                 context=CONTEXT,
                 prompt=PROMPT,
+                turns=given.turns,
                 machine=markdown.bullets(about),
                 table=trained,
+                shares=spent,
                 decoding=decoded,
                 time=memory.TIME,
                 memory=held,

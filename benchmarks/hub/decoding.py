@@ -6,10 +6,12 @@ with weights of eight bits, and llama.cpp, where an environment that has it is g
 """
 
 import json
+import os
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -23,6 +25,8 @@ from statewise.models import LanguageModel, LanguageModelConfig
 DIM, DEPTH, VOCABULARY, PROMPT = 768, 24, 50_280, 512
 STRIDE, FIRST = 97, 5
 """Between the tokens of the prompt, and the token that decoding begins with."""
+Side = tuple[float, float, Tensor]
+"""Tokens a second, decoded and of the prompt, and the logits after it."""
 PROGRAM = Path(__file__).with_name("llama.py")
 
 
@@ -56,11 +60,12 @@ class Numbers:
         return b"x" * len(list(tokens))
 
 
-def measure(tokens: int, llama: str | None) -> Iterator[Decoding]:
-    """Measure one side after another.
+def measure(tokens: int, rounds: int, llama: str | None) -> Iterator[Decoding]:
+    """Measure all sides in turn, round after round, and take the middle of each.
 
     Args:
-        tokens: decoded by each.
+        tokens: decoded by each in a round.
+        rounds: how often each has its turn.
         llama: the Python of an environment with llama-cpp-python and gguf.
     """
     with tempfile.TemporaryDirectory() as name:
@@ -71,24 +76,34 @@ def measure(tokens: int, llama: str | None) -> Iterator[Decoding]:
         made.save_pretrained(folder, format="transformers")
         size = sum(p.numel() for p in made.parameters())
         del made
-        rate = memory_rate()
-        wide, narrow = rate / (4 * size), rate / size
-        ours = _ours(folder, "saved", tokens)
-
-        def line(side: str, found: tuple[float, float, Tensor], limit: float) -> Decoding:
-            decoded, prompt, logits = found
-            difference = ((logits - ours[2]).norm() / ours[2].norm()).item()
-            return Decoding(side, decoded, prompt, limit, difference)
-
-        yield line("ours, float32", ours, wide)
-        yield line("ours, int8", _ours(folder, "int8", tokens), narrow)
+        os.sync()  # or the file would still be on its way out while the first side is measured
+        # A scale of two bytes for every 32 weights.
+        bytes_of = {"float32": 4.0, "int8": 1.0, "q8_0": 1 + 2 / 32, "use_native": 4.0}
+        sides: dict[str, Callable[[], Side]] = {
+            "ours, float32": lambda: _ours(folder, "saved", tokens),
+            "ours, int8": lambda: _ours(folder, "int8", tokens),
+        }
         if llama is not None:
-            yield line("llama.cpp, float32", _llama(llama, folder, "float32", tokens), wide)
-            # A scale of two bytes for every 32 weights.
-            limit = narrow / (1 + 2 / 32)
-            yield line("llama.cpp, q8_0", _llama(llama, folder, "q8_0", tokens), limit)
-        yield line("the library", _theirs(folder, tokens, native=False), wide)
-        yield line("the library, use_native", _theirs(folder, tokens, native=True), wide)
+            for kind in ("float32", "q8_0"):
+                sides[f"llama.cpp, {kind}"] = partial(_llama, llama, folder, kind, tokens)
+        sides["the library, float32"] = lambda: _theirs(folder, tokens, native=False)
+        sides["the library, use_native"] = lambda: _theirs(folder, tokens, native=True)
+        found: dict[str, list[Side]] = {side: [] for side in sides}
+        rates = []
+        for _ in range(rounds):
+            rates.append(memory_rate())
+            for side, turn in sides.items():
+                found[side].append(turn())
+        exact = found["ours, float32"][0][2]
+        for side, turns in found.items():
+            weights = size * bytes_of[side.split(", ")[1]]
+            yield Decoding(
+                side,
+                median(turn[0] for turn in turns),
+                median(turn[1] for turn in turns),
+                median(rates) / weights,
+                ((turns[0][2] - exact).norm() / exact.norm()).item(),
+            )
 
 
 def memory_rate() -> float:
@@ -101,7 +116,7 @@ def _prompt() -> Tensor:
     return torch.arange(PROMPT)[None] * STRIDE % VOCABULARY
 
 
-def _ours(folder: Path, weights: Any, tokens: int) -> tuple[float, float, Tensor]:
+def _ours(folder: Path, weights: Any, tokens: int) -> Side:
     model = LanguageModel.from_pretrained(folder, weights=weights)
     model.tokenizer = Numbers()
     going = model.generate(str(FIRST), max_tokens=None, temperature=0)
@@ -117,7 +132,7 @@ def _ours(folder: Path, weights: Any, tokens: int) -> tuple[float, float, Tensor
     return 1 / median(took), PROMPT / median(read_in), found[0]
 
 
-def _theirs(folder: Path, tokens: int, *, native: bool) -> tuple[float, float, Tensor]:
+def _theirs(folder: Path, tokens: int, *, native: bool) -> Side:
     import transformers  # pyright: ignore[reportMissingImports]
 
     transformers.utils.logging.disable_progress_bar()
@@ -143,7 +158,7 @@ def _theirs(folder: Path, tokens: int, *, native: bool) -> tuple[float, float, T
     return (tokens - few) / (long - short), PROMPT / median(read_in), found[0]
 
 
-def _llama(python: str, folder: Path, kind: str, tokens: int) -> tuple[float, float, Tensor]:
+def _llama(python: str, folder: Path, kind: str, tokens: int) -> Side:
     threads = str(torch.get_num_threads())
     command = [python, str(PROGRAM), str(folder), "--type", kind, "--threads", threads]
     said = subprocess.run(

@@ -30,22 +30,6 @@ bool taps_agree(int64_t rows, int64_t dim, int64_t width, bool biased, int threa
   return close(v, wanted, 1e-5) && close(after, kept, 0);
 }
 
-bool norms_agree(int64_t rows, int64_t first, int64_t second, int threads) {
-  const int64_t parts[] = {first, second, second}, each = first + 2 * second;
-  auto x = random<float>(rows * each, -2, 2);
-  std::vector<double> wanted(rows * each);
-  for (int64_t r = 0, at = 0; r < rows; r++)
-    for (int64_t size : parts) {
-      double sum = 0;
-      for (int64_t i = 0; i < size; i++) sum += static_cast<double>(x[at + i]) * x[at + i];
-      const double root = std::sqrt(sum / static_cast<double>(size) + 1e-3);
-      for (int64_t i = 0; i < size; i++, at++) wanted[at] = x[at] / root;
-    }
-  run(table_of_mamba_norms, MambaNorms{rows, {first, second, second}, 1e-3f, x.data.get()},
-      1 << 20, threads);
-  return close(x, wanted, 1e-5);
-}
-
 bool rates_agree(int64_t count, int threads) {
   auto log_rate = random<float>(count, -3, 3);
   Exact<float> A(count);
@@ -64,7 +48,7 @@ bool test_mamba_step() {
       for (int64_t rows : {0, 1, 5})
         for (int64_t width : {1, 2, 4})
           good = good && taps_agree(rows, dim, width, width % 2, threads);
-      good = good && norms_agree(4, dim, 16, threads) && rates_agree(dim * 3, threads);
+      good = good && rates_agree(dim * 3, threads);
     }
   return good;
 }

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm, rms_norm
 
 from statewise.mixers.base import state_dtype
+from statewise.ops.rms_norm import rms_norm as by_core
 
 
 class HeadNorm(nn.Module):
@@ -49,19 +50,12 @@ class HeadNorm(nn.Module):
 
 
 class RMSNorm(nn.RMSNorm):
-    """`torch.nn.RMSNorm`, whose chain of passes is shorter where nothing is recorded.
-
-    On a CPU, one thread: 0.11 ms for 512 rows of 768 features where torch 2.13 takes 1.3; one row
-    takes as long as there, 14 microseconds.
-    """
+    """`torch.nn.RMSNorm`, by the core where nothing is recorded."""
 
     def forward(self, x: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes dim"]:
         """Return x over its root mean square."""
-        weight, eps = self.weight, self.eps
-        if torch.is_grad_enabled() or eps is None or {x.dtype, weight.dtype} != {torch.float32}:
-            return super().forward(x)
-        scale = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
-        return (x * scale.mul_(1 / x.shape[-1]).add_(eps).rsqrt_()).mul_(weight)
+        found = None if self.eps is None else by_core(x, self.weight, self.eps)
+        return super().forward(x) if found is None else found
 
 
 class ZeroCenteredRMSNorm(nn.Module):
