@@ -17,7 +17,12 @@ from statewise import state as states
 transformers = pytest.importorskip("transformers")
 
 from benchmarks.hub.families import FAMILIES, build  # noqa: E402
-from statewise.compat.transformers import read_state, use_native, write_state  # noqa: E402
+from statewise.compat.transformers import (  # noqa: E402
+    products,
+    read_state,
+    use_native,
+    write_state,
+)
 from statewise.compat.transformers import sources as module  # noqa: E402
 
 TIME = 11
@@ -464,3 +469,25 @@ def test_beams_take_their_states_along():
     expected = model.generate(tokens, **options)
     with use_native(model):
         assert torch.equal(model.generate(tokens, **options), expected)
+
+
+@pytest.mark.parametrize("faster", [True, False])
+def test_linear_maps_are_ours_where_our_products_are_faster(monkeypatch, faster):
+    monkeypatch.setattr(products, "outpaced", lambda: faster)
+    monkeypatch.setattr(products, "outpaced_by_few", lambda: False)
+    model = fresh("mamba")
+    head = model.get_output_embeddings()
+    native = use_native(model)
+    assert (native.replaced.get(head) == "linear") is faster
+    assert ("forward" in vars(head)) is faster
+    native.undo()
+    assert "forward" not in vars(head)
+
+
+def test_a_linear_map_that_somebody_replaced_is_left_alone(monkeypatch):
+    monkeypatch.setattr(products, "outpaced", lambda: True)
+    model = fresh("mamba")
+    head = model.get_output_embeddings()
+    head.forward = own = lambda x: x
+    assert head not in use_native(model).replaced
+    assert head.forward is own
