@@ -12,32 +12,38 @@ import torch
 from torch import Tensor
 
 from statewise.models.classifier import ClassifierConfig, ClassifyingModel
+from statewise.models.pooling import PoolingConfig
 from statewise.models.sentence_encoder import EncoderConfig
-from statewise.models.spelling import Vocabulary, check_sentences, cut
+from statewise.models.spelling import Vocabulary, check_sentences, cut, key
 from statewise.tasks.classification import read_texts
+from statewise.tasks.lexicon import Lexicon, read_lexicon
 from statewise.tasks.scores import class_report
 from statewise.training.configuration import Classified, ClassifierRun
 from statewise.training.estimator import Estimator
 from statewise.training.labels import Gold, Golds, Report, Trained, Work, train
+
+CONDITION = "gate"
+"""What a lexicon does to attention if nothing else is asked for: the best form of its paper."""
 
 
 class ClassWork(Work[ClassifyingModel]):
     """What is peculiar to the training of a classifier.
 
     Args:
-        pooling: what makes one vector of a text, one or several.
+        pooling: what makes one vector of a text.
+        lexicon: what is known of words beforehand, if anything.
     """
 
     what, target = "classifier", "text"
 
-    def __init__(self, pooling: Sequence[str]):
-        self.pooling = list(pooling)
+    def __init__(self, pooling: PoolingConfig, lexicon: Lexicon | None = None):
+        self.pooling, self.lexicon = pooling, lexicon
         self._labels: list[str] = []
 
     @classmethod
     def of(cls, model: ClassifyingModel) -> "ClassWork":
         """Return that of a model that is trained."""
-        work = cls(model.config.pooling)
+        work = cls(model.config)
         work._labels = list(model.labels)
         return work
 
@@ -51,14 +57,19 @@ class ClassWork(Work[ClassifyingModel]):
         """All classes that were learned of."""
         return self._labels
 
+    def known(self, vocabulary: Vocabulary) -> Vocabulary:
+        """Return a vocabulary with the lexicon, if there is one."""
+        return vocabulary if self.lexicon is None else vocabulary.with_lexicon(self.lexicon.words)
+
     def learn(self, gold: Gold) -> Gold:
-        """Note the classes."""
+        """Note the classes, and how much the lexicon knows."""
         self._labels = sorted(set(gold.labels))
         if len(self._labels) < 2:
             raise ValueError(
                 f"{gold.name}: all texts to train on have one label, {self._labels[0]!r}"
             )
-        return gold._replace(notes=())
+        notes = () if self.lexicon is None else _about(self.lexicon, gold)
+        return gold._replace(notes=notes)
 
     def check(self, gold: Gold) -> tuple[str, ...]:
         """Return what is odd about classes to score with: those that no training has shown.
@@ -82,7 +93,8 @@ class ClassWork(Work[ClassifyingModel]):
 
     def fields(self) -> dict[str, Any]:
         """Return what a classifier is built from beside its encoder."""
-        return {"labels": self._labels, "pooling": self.pooling}
+        how = {name: getattr(self.pooling, name) for name in PoolingConfig.model_fields}
+        return {"labels": self._labels, **how}
 
     def build(self, encoder: EncoderConfig, vocabulary: Vocabulary) -> ClassifyingModel:
         """Return a fresh classifier."""
@@ -137,8 +149,37 @@ def train_classifier(
         ValueError, OSError: for data, a mixer, a size or a folder that will not do, before anything
             is written.
     """
-    work = ClassWork(config.pooling)
+    work = ClassWork(*_reading(config))
     return train(config, work, golds or Golds.read(config.data, read_classified))
+
+
+def _reading(config: ClassifierRun) -> tuple[PoolingConfig, Lexicon | None]:
+    """Return what makes one vector of a text, and the lexicon that it conditions attention on."""
+    how = {"pooling": config.pooling, "attention_layers": config.attention_layers}
+    if config.lexicon is None:
+        return PoolingConfig.model_validate(how), None
+    how["condition"] = config.condition or CONDITION
+    return PoolingConfig.model_validate(how), read_lexicon(config.lexicon)
+
+
+def _about(lexicon: Lexicon, gold: Gold) -> tuple[str, ...]:
+    """Return what is worth saying of a lexicon for examples, a sentence each.
+
+    Raises:
+        ValueError: if it knows no word of them.
+    """
+    listed = {key(word) for word in lexicon.words}
+    words = {key(word) for text in gold.sentences for word in text}
+    met = len(words & listed)
+    if not met:
+        raise ValueError(f"{lexicon.path}: it knows no word of {gold.name}")
+    notes = (
+        f"{lexicon.path}: {lexicon.numbers} numbers for {len(listed)} words; of the {len(words)} of "
+        f"{gold.name} it knows {met}",
+    )
+    if several := sum(len(cut(word)) > 1 for word in lexicon.words):
+        notes += (f"{lexicon.path}: {several} entries are cut into several words, and never met",)
+    return (*lexicon.notes, *notes)
 
 
 class Classifier(Estimator[ClassifyingModel, ClassifierRun]):

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from statewise.models.classifier import Poolings
 from statewise.models.dropout import Dropout
+from statewise.models.pooling import ConditionName, Layers, Poolings
 from statewise.models.sentence_encoder import EncoderConfig
 from statewise.models.tagger import Ahead, Output
 
@@ -527,11 +527,25 @@ class ClassifierRun(LabelRun):
         data: where texts and their classes come from.
         pooling: what makes one vector of a text, one or several: "attention", "mean", "max",
             "last".
+        attention_layers: of the network by which attention scores each word; null for 1, and for 0
+            where a gate or an affine map by a lexicon goes before it.
+        lexicon: a text file of words, each with a tab and numbers after it, by which attention
+            scores them; they are kept with the model.
+        condition: how the numbers reach that score: "gate" if absent, "concatenation" or "affine".
     """
 
     data: Classified  # pyright: ignore[reportIncompatibleVariableOverride]
     pooling: Poolings = ["attention", "max"]
+    attention_layers: Layers | None = None
+    lexicon: str | None = None
+    condition: ConditionName | None = None
     out: str = "runs/classifier"
+
+    @model_validator(mode="after")
+    def _conditioned(self) -> "ClassifierRun":
+        if self.condition is not None and self.lexicon is None:
+            raise ValueError("condition is how a lexicon reaches attention: set lexicon")
+        return self
 
 
 FREE_TO_CHANGE = frozenset(

@@ -101,6 +101,10 @@ class Work(abc.ABC, Generic[Model]):
     def score(self) -> str:
         """What says how good it is: "accuracy" or "f1"."""
 
+    def known(self, vocabulary: Vocabulary) -> Vocabulary:
+        """Return a vocabulary with what is known of words beforehand."""
+        return vocabulary
+
     @abc.abstractmethod
     def learn(self, gold: Gold) -> Gold:
         """Look at what there is to train on; return it as it is trained on.
@@ -241,6 +245,9 @@ def train(config: LabelRun, work: Work[Model], golds: Golds) -> Trained[Model]:
     encoder, vocabulary, vectors = _known(config, golds, train)
     if start is not None:
         vocabulary = start.vocabulary(vocabulary, train.name)
+    vocabulary = work.known(vocabulary)
+    if vocabulary.lexicon:
+        about["lexicon"] = zlib.crc32(json.dumps(vocabulary.lexicon).encode())
     model = work.build(encoder, vocabulary)
     if start is not None:
         start.give(model, head=config.keep_head)

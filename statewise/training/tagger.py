@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from statewise.models.classifier import ClassifierConfig
 from statewise.models.joint_tagger import JointTaggingModel
+from statewise.models.pooling import PoolingConfig
 from statewise.models.spelling import check_sentences, cut
 from statewise.models.tagger import TaggingModel
 from statewise.tasks.tagging import boundaries, read_sentences
@@ -109,8 +109,7 @@ def _work(config: TaggerRun, gold: Gold) -> Work[Any]:
             f"scheme {config.data.scheme} is of one column, and there are {', '.join(tags)}: leave "
             "it at auto, or none"
         )
-    pooling = ClassifierConfig.model_fields["pooling"].get_default(call_default_factory=True)
-    works |= {name: ClassWork(pooling) for name in heads if name not in works}
+    works |= {name: ClassWork(PoolingConfig()) for name in heads if name not in works}
     return JointWork({name: works[name] for name in heads})
 
 
