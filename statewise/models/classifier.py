@@ -100,7 +100,9 @@ class ClassifyingModel(Labelling[ClassifierConfig]):
         """
         return functional.cross_entropy(self.scores(x, lengths), targets, reduction="sum")
 
-    def best(self, x: Float[Tensor, "batch time read"], lengths: Int[Tensor, " batch"]) -> list[int]:
+    def best(
+        self, x: Float[Tensor, "batch time read"], lengths: Int[Tensor, " batch"]
+    ) -> list[int]:
         """Return the class of each text, as its number."""
         return self.scores(x, lengths).argmax(1).tolist()
 

@@ -26,6 +26,7 @@ Poolings = Annotated[list[Literal["attention", "mean", "max", "last"]], Field(mi
 
 ConditionName = Literal["concatenation", "gate", "affine"]
 
+
 class Pooling(nn.Module, abc.ABC):
     """A vector from each sequence; of an empty one it is zero.
 

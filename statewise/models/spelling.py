@@ -346,7 +346,9 @@ class Vocabulary:
             read = json.loads(Path(path).read_text(encoding="utf-8"))
             words, characters = (list(_strings(read[name])) for name in ("words", "characters"))
             named = {str(name): list(_strings(parts)) for name, parts in read.get("features", [])}
-            lexicon = {str(word): _numbers(known) for word, known in read.get("lexicon", {}).items()}
+            lexicon = {
+                str(word): _numbers(known) for word, known in read.get("lexicon", {}).items()
+            }
             return cls(words, characters, named, lexicon)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}: the vocabulary is damaged ({error})") from None

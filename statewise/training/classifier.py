@@ -174,8 +174,8 @@ def _about(lexicon: Lexicon, gold: Gold) -> tuple[str, ...]:
     if not met:
         raise ValueError(f"{lexicon.path}: it knows no word of {gold.name}")
     notes = (
-        f"{lexicon.path}: {lexicon.numbers} numbers for {len(listed)} words; of the {len(words)} of "
-        f"{gold.name} it knows {met}",
+        f"{lexicon.path}: {lexicon.numbers} numbers for {len(listed)} words; of the {len(words)} "
+        f"of {gold.name} it knows {met}",
     )
     if several := sum(len(cut(word)) > 1 for word in lexicon.words):
         notes += (f"{lexicon.path}: {several} entries are cut into several words, and never met",)

@@ -120,7 +120,9 @@ def test_a_conditioned_classifier_is_saved_and_loaded(tmp_path, name):
     again = ClassifyingModel.from_pretrained(tmp_path)
     assert again.vocabulary.lexicon == model.vocabulary.lexicon
     for asked in (ClassifyingModel.predict_proba, ClassifyingModel.attention):
-        for one, two in zip(asked(model, [*SENTENCES, []]), asked(again, [*SENTENCES, []])):
+        for one, two in zip(
+            *(asked(each, [*SENTENCES, []]) for each in (model, again)), strict=True
+        ):
             assert torch.equal(one, two)
 
 

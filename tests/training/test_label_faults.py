@@ -194,7 +194,9 @@ BAD_INPUT = {
         f"{CLASSIFIER} --lexicon lost", "lost: there is no such file"
     ),
     "a lexicon that nothing asks": asked(
-        f"{CLASSIFIER} --lexicon bad --pooling [max]", "condition = gate is of attention", "Uma\t1\n"
+        f"{CLASSIFIER} --lexicon bad --pooling [max]",
+        "condition = gate is of attention",
+        "Uma\t1\n",
     ),
     "a condition of nothing": asked(f"{CLASSIFIER} --condition gate", "set lexicon"),
     "an unknown mixer": asked(f"{TAGGER} --model.mixer lsmt", "did you mean 'lstm'"),

@@ -1,6 +1,7 @@
 """Classifiers that read a lexicon."""
 
 import random
+import re
 
 import pytest
 import torch
@@ -44,11 +45,12 @@ def found(tmp_path_factory):
 def classifier(**options):
     model = {
         "hidden": 16,
+        "both_ways": False,
         "dropout": 0.0,
         "words": {"dim": 0, "grams": 0, "shape": False, "character_features": 16},
     }
     return Classifier(
-        model=model, pooling=["attention"], max_epochs=10, batch=8, quiet=True,
+        model=model, pooling=["attention"], max_epochs=20, batch=8, quiet=True,
         optimizer={"learning_rate": 0.02}, **options,
     )  # fmt: skip
 
@@ -86,7 +88,7 @@ def test_from_the_command_line_and_on(found, tmp_path, capsys):
     cli.main(line.split())
     log = (tmp_path / "run/train.log").read_text()
     assert "l.tsv: 1 numbers for 201 words; of the " in log
-    assert "it knows 100" in log
+    assert re.search(r"x\.csv it knows (9\d|100)\n", log)
     assert "1 entries are cut into several words, and never met" in log
     model = load(tmp_path / "run")
     assert model.config.condition == "gate"
