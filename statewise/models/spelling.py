@@ -149,6 +149,11 @@ class Sentences(NamedTuple):
     lengths: Int[Tensor, " batch"]
     types: Spelled
 
+    @property
+    def size(self) -> int:
+        """How many words there are."""
+        return int(self.lengths.sum())
+
 
 class Spelling(NamedTuple):
     """Many sentences, of which batches are made."""
@@ -160,7 +165,9 @@ class Spelling(NamedTuple):
         """Return some sentences, in the order given."""
         chosen = [self.places[at] for at in which]
         lengths = torch.tensor([len(places) for places in chosen], dtype=torch.int64)
-        return Sentences(pad_sequence(chosen, batch_first=True), lengths, self.types)
+        # Of no sentence at all, as of a conversation without texts, there is nothing to pad.
+        places = pad_sequence(chosen, batch_first=True) if chosen else lengths.reshape(0, 0)
+        return Sentences(places, lengths, self.types)
 
     def rows(self, at_once: int) -> Iterator[list[int]]:
         """Yield which sentences to read together: the longest first, of about one length.
