@@ -160,6 +160,7 @@ def _evaluate_options(parser: _Parser) -> None:
         "words": "their column, for a tagger",
         "text": "the column of the texts, for a classifier",
         "label": "that of the classes, for a classifier",
+        "conversation": "what tells conversations apart, for a classifier of their texts",
     }.items():
         parser.add_argument(f"--data.{name}", type=str | None, default=None, help=text)
     parser.add_argument(
@@ -192,6 +193,9 @@ def _predict_options(parser: _Parser) -> None:
     parser.add_argument("--data.encoding", type=str | None, default=None, help="of that file")
     parser.add_argument("--data.words", type=str | None, default=None, help="of a tagger's file")
     parser.add_argument("--data.text", type=str | None, default=None, help="of a classifier's file")
+    parser.add_argument(
+        "--data.conversation", type=str | None, default=None, help="of a file of conversations"
+    )
     parser.add_argument("--confidence", action="store_true", help="show how sure each label is")
     parser.add_argument(
         "--stream", action="store_true", help="tag standard input word by word, as it arrives"

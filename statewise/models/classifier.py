@@ -1,41 +1,36 @@
 """A classifier: a text in, one of several classes out.
 
 words      where is my card           a text, cut by `statewise.models.spelling.cut`
-features   x_1 ... x_4                of each word in its sentence
+features   x_1 ... x_4                of each word in its sentence, and what a lexicon knows of it
 vector     [attention(x), max(x)]     one or several poolings over time, side by side
 class      W vector + b               a score for each
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from statewise.models.conditioning import beside
 from statewise.models.labelling import LabelConfig, Labelling
-from statewise.models.pooling import POOLINGS, Attention
+from statewise.models.pooling import PoolingConfig, Pools
 from statewise.models.sentence_encoder import SentenceEncoder
 from statewise.models.spelling import Sentences, Vocabulary, cut
 
-Poolings = Annotated[list[Literal["attention", "mean", "max", "last"]], Field(min_length=1)]
 
-
-class ClassifierConfig(LabelConfig):
+class ClassifierConfig(LabelConfig, PoolingConfig):
     """What a classifier is built from.
 
     Args:
         encoder: how it reads.
         labels: the classes, in their order.
-        pooling: what makes one vector of a text, one or several: "attention", "mean", "max",
-            "last".
+        pooling: what makes one vector of a text, and how, as `PoolingConfig` has it: that, and
+            `attention_layers` and `condition`.
     """
 
     called = "a classifier"
-
-    pooling: Poolings = Field(default_factory=lambda: ["attention", "max"])
 
 
 class ClassifyingModel(Labelling[ClassifierConfig]):
@@ -63,30 +58,36 @@ class ClassifyingModel(Labelling[ClassifierConfig]):
     ):
         super().__init__(config, vocabulary, encoder=encoder)
         self.labels = tuple(config.labels)
-        dim, both_ways = self.encoder.out, config.encoder.both_ways
-        self.pools = nn.ModuleList(
-            POOLINGS[name](dim, both_ways=both_ways) for name in config.pooling
+        self.pools = Pools(
+            config,
+            self.encoder.out,
+            both_ways=config.encoder.both_ways,
+            known=vocabulary.numbers,
         )
-        self.head = nn.Linear(dim * len(self.pools), len(self.labels))
+        self.head = nn.Linear(self.pools.out, len(self.labels))
 
     def read(self, sentence: str | Sequence[str]) -> Sequence[str]:
         """Return the words of a text, which may be cut already."""
         return cut(sentence) if isinstance(sentence, str) else sentence
+
+    def features(self, sentences: Sentences) -> Float[Tensor, "batch time read"]:
+        """Return the features of each word, and after them what the lexicon knows of it."""
+        return beside(super().features(sentences), sentences)
 
     def forward(self, sentences: Sentences) -> Float[Tensor, "batch classes"]:
         """Return the score of each class, in float32 or wider."""
         return self.scores(self.features(sentences), sentences.lengths)
 
     def scores(
-        self, x: Float[Tensor, "batch time out"], lengths: Int[Tensor, " batch"]
+        self, x: Float[Tensor, "batch time read"], lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch classes"]:
         """Return the score of each class, in float32 or wider, from the features of the words."""
-        scores = self.head(torch.cat([pool(x, lengths) for pool in self.pools], 1))
+        scores = self.head(self.pools(x, lengths))
         return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
     def cost(
         self,
-        x: Float[Tensor, "batch time out"],
+        x: Float[Tensor, "batch time read"],
         lengths: Int[Tensor, " batch"],
         targets: Int[Tensor, " batch"],
     ) -> Float[Tensor, ""]:
@@ -99,12 +100,14 @@ class ClassifyingModel(Labelling[ClassifierConfig]):
         """
         return functional.cross_entropy(self.scores(x, lengths), targets, reduction="sum")
 
-    def best(self, x: Float[Tensor, "batch time out"], lengths: Int[Tensor, " batch"]) -> list[int]:
+    def best(
+        self, x: Float[Tensor, "batch time read"], lengths: Int[Tensor, " batch"]
+    ) -> list[int]:
         """Return the class of each text, as its number."""
         return self.scores(x, lengths).argmax(1).tolist()
 
     def chances(
-        self, x: Float[Tensor, "batch time out"], lengths: Int[Tensor, " batch"]
+        self, x: Float[Tensor, "batch time read"], lengths: Int[Tensor, " batch"]
     ) -> list[Tensor]:
         """Return the probabilities of the classes, (classes,), for each text."""
         return list(self.scores(x, lengths).softmax(1))
@@ -121,7 +124,7 @@ class ClassifyingModel(Labelling[ClassifierConfig]):
         Raises:
             ValueError: for what is no list of words, or if no pooling is by attention.
         """
-        if not any(isinstance(pool, Attention) for pool in self.pools):
+        if "attention" not in self.config.pooling:
             raise ValueError(
                 f"this classifier has no attention: its pooling is {', '.join(self.config.pooling)}"
             )
@@ -129,6 +132,5 @@ class ClassifyingModel(Labelling[ClassifierConfig]):
 
     def _shares(self, sentences: Sentences) -> list[Tensor]:
         x, lengths = self.features(sentences), sentences.lengths
-        attentive = (pool for pool in self.pools if isinstance(pool, Attention))
-        shares = torch.stack([pool.weights(x, lengths) for pool in attentive]).mean(0)
+        shares = self.pools.weights(x, lengths)
         return [row[:n] for row, n in zip(shares, lengths.tolist(), strict=True)]

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from statewise.models.classifier import ClassifyingModel
+from statewise.models.conversation import ConversationModel
 from statewise.models.crf import CRF
 from statewise.models.tagger import TaggingModel
 
-Member = TaggingModel | ClassifyingModel
+Member = TaggingModel | ClassifyingModel | ConversationModel
 
 
 class Ensemble:

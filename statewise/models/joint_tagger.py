@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from statewise.models.classifier import ClassifyingModel
 from statewise.models.labelling import Labelling, LabellingConfig
 from statewise.models.sentence_encoder import SentenceEncoder
+from statewise.models.sequence_labelling import Legal
 from statewise.models.spelling import Vocabulary
-from statewise.models.tagger import Legal, TaggerConfig, TaggingModel
+from statewise.models.tagger import TaggerConfig, TaggingModel
 
 Head = TaggingModel | ClassifyingModel
 

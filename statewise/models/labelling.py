@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from statewise.models import pretrained
 from statewise.models.configuration import Configuration, stored
 from statewise.models.sentence_encoder import EncoderConfig, SentenceEncoder
-from statewise.models.spelling import Sentences, Vocabulary, check_sentences
+from statewise.models.spelling import Vocabulary, check_sentences
 
 Answer = TypeVar("Answer")
 Config = TypeVar("Config", bound="LabellingConfig")
@@ -93,7 +93,7 @@ class Labelling(nn.Module, abc.ABC, Generic[Config]):
         """Words after one that are read before its features are taken."""
         return 0
 
-    def features(self, sentences: Sentences) -> Float[Tensor, "batch time out"]:
+    def features(self, sentences: Any) -> Float[Tensor, "batch time out"]:
         """Return the features of each word; zero in the padding."""
         return self.encoder(sentences, look_ahead=self.look_ahead)
 
@@ -123,7 +123,7 @@ class Labelling(nn.Module, abc.ABC, Generic[Config]):
     def named(self, found: Any) -> Any:
         """Return the labels of a sentence that have these numbers."""
 
-    def loss(self, sentences: Sentences, targets: Any) -> Float[Tensor, ""]:
+    def loss(self, sentences: Any, targets: Any) -> Float[Tensor, ""]:
         """Return what the right answers to sentences cost, summed over the batch, in nats."""
         return self.cost(self.features(sentences), sentences.lengths, targets)
 
@@ -140,6 +140,14 @@ class Labelling(nn.Module, abc.ABC, Generic[Config]):
     def read(self, sentence: Any) -> Sequence[Any]:
         """Return the words of what is to be labelled."""
         return sentence
+
+    def check(self, read: Sequence[Any]) -> None:
+        """Refuse what is no list of words, by a ValueError."""
+        check_sentences(read, tuple(self.vocabulary.features))
+
+    def spell(self, read: Sequence[Any]) -> Any:
+        """Return what was read as numbers, of which `batch` makes batches."""
+        return self.vocabulary.spell(read, buckets=self.buckets)
 
     def answers(self, sentences: Sequence[Any]) -> list[Any]:
         """Return the labels of sentences, as their numbers.
@@ -166,12 +174,12 @@ class Labelling(nn.Module, abc.ABC, Generic[Config]):
     def _over(
         self,
         sentences: Sequence[Any],
-        answer: Callable[[Sentences], Iterable[Answer]],
+        answer: Callable[[Any], Iterable[Answer]],
     ) -> list[Answer]:
         """Return an answer about each sentence, read together with others about as long."""
         read = [self.read(sentence) for sentence in sentences]
-        check_sentences(read, tuple(self.vocabulary.features))
-        spelling = self.vocabulary.spell(read, buckets=self.buckets)
+        self.check(read)
+        spelling = self.spell(read)
         found: dict[int, Answer] = {}
         training = self.training
         self.eval()

@@ -6,6 +6,7 @@
     n-grams       <zü zür üri ... -0>   of the key between its borders, 3 to 5 characters long
     shape         begins with a capital, has a digit, has a hyphen, ...
     features      PROPN, Case=Nom|Number=Sing      what is said of a word beside it, if anything
+    lexicon       0.9, 0.4                         what is known of its key beforehand, if anything
 
 A word with features is a tuple: the word, then its features. One that is written as CoNLL-U writes
 several, `Case=Nom|Number=Sing`, is known by its parts; any other is one part.
@@ -127,6 +128,8 @@ class Spelled(NamedTuple):
     """1 for what is so, else 0."""
     features: Int[Tensor, "types names parts"]
     """The parts of each feature; `PADDING` after the last."""
+    lexicon: Float[Tensor, "types numbers"]
+    """What the lexicon has for each; zero where it has nothing."""
 
     def take(self, which: Int[Tensor, " some"]) -> "Spelled":
         """Return some of them, with no more padding than they need."""
@@ -146,6 +149,11 @@ class Sentences(NamedTuple):
     lengths: Int[Tensor, " batch"]
     types: Spelled
 
+    @property
+    def size(self) -> int:
+        """How many words there are."""
+        return int(self.lengths.sum())
+
 
 class Spelling(NamedTuple):
     """Many sentences, of which batches are made."""
@@ -157,7 +165,9 @@ class Spelling(NamedTuple):
         """Return some sentences, in the order given."""
         chosen = [self.places[at] for at in which]
         lengths = torch.tensor([len(places) for places in chosen], dtype=torch.int64)
-        return Sentences(pad_sequence(chosen, batch_first=True), lengths, self.types)
+        # Of no sentence at all, as of a conversation without texts, there is nothing to pad.
+        places = pad_sequence(chosen, batch_first=True) if chosen else lengths.reshape(0, 0)
+        return Sentences(places, lengths, self.types)
 
     def rows(self, at_once: int) -> Iterator[list[int]]:
         """Yield which sentences to read together: the longest first, of about one length.
@@ -180,9 +190,11 @@ class Vocabulary:
         characters: the first has the number 4.
         features: by the name of each, in their order, the parts that are known; the first has the
             number 2. None if absent.
+        lexicon: what is known of words beforehand: as many numbers for each key as for any other.
+            Nothing if absent.
 
     Raises:
-        ValueError: if one stands there twice.
+        ValueError: if one stands there twice, or has another count of numbers.
     """
 
     def __init__(
@@ -190,9 +202,13 @@ class Vocabulary:
         words: Sequence[str],
         characters: Sequence[str],
         features: Mapping[str, Sequence[str]] | None = None,
+        lexicon: Mapping[str, Sequence[float]] | None = None,
     ):
         self.words, self.characters = tuple(words), tuple(characters)
         self.features = {name: tuple(parts) for name, parts in (features or {}).items()}
+        self.lexicon = {word: tuple(map(float, known)) for word, known in (lexicon or {}).items()}
+        if len({len(known) for known in self.lexicon.values()}) > 1:
+            raise ValueError("the lexicon has more numbers for one word than for another")
         named = ((f"part of {name}", parts) for name, parts in self.features.items())
         for what, listed in (("word", self.words), ("character", self.characters), *named):
             twice = [item for item, count in Counter(listed).items() if count > 1]
@@ -229,11 +245,29 @@ class Vocabulary:
         named = {name: _frequent(known, 1) for name, known in zip(features, parts, strict=True)}
         return cls(_frequent(words, minimum), _frequent(characters, minimum), named)
 
+    @property
+    def numbers(self) -> int:
+        """How many numbers the lexicon has for a word; 0 without one."""
+        return len(next(iter(self.lexicon.values()), ()))
+
     def __len__(self) -> int:
         return len(self.words)
 
+    def with_lexicon(self, words: Mapping[str, Sequence[float]]) -> "Vocabulary":
+        """Return this one with what is known of words beforehand, in place of what it knew.
+
+        Args:
+            words: with as many numbers each; of several that have one key, the first counts.
+        """
+        known: dict[str, Sequence[float]] = {}
+        for word, numbers in words.items():
+            known.setdefault(key(word), numbers)
+        return Vocabulary(self.words, self.characters, self.features, known)
+
     def grown(self, other: "Vocabulary") -> "Vocabulary":
         """Return this one with what another knows besides after its own, whose numbers stay.
+
+        The lexicon is the other's.
 
         Raises:
             ValueError: if they know features of other names.
@@ -249,6 +283,7 @@ class Vocabulary:
             more(self.words, other.words),
             more(self.characters, other.characters),
             {name: more(parts, other.features[name]) for name, parts in self.features.items()},
+            other.lexicon,
         )
 
     def spell(self, sentences: Iterable[Sequence[Any]], *, buckets: int) -> Spelling:
@@ -270,6 +305,7 @@ class Vocabulary:
         lengths = torch.tensor([len(word) for word in letters], dtype=torch.int64)
         pieces = [grams(word, buckets) if buckets else [] for word in words]
         known = [self._words.get(key(word), UNKNOWN) for word in words]
+        nothing = (0.0,) * self.numbers
         shapes = [[float(asked(word)) for _, asked in SHAPES] for word in words]
         parts = [
             [numbers.get(part, UNKNOWN) for part in attributes(feature)]
@@ -285,6 +321,9 @@ class Vocabulary:
                 _padded(pieces),
                 torch.tensor(shapes).reshape(len(types), len(SHAPES)),
                 _padded(parts).reshape(len(types), len(self._features), -1 if parts else 0),
+                torch.tensor([self.lexicon.get(key(word), nothing) for word in words]).reshape(
+                    len(types), self.numbers
+                ),
             ),
         )
 
@@ -299,6 +338,8 @@ class Vocabulary:
         listed: dict[str, Any] = {"words": self.words, "characters": self.characters}
         if self.features:
             listed["features"] = [[name, parts] for name, parts in self.features.items()]
+        if self.lexicon:
+            listed["lexicon"] = self.lexicon
         Path(path).write_text(json.dumps(listed), encoding="utf-8")
 
     @classmethod
@@ -312,8 +353,11 @@ class Vocabulary:
             read = json.loads(Path(path).read_text(encoding="utf-8"))
             words, characters = (list(_strings(read[name])) for name in ("words", "characters"))
             named = {str(name): list(_strings(parts)) for name, parts in read.get("features", [])}
-            return cls(words, characters, named)
-        except (ValueError, KeyError, TypeError) as error:
+            lexicon = {
+                str(word): _numbers(known) for word, known in read.get("lexicon", {}).items()
+            }
+            return cls(words, characters, named, lexicon)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}: the vocabulary is damaged ({error})") from None
 
 
@@ -376,3 +420,9 @@ def _strings(listed: object) -> Iterator[str]:
         if not isinstance(item, str):
             raise TypeError(f"{item!r} is no string")
         yield item
+
+
+def _numbers(listed: object) -> tuple[float, ...]:
+    if not isinstance(listed, list) or not listed:
+        raise TypeError("numbers are missing")
+    return tuple(map(float, listed))

@@ -14,7 +14,8 @@ skipped in silence.
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,8 @@ class Example(NamedTuple):
     """None where no labels were asked for."""
     line: int
     """Where it begins in the file, from 1."""
+    conversation: str | None = None
+    """None where no conversations were asked for."""
 
 
 class Texts(NamedTuple):
@@ -45,6 +48,7 @@ def read_texts(
     path: str | Path,
     text: str | int = "text",
     label: str | int | None = "label",
+    conversation: str | int | None = None,
     *,
     encoding: str = "utf-8",
 ) -> Texts:
@@ -58,6 +62,7 @@ def read_texts(
             the first line is an example too, a number, from 1.
         label: the same of the labels; they are not read if None. In JSON, numbers and booleans are
             labels as well.
+        conversation: the same of what tells a text's conversation from others.
         encoding: how the characters are written.
 
     Raises:
@@ -67,22 +72,24 @@ def read_texts(
         FileNotFoundError: if there is no such file.
     """
     name = str(path).removesuffix(".gz")
+    columns = {"text": text, "label": label, "conversation": conversation}
+    asked = {what: column for what, column in columns.items() if column is not None}
     if name.endswith(".jsonl"):
         lines, notes = read_lines(path, encoding)
-        found = _json(path, json_lines(path, lines), text, label)
+        found = _json(path, json_lines(path, lines), asked)
     elif name.endswith(".tsv"):
         lines, notes = read_lines(path, encoding)
         rows = ((number, line.split("\t")) for number, line in enumerate(lines, 1) if line)
-        found = _table(path, rows, text, label)
+        found = _table(path, rows, asked)
     else:
         lines, notes = read_lines(path, encoding)
-        found = _table(path, _records(path, "\n".join(lines)), text, label)
+        found = _table(path, _records(path, "\n".join(lines)), asked)
     examples: list[Example] = []
-    for line, read, kind in found:
-        for what, value in (("text", read), ("label", kind)):
-            if value is not None and not value.strip():
+    for line, read in found:
+        for what, value in read.items():
+            if not value.strip():
                 raise ValueError(f"{path}:{line}: the {what} is empty")
-        examples.append(Example(read, kind, line))
+        examples.append(Example(read["text"], read.get("label"), line, read.get("conversation")))
     if not examples:
         raise ValueError(f"{path}: there is no example in it")
     first = examples[0]
@@ -92,44 +99,50 @@ def read_texts(
             f"{path}:{first.line}: {first.label!r} is the label of no other example; if it is the "
             "name of a column, ask for the columns by name",
         )
+    if conversation is not None:
+        met = [example.conversation for example in examples]
+        apart = sum(one != two for one, two in pairwise(met)) + 1 - len(set(met))
+        if apart:
+            notes += (f"{path}: some conversations stand in pieces, {apart} more than there are",)
     return Texts(str(path), examples, notes)
 
 
-Found = Iterator[tuple[int, str, str | None]]
-"""The line, the text and the label of each example."""
+Found = Iterator[tuple[int, dict[str, str]]]
+"""The line of each example, and what was asked for: its text, its label, its conversation."""
 
 
 def _json(
-    path: str | Path,
-    lines: Iterable[tuple[int, Any]],
-    text: str | int,
-    label: str | int | None,
+    path: str | Path, lines: Iterable[tuple[int, Any]], asked: Mapping[str, str | int]
 ) -> Found:
+    text = asked["text"]
     for number, read in lines:
         value = read.get(text) if isinstance(read, dict) else None
         if not isinstance(value, str):
             raise ValueError(f"{path}:{number}: this is no object with a string {text!r}")
-        kind = None if label is None else read.get(label)
-        if label is not None and not isinstance(kind, str | int):
-            raise ValueError(f"{path}:{number}: {label!r} should be a string or a whole number")
-        kind = None if kind is None else str(kind)
-        check_characters(path, number, value + (kind or ""))
-        yield number, value, kind
+        found = {"text": value}
+        for what, column in asked.items():
+            if what == "text":
+                continue
+            if not isinstance(read.get(column), str | int):
+                raise ValueError(
+                    f"{path}:{number}: {column!r} should be a string or a whole number"
+                )
+            found[what] = str(read[column])
+        check_characters(path, number, "".join(found.values()))
+        yield number, found
 
 
 def _table(
     path: str | Path,
     rows: Iterable[tuple[int, list[str]]],
-    text: str | int,
-    label: str | int | None,
+    asked: Mapping[str, str | int],
 ) -> Found:
     table = list(rows)
-    asked = [column for column in (text, label) if column is not None]
-    if all(isinstance(column, int) for column in asked):
+    if all(isinstance(column, int) for column in asked.values()):
         widths = Counter(len(fields) for _, fields in table)
         width = widths.most_common(1)[0][0] if table else 0
-        places = [column - 1 for column in asked if isinstance(column, int)]
-        for column in asked if table else ():
+        places = [column - 1 for column in asked.values() if isinstance(column, int)]
+        for column in asked.values() if table else ():
             if column not in range(1, width + 1):
                 raise ValueError(
                     f"{path}: there is no column {column}; they count from 1 to {width}"
@@ -137,7 +150,7 @@ def _table(
     else:
         line, names = table.pop(0) if table else (1, [])
         width, places = len(names), []
-        for column in asked:
+        for column in asked.values():
             if names.count(str(column)) != 1:
                 raise ValueError(
                     f"{path}:{line}: there should be one column {column!r}; there are "
@@ -147,7 +160,7 @@ def _table(
     for number, fields in table:
         if len(fields) != width:
             raise ValueError(f"{path}:{number}: expected {width} columns, found {len(fields)}")
-        yield number, fields[places[0]], None if label is None else fields[places[1]]
+        yield number, {what: fields[place] for what, place in zip(asked, places, strict=True)}
 
 
 def _records(path: str | Path, text: str) -> Iterator[tuple[int, list[str]]]:
@@ -168,3 +181,11 @@ def _records(path: str | Path, text: str) -> Iterator[tuple[int, list[str]]]:
         if fields:
             yield line, fields
         line = reader.line_num + 1
+
+
+def conversations(texts: Texts) -> list[list[Example]]:
+    """Return the texts of each conversation in their order, the conversations by their first."""
+    found: dict[str | None, list[Example]] = {}
+    for example in texts.examples:
+        found.setdefault(example.conversation, []).append(example)
+    return list(found.values())

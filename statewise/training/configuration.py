@@ -4,10 +4,12 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from statewise.models.classifier import Poolings
 from statewise.models.dropout import Dropout
+from statewise.models.pooling import ConditionName, Layers, Poolings
+from statewise.models.reading import ReadingConfig
 from statewise.models.sentence_encoder import EncoderConfig
-from statewise.models.tagger import Ahead, Output
+from statewise.models.sequence_labelling import Output
+from statewise.models.tagger import Ahead
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -449,10 +451,13 @@ class Classified(Labelled):
     Args:
         text: the key or the column of the texts; of a table without names, a number from 1.
         label: that of the classes.
+        conversation: that of the conversation that a text stands in, if in any; its texts are then
+            classified in the light of each other.
     """
 
     text: str | int = "text"
     label: str | int = "label"
+    conversation: str | int | None = None
 
 
 class LabelOptimizer(Optimizer):
@@ -479,7 +484,7 @@ class LabelRun(Running):
         start: a run, or the folder of a tagger or a classifier, whose encoder and vocabulary this
             one begins with; options of `model` that are left out are then its own.
         keep_head: whether it begins with the head there too, which has to have the same labels.
-        batch: sentences of a step.
+        batch: sentences of a step; of texts in conversations, conversations.
         max_epochs: stop after every sentence was read so often.
         evaluation: how often held-out data is read; after each epoch if neither is given.
         optimizer: how the weights move.
@@ -527,11 +532,31 @@ class ClassifierRun(LabelRun):
         data: where texts and their classes come from.
         pooling: what makes one vector of a text, one or several: "attention", "mean", "max",
             "last".
+        attention_layers: of the network by which attention scores each word; null for 1, and for 0
+            where a gate or an affine map by a lexicon goes before it.
+        lexicon: a text file of words, each with a tab and numbers after it, by which attention
+            scores them; they are kept with the model.
+        condition: how the numbers reach that score: "gate" if absent, "concatenation" or "affine".
+        conversation: how the texts of a conversation are read, one after another, where they stand
+            in some.
+        output: of such texts: "crf" scores their classes and the order of these together, "softmax"
+            each by itself.
     """
 
     data: Classified  # pyright: ignore[reportIncompatibleVariableOverride]
     pooling: Poolings = ["attention", "max"]
+    attention_layers: Layers | None = None
+    lexicon: str | None = None
+    condition: ConditionName | None = None
+    conversation: ReadingConfig = ReadingConfig()
+    output: Output = "crf"
     out: str = "runs/classifier"
+
+    @model_validator(mode="after")
+    def _conditioned(self) -> "ClassifierRun":
+        if self.condition is not None and self.lexicon is None:
+            raise ValueError("condition is how a lexicon reaches attention: set lexicon")
+        return self
 
 
 FREE_TO_CHANGE = frozenset(

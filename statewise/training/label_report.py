@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from statewise.models.classifier import ClassifyingModel
+from statewise.models.conversation import ConversationModel
 from statewise.models.spelling import surface
+from statewise.models.tagger import TaggingModel
 from statewise.tasks.calibration import Calibration
 from statewise.tasks.scores import MATRIX, ClassReport, Score, frequent_errors
 from statewise.training.labelled import UNITS, Evaluated, Said
@@ -15,6 +17,9 @@ SHOWN = 20
 
 AROUND = 12
 """Words before and after a mistake in a sentence."""
+
+SEQUENCES = {TaggingModel.kind: "sentences", ConversationModel.kind: "conversations"}
+"""What a model labels the items of."""
 
 BLUE, ORANGE = "31, 95, 168", "194, 65, 12"
 """As CSS has them: of what is right, and of what is wrong or looked at."""
@@ -56,7 +61,7 @@ def _parts(found: Evaluated) -> Iterator[Markup]:
         tag(
             "p",
             f"{_score(found)} of {100 * found.value:.2f} over {len(found.gold.sentences):,} "
-            f"{'sentences' if unit == 'words' else unit}; the labels of {wrong:,} of "
+            f"{SEQUENCES.get(what, unit)}; the labels of {wrong:,} of "
             f"{len(found.said):,} {unit} are wrong.",
         ),
         *(tag("p.quiet", note) for note in found.notes),
@@ -174,6 +179,8 @@ def _mistakes(found: Evaluated, mistakes: list[Said]) -> Iterator[Markup]:
     texts = [found.gold.sentences[mistake.sentence] for mistake in mistakes]
     shares: list[list[float]] = [[] for _ in texts]
     model = found.model
+    if model.kind == ConversationModel.kind:
+        texts = [tuple(f"{' '.join(text)} /" for text in each) for each in texts]
     if isinstance(model, ClassifyingModel) and "attention" in model.config.pooling:
         shares = [share.tolist() for share in model.attention(texts)]
     rows = []

@@ -4,6 +4,7 @@ They    PRON    0.998          a tagger: words, tags and, if asked for, the conf
 run     VERB    0.971          a blank line after each sentence
 
 card_arrival    0.962    where is my card          a classifier: one line a text
+                                                   of conversations, a blank line after each
 
 # intent = music    0.991                          several heads: what is said of the sentence, and
 Play    VERB    0.987    O          0.998          for each word the tags of all
@@ -19,13 +20,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from statewise.models.classifier import ClassifyingModel
-from statewise.models.ensemble import Ensemble
-from statewise.models.joint_tagger import Head, JointTaggingModel
+from statewise.models.conversation import ConversationModel
+from statewise.models.ensemble import Ensemble, Member
+from statewise.models.joint_tagger import JointTaggingModel
 from statewise.models.labelling import Labelling
 from statewise.models.spelling import cut, surface
 from statewise.models.tagger import TaggingModel
 from statewise.tasks.calibration import Calibration, calibration
-from statewise.tasks.classification import read_texts
+from statewise.tasks.classification import conversations, read_texts
 from statewise.tasks.documents import read_lines
 from statewise.tasks.scores import ClassReport, Score, class_report, confusions
 from statewise.tasks.tagging import SpanReport, read_sentences
@@ -39,6 +41,7 @@ from statewise.training.configuration import (
     Tagged,
     TaggerRun,
 )
+from statewise.training.conversation import ConversationWork
 from statewise.training.joint import JointWork
 from statewise.training.labels import Gold, Work, load
 from statewise.training.runs import stored_configuration
@@ -48,7 +51,11 @@ from statewise.training.tagger import read_tagged
 TOGETHER = 512
 """Lines of a pipe that are labelled together."""
 
-UNITS = {TaggingModel.kind: "words", ClassifyingModel.kind: "texts"}
+UNITS = {
+    TaggingModel.kind: "words",
+    ClassifyingModel.kind: "texts",
+    ConversationModel.kind: "texts",
+}
 """What is labelled."""
 
 
@@ -62,7 +69,7 @@ def load_together(folders: Sequence[str | Path]) -> Labelling[Any] | Ensemble:
     models = [load(folder) for folder in folders]
     if len(models) == 1:
         return models[0]
-    members = [model for model in models if isinstance(model, Head)]
+    members = [model for model in models if isinstance(model, Member)]
     if len(members) < len(models):
         raise ValueError("models with several heads are not asked together: save one head of each")
     try:
@@ -83,6 +90,7 @@ class Asked(NamedTuple):
     words: str | None = None
     text: str | int | None = None
     label: str | int | None = None
+    conversation: str | int | None = None
     encoding: str | None = None
 
     def over(self, fields: dict[str, Any]) -> dict[str, Any]:
@@ -121,13 +129,18 @@ def lines_of(
     for together in _inputs(_first(model), path, asked):
         words = [model.read(item) for item in together]
         labels = model.predict(words)
+        talks = isinstance(_first(model), ConversationModel)
         sure = [_sure(p) for p in model.predict_proba(words)] if confidence else None
         for at, (item, found) in enumerate(zip(together, labels, strict=True)):
             confidences = None if sure is None else sure[at]
             if as_json:
-                yield _object(item, found, confidences)
+                yield _object(item, found, confidences, talks=talks)
+            elif talks:
+                for place, (text, label) in enumerate(zip(item, found, strict=True)):
+                    yield _text_line(text, label, confidences and confidences[place])
+                yield ""
             elif isinstance(found, str):
-                yield "\t".join([found, *_figures(confidences), " ".join(str(item).split())])
+                yield _text_line(item, found, confidences)
             elif isinstance(found, dict):
                 yield from _heads(item, found, confidences or dict.fromkeys(found))
             else:
@@ -140,10 +153,11 @@ def lines_as_they_arrive(
     """Yield each word of a text and its tag as soon as it can be told, without line ends.
 
     A line of the text is a sentence, after which an empty line comes. A word is whole when space
-    follows it.
+    follows it. Of a classifier of conversations each line is a text, and an empty one ends a
+    conversation.
 
     Args:
-        model: a tagger that reads from the left alone.
+        model: a tagger that reads from the left alone, or a classifier of conversations that does.
         pieces: of the text, cut anywhere.
         lag: words that a CRF waits for, see `TaggingModel.stream`.
 
@@ -154,6 +168,9 @@ def lines_as_they_arrive(
         raise ValueError("one model tags words as they arrive, and not several together")
     if isinstance(model, JointTaggingModel):
         raise ValueError(f"one head tags words as they arrive, and this tagger has {model.names}")
+    if isinstance(model, ConversationModel):
+        yield from _texts_as_they_arrive(model, pieces, lag)
+        return
     if not isinstance(model, TaggingModel):
         raise ValueError(f"a {model.kind} labels whole texts, not words as they arrive")
     state, waiting, rest = model.initial_state(), deque[str](), ""
@@ -180,19 +197,53 @@ def lines_as_they_arrive(
     yield from go_on(rest, ended=True)
 
 
+def _texts_as_they_arrive(
+    model: ConversationModel, pieces: Iterable[str], lag: int
+) -> Iterator[str]:
+    """Yield each text, a line, with its class; an empty line ends a conversation."""
+    state, waiting, rest = model.initial_state(), deque[str](), ""
+
+    def go_on(line: str) -> Iterator[str]:
+        nonlocal state
+        more = [line] if line.strip() else []
+        waiting.extend(more)
+        if not waiting:
+            return
+        labels, state = model.stream(more, state, ended=not more, lag=lag)
+        for label in labels:
+            yield _text_line(waiting.popleft(), label, None)
+        if not more:
+            yield ""
+
+    for piece in pieces:
+        *lines, rest = (rest + piece).split("\n")
+        for line in lines:
+            yield from go_on(line)
+    for line in (rest, ""):
+        yield from go_on(line)
+
+
 def _inputs(model: Labelling[Any], path: str, asked: Asked) -> Iterator[list[Any]]:
     """Yield sentences or texts, some at a time."""
-    tags, features = not isinstance(model, ClassifyingModel), list(model.vocabulary.features)
+    tags = not isinstance(model, ClassifyingModel | ConversationModel)
+    features = list(model.vocabulary.features)
     if features and (path == "-" or path.removesuffix(".gz").endswith(".txt")):
         raise ValueError(
             f"{path}: this tagger reads {', '.join(features)} beside the words; give it a file of "
             "both"
         )
-    fields = {"words": None} if tags else {"text": "text"}
+    talks = isinstance(model, ConversationModel)
+    fields: dict[str, Any] = {"words": None} if tags else {"text": "text"}
+    if talks:
+        fields["conversation"] = "conversation"
     fields = asked.over({**fields, "encoding": "utf-8"})
     name = path.removesuffix(".gz")
-    if path == "-":
+    if path == "-" and talks:
+        yield from ([each] for each in _paragraphs(sys.stdin))
+    elif path == "-":
         yield from _lines(sys.stdin, cut if tags else str)
+    elif name.endswith(".txt") and talks:
+        yield list(_paragraphs(read_lines(path, fields["encoding"]).lines))
     elif name.endswith(".txt"):
         lines, _ = read_lines(path, fields["encoding"])
         yield [cut(line) if tags else line for line in lines]
@@ -200,8 +251,12 @@ def _inputs(model: Labelling[Any], path: str, asked: Asked) -> Iterator[list[Any
         corpus = read_sentences(path, features, words=fields["words"], encoding=fields["encoding"])
         yield [sentence.with_features(features) for sentence in corpus.sentences]
     else:
-        texts = read_texts(path, fields["text"], None, encoding=fields["encoding"])
-        yield [example.text for example in texts.examples]
+        column, talk = fields["text"], fields.get("conversation")
+        texts = read_texts(path, column, None, talk, encoding=fields["encoding"])
+        if talks:
+            yield [[example.text for example in each] for each in conversations(texts)]
+        else:
+            yield [example.text for example in texts.examples]
 
 
 def _lines(stream: Iterable[str], read: Any) -> Iterator[list[Any]]:
@@ -210,6 +265,23 @@ def _lines(stream: Iterable[str], read: Any) -> Iterator[list[Any]]:
     together = 1 if sys.stdin.isatty() else TOGETHER
     while some := list(islice(lines, together)):
         yield some
+
+
+def _paragraphs(lines: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the lines between blank ones: a conversation, a text on each."""
+    found: list[str] = []
+    for line in (line.rstrip("\n") for line in lines):
+        if line.strip():
+            found.append(line)
+        elif found:
+            yield found
+            found = []
+    if found:
+        yield found
+
+
+def _text_line(text: Any, label: str, confidence: float | None) -> str:
+    return "\t".join([label, *_figures(confidence), " ".join(str(text).split())])
 
 
 def _heads(
@@ -240,8 +312,10 @@ def _figures(confidence: float | None) -> list[str]:
     return [] if confidence is None else [f"{confidence:.4f}"]
 
 
-def _object(item: Any, found: Any, confidences: Any) -> str:
-    if isinstance(found, str):
+def _object(item: Any, found: Any, confidences: Any, *, talks: bool) -> str:
+    if talks:
+        said = {"texts": list(item), "labels": list(found)}
+    elif isinstance(found, str):
         said = {"text": item, "label": found}
     elif isinstance(found, dict):
         said = {"words": [surface(word) for word in item], **found}
@@ -282,7 +356,7 @@ class Evaluated(NamedTuple):
     score: str
     value: float
     notes: tuple[str, ...]
-    model: Head | Ensemble
+    model: Member | Ensemble
     gold: Gold
     said: list[Said]
 
@@ -342,6 +416,11 @@ def evaluate(
         fields["column"] = [name for name, head in model.heads.items() if head.kind == "tagger"]
         classes = [name for name, head in model.heads.items() if head.kind == "classifier"]
         fields["label"] = next(iter(classes), None)
+    if isinstance(model, ConversationModel) and fields["conversation"] is None:
+        raise ValueError(
+            f"{folder} classifies texts in conversations: name the column that tells these apart "
+            "with --data.conversation"
+        )
     if model.vocabulary.features:
         fields["features"] = list(model.vocabulary.features)
     gold = read(path, data(**{name: value for name, value in fields.items() if value is not None}))
@@ -351,14 +430,14 @@ def evaluate(
             _evaluated(path, name, head, work.works[name], parts[name], gold.notes)
             for name, head in model.heads.items()
         ]
-    assert isinstance(together, Head | Ensemble)
+    assert isinstance(together, Member | Ensemble)
     return [_evaluated(path, None, together, work, gold, gold.notes)]
 
 
 def _evaluated(
     path: str,
     name: str | None,
-    model: Head | Ensemble,
+    model: Member | Ensemble,
     work: Work[Any],
     gold: Gold,
     notes: tuple[str, ...],
@@ -394,7 +473,7 @@ def as_data(found: Sequence[Evaluated]) -> dict[str, Any]:
     return {"path": found[0].path, "heads": {each.head: each.as_data() for each in found}}
 
 
-def judged(model: Head | Ensemble, gold: Gold, found: list[Any]) -> list[Said]:
+def judged(model: Member | Ensemble, gold: Gold, found: list[Any]) -> list[Said]:
     """Return the labels of all words, or of all texts, and how sure a model is of each."""
     return list(_said(model, gold, found))
 
@@ -405,7 +484,7 @@ def calibrated(said: Iterable[Said]) -> Calibration:
     return calibration([sure for sure, _ in pairs], [right for _, right in pairs])
 
 
-def _said(model: Head | Ensemble, gold: Gold, found: list[Any]) -> Iterator[Said]:
+def _said(model: Member | Ensemble, gold: Gold, found: list[Any]) -> Iterator[Said]:
     numbers = {label: number for number, label in enumerate(model.labels)}
     first = _first(model)
     scheme = first.config.scheme if isinstance(first, TaggingModel) else None
@@ -429,6 +508,8 @@ def _means(
         return TagWork.of(model), TaggerRun, Tagged, read_tagged
     if isinstance(model, JointTaggingModel):
         return JointWork.of(model), TaggerRun, Tagged, read_tagged
+    if isinstance(model, ConversationModel):
+        return ConversationWork.of(model), ClassifierRun, Classified, read_classified
     assert isinstance(model, ClassifyingModel)
     return ClassWork.of(model), ClassifierRun, Classified, read_classified
 

@@ -4,7 +4,7 @@ import abc
 import json
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_map
 
 from statewise.models import pretrained
 from statewise.models.classifier import ClassifyingModel
+from statewise.models.conversation import ConversationModel
 from statewise.models.joint_tagger import JointTaggingModel
 from statewise.models.labelling import Labelling
 from statewise.models.sentence_encoder import EncoderConfig
@@ -37,7 +38,8 @@ Report = Any
 """A `SpanReport` or a `ClassReport`, or one of each head: printed, a table."""
 
 KINDS: dict[str, type[Labelling[Any]]] = {
-    model.kind: model for model in (TaggingModel, ClassifyingModel, JointTaggingModel)
+    model.kind: model
+    for model in (TaggingModel, ClassifyingModel, ConversationModel, JointTaggingModel)
 }
 
 GIVEN = "(given in Python)"
@@ -52,7 +54,7 @@ class Gold(NamedTuple):
 
     name: str
     sentences: list[tuple[Any, ...]]
-    """Of words, or of words with their features."""
+    """Of words, or of words with their features; or conversations, of texts that are such."""
     labels: list[Any]
     """Of each sentence: a tag for each word, or one class; or these by the names of heads."""
     place: Callable[[int, int], str]
@@ -100,6 +102,14 @@ class Work(abc.ABC, Generic[Model]):
     @abc.abstractmethod
     def score(self) -> str:
         """What says how good it is: "accuracy" or "f1"."""
+
+    def texts(self, gold: Gold) -> Iterable[Sequence[Any]]:
+        """Return all lists of words of examples."""
+        return gold.sentences
+
+    def known(self, vocabulary: Vocabulary) -> Vocabulary:
+        """Return a vocabulary with what is known of words beforehand."""
+        return vocabulary
 
     @abc.abstractmethod
     def learn(self, gold: Gold) -> Gold:
@@ -176,7 +186,7 @@ class LabelLessons(Lessons):
     ):
         self.model, self.work, self.dev = model, work, dev
         self.target, self.loss = work.target, f"bits_per_{work.target}"
-        self.spelling = model.vocabulary.spell(gold.sentences, buckets=model.buckets)
+        self.spelling = model.spell(gold.sentences)
         self.targets = work.targets(gold.labels)
         self.epochs = Epochs([len(words) for words in gold.sentences], config.batch, config.seed)
         self.states: list[Any] = []
@@ -190,7 +200,7 @@ class LabelLessons(Lessons):
         """Read some sentences, and learn their labels."""
         rows = self.epochs.rows(done.step)
         sentences = self.spelling.batch(rows)
-        words = int(sentences.lengths.sum())
+        words = sentences.size
         targets, count = self.work.batch([self.targets[at] for at in rows])
         sentences, targets = tree_map(lambda x: x.to(processes.device), (sentences, targets))
         with processes.precision():
@@ -238,9 +248,12 @@ def train(config: LabelRun, work: Work[Model], golds: Golds) -> Trained[Model]:
         config = config.model_copy(update={"model": start.encoder(config.model)})
         about["start"] = start.weights
     torch.manual_seed(config.seed)
-    encoder, vocabulary, vectors = _known(config, golds, train)
+    encoder, vocabulary, vectors = _known(config, work, golds, train)
     if start is not None:
         vocabulary = start.vocabulary(vocabulary, train.name)
+    vocabulary = work.known(vocabulary)
+    if vocabulary.lexicon:
+        about["lexicon"] = zlib.crc32(json.dumps(vocabulary.lexicon).encode())
     model = work.build(encoder, vocabulary)
     if start is not None:
         start.give(model, head=config.keep_head)
@@ -349,16 +362,16 @@ def _split(golds: Golds, config: LabelRun) -> tuple[Gold, Gold]:
 
 
 def _known(
-    config: LabelRun, golds: Golds, train: Gold
+    config: LabelRun, work: Work[Any], golds: Golds, train: Gold
 ) -> tuple[EncoderConfig, Vocabulary, dict[str, Tensor]]:
     """Return how words are read, which are known, and the vectors that some begin with."""
     encoder = config.model
     vocabulary = Vocabulary.of(
-        train.sentences, minimum=encoder.words.minimum, features=train.features
+        work.texts(train), minimum=encoder.words.minimum, features=train.features
     )
     if config.vectors is None:
         return encoder, vocabulary, {}
-    everything = (gold.sentences for gold in golds if gold is not None)
+    everything = (work.texts(gold) for gold in golds if gold is not None)
     wanted = {key(surface(word)) for part in everything for words in part for word in words}
     vectors, dim = read_vectors(config.vectors, wanted, first=FREQUENT)
     if not vectors:

@@ -1,42 +1,39 @@
-"""What is peculiar to the training of a head that tags words, whether it stands alone or not."""
+"""What is peculiar to the training of heads that label words, or other items of sequences."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from statewise.models.labelling import Labelling
 from statewise.models.sentence_encoder import EncoderConfig
+from statewise.models.sequence_labelling import Legal
 from statewise.models.spelling import Vocabulary
-from statewise.models.tagger import Legal, TaggerConfig, TaggingModel
+from statewise.models.tagger import TaggerConfig, TaggingModel
 from statewise.tasks.scores import class_report
 from statewise.tasks.tagging import convert, detect, legal, span_report
 from statewise.tasks.tagging.schemes import OUTSIDE, split
 from statewise.training.labels import Gold, Report, Work
 
+Model = TypeVar("Model", bound=Labelling[Any])
 
-class TagWork(Work[TaggingModel]):
-    """What is peculiar to the training of a tagger.
+
+class SequenceWork(Work[Model]):
+    """What is peculiar to the training of labels of the items of sequences.
 
     Args:
         output: "crf" or "softmax".
         scheme: of spans: "auto", "none" or a name.
-        look_ahead: words that are read before one is tagged.
     """
 
-    what, target = "tagger", "word"
+    said: str
+    """What an item is labelled with: "tag" or "label"."""
 
-    def __init__(self, output: str = "crf", scheme: str = "auto", look_ahead: int = 0):
-        self.output, self.asked, self.look_ahead = output, scheme, look_ahead
+    def __init__(self, output: str, scheme: str):
+        self.output, self.asked = output, scheme
         self.scheme: str | None = None
         self._labels: list[str] = []
-
-    @classmethod
-    def of(cls, model: TaggingModel) -> "TagWork":
-        """Return that of a model that is trained."""
-        work = cls(model.config.output, look_ahead=model.look_ahead)
-        work.scheme, work._labels = model.config.scheme, list(model.labels)
-        return work
 
     @property
     def score(self) -> str:
@@ -93,35 +90,17 @@ class TagWork(Work[TaggingModel]):
         listed = ", ".join(sorted(known - {""}))
         if not seen:
             raise ValueError(
-                f"{gold.place(*place)}: the tagger has no tag {first!r}, nor any other of this "
-                f"file; it has {listed}"
+                f"{gold.place(*place)}: the {self.what} has no {self.said} {first!r}, nor "
+                f"any other of this file; it has {listed}"
             )
         return (
-            f"{gold.place(*place)}: the tagger has no tag {first!r}, which counts as wrong; nor "
-            f"{len(strange) - 1} others",
+            f"{gold.place(*place)}: the {self.what} has no {self.said} {first!r}, which "
+            f"counts as wrong; nor {len(strange) - 1} others",
         )
 
     def _kind(self, tag: str) -> str:
         """Return the tag, or of a span its type: the scheme may be another."""
         return tag if self.scheme is None or tag == OUTSIDE else split(tag)[1]
-
-    def fields(self) -> dict[str, Any]:
-        """Return what a tagger is built from beside its encoder."""
-        return {
-            "labels": self._labels,
-            "output": self.output,
-            "scheme": self.scheme,
-            "look_ahead": self.look_ahead,
-        }
-
-    def rules(self) -> Legal | None:
-        """Return which tags may follow which, where they are spans."""
-        return None if self.scheme is None else legal(self._labels, self.scheme)
-
-    def build(self, encoder: EncoderConfig, vocabulary: Vocabulary) -> TaggingModel:
-        """Return a fresh tagger."""
-        config = TaggerConfig.model_validate({"encoder": encoder, **self.fields()})
-        return TaggingModel(config, vocabulary, legal=self.rules())
 
     def targets(self, labels: list[Any]) -> list[Tensor]:
         """Return the tags of each sentence as numbers."""
@@ -142,6 +121,47 @@ class TagWork(Work[TaggingModel]):
     def value(self, report: Report) -> float:
         """Return F1 of all spans together, or the accuracy."""
         return report.total.f1
+
+
+class TagWork(SequenceWork[TaggingModel]):
+    """What is peculiar to the training of a tagger.
+
+    Args:
+        output: "crf" or "softmax".
+        scheme: of spans: "auto", "none" or a name.
+        look_ahead: words that are read before one is tagged.
+    """
+
+    what, target, said = "tagger", "word", "tag"
+
+    def __init__(self, output: str = "crf", scheme: str = "auto", look_ahead: int = 0):
+        super().__init__(output, scheme)
+        self.look_ahead = look_ahead
+
+    @classmethod
+    def of(cls, model: TaggingModel) -> "TagWork":
+        """Return that of a model that is trained."""
+        work = cls(model.config.output, look_ahead=model.look_ahead)
+        work.scheme, work._labels = model.config.scheme, list(model.labels)
+        return work
+
+    def fields(self) -> dict[str, Any]:
+        """Return what a tagger is built from beside its encoder."""
+        return {
+            "labels": self._labels,
+            "output": self.output,
+            "scheme": self.scheme,
+            "look_ahead": self.look_ahead,
+        }
+
+    def rules(self) -> Legal | None:
+        """Return which tags may follow which, where they are spans."""
+        return None if self.scheme is None else legal(self._labels, self.scheme)
+
+    def build(self, encoder: EncoderConfig, vocabulary: Vocabulary) -> TaggingModel:
+        """Return a fresh tagger."""
+        config = TaggerConfig.model_validate({"encoder": encoder, **self.fields()})
+        return TaggingModel(config, vocabulary, legal=self.rules())
 
 
 def _put_right(gold: Gold, scheme: str) -> list[tuple[str, ...]]:

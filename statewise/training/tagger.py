@@ -7,12 +7,10 @@ tagger.fit(sentences, [{"upos": ["PRON", "VERB"], "mood": "a statement"}, ...]) 
 tagger.predict([["We", "ran"]])        [{"upos": ("PRON", "VERB"), "mood": "a statement"}]
 """
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from statewise.models.classifier import ClassifierConfig
 from statewise.models.joint_tagger import JointTaggingModel
 from statewise.models.spelling import check_sentences, cut
 from statewise.models.tagger import TaggingModel
@@ -23,6 +21,7 @@ from statewise.training.estimator import Estimator
 from statewise.training.joint import JointWork
 from statewise.training.labels import Gold, Golds, Trained, Work, train
 from statewise.training.tag_work import TagWork
+from statewise.training.text_reading import TextReading
 
 COLUMNS = {".conllu": "upos", ".jsonl": "tags"}
 """The column of the tags where none is named, by how the file's name ends; else the last one."""
@@ -109,8 +108,7 @@ def _work(config: TaggerRun, gold: Gold) -> Work[Any]:
             f"scheme {config.data.scheme} is of one column, and there are {', '.join(tags)}: leave "
             "it at auto, or none"
         )
-    pooling = ClassifierConfig.model_fields["pooling"].get_default(call_default_factory=True)
-    works |= {name: ClassWork(pooling) for name in heads if name not in works}
+    works |= {name: ClassWork(TextReading()) for name in heads if name not in works}
     return JointWork({name: works[name] for name in heads})
 
 
@@ -147,13 +145,7 @@ class Tagger(Estimator[Any, TaggerRun]):
         model = self._model()
         if not isinstance(model, TaggingModel):
             raise ValueError(f"one head tags a stream: take one of model_.heads, {model.names}")
-        state, waiting = model.initial_state(), deque[Any]()
-        for word in words:
-            waiting.append(word)
-            tags, state = model.stream([word], state, lag=lag)
-            yield from ((waiting.popleft(), tag) for tag in tags)
-        tags, _ = model.stream([], state, ended=True, lag=lag)
-        yield from zip(waiting, tags, strict=True)
+        return model.tell(words, lag=lag)
 
     def _train(self, config: TaggerRun, golds: Golds) -> Trained[Any]:
         return train_tagger(config, golds)

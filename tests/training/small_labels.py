@@ -57,3 +57,36 @@ def texts(found):
     """Return what each is about, as CSV."""
     lines = (f'"{" ".join(words)}",{about}' for words, _, _, about in found)
     return "\n".join(["text,label", *lines]) + "\n"
+
+
+def conversation(draw):
+    """Return texts and what each is for: `yeah` and `right` say it by what stands before them."""
+    found, asked = [], False
+    for _ in range(draw.randrange(2, 7)):
+        kind = "answer" if asked else draw.choice(["question", "statement", "agreement"])
+        found.append((draw.choice(SAID[kind]), kind))
+        asked = kind == "question"
+    return [text for text, _ in found], [kind for _, kind in found]
+
+
+SAID = {
+    "question": ["is it cold?", "did you go?"],
+    "answer": ["yeah", "right"],
+    "statement": ["it is cold", "we went there"],
+    "agreement": ["yeah", "right"],
+}
+
+
+def conversations(count, seed=0):
+    draw = random.Random(seed)
+    return [conversation(draw) for _ in range(count)]
+
+
+def talks(found):
+    """Return them as CSV."""
+    rows = (
+        f'{number},"{text}",{kind}\n'
+        for number, (texts, kinds) in enumerate(found)
+        for text, kind in zip(texts, kinds, strict=True)
+    )
+    return "talk,text,label\n" + "".join(rows)

@@ -75,6 +75,7 @@ def asked(line, sentence, content=None, name="bad"):
 
 
 TAGGER = f"train tagger --data.train x.conllu --out new {SMALL}"
+CLASSIFIER = f"train classifier --data.train x.csv --out new {SMALL}"
 AGAIN = f"train tagger --data.train {{here}}/x.conllu --out tagger --resume {SMALL} --max_epochs 2"
 
 BAD_INPUT = {
@@ -183,6 +184,21 @@ BAD_INPUT = {
         "bad: no word of the data",
         "1 2\n",
     ),
+    "a lexicon that is none": asked(
+        f"{CLASSIFIER} --lexicon bad", "bad:2: expected a word, a tab and numbers", "a\t1\nb 1\n"
+    ),
+    "a lexicon of other words": asked(
+        f"{CLASSIFIER} --lexicon bad", "bad: it knows no word of x.csv", "zebra\t1\n"
+    ),
+    "a lexicon that is not there": asked(
+        f"{CLASSIFIER} --lexicon lost", "lost: there is no such file"
+    ),
+    "a lexicon that nothing asks": asked(
+        f"{CLASSIFIER} --lexicon bad --pooling [max]",
+        "condition = gate is of attention",
+        "Uma\t1\n",
+    ),
+    "a condition of nothing": asked(f"{CLASSIFIER} --condition gate", "set lexicon"),
     "an unknown mixer": asked(f"{TAGGER} --model.mixer lsmt", "did you mean 'lstm'"),
     "an unknown option": asked(f"{TAGGER} --max_epoch 2", "did you mean --max_epochs"),
     "a dropout of one": asked(f"{TAGGER} --model.dropout 1.0", "dropout"),

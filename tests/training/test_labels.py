@@ -20,7 +20,15 @@ from statewise.training.labels import LabelLessons
 from statewise.training.report import write_report
 from statewise.training.runs import checkpoint
 from statewise.training.tagger import Tagger, read_tagged
-from tests.training.small_labels import SMALL, columns, conllu, sentences, texts
+from tests.training.small_labels import (
+    SMALL,
+    columns,
+    conllu,
+    conversations,
+    sentences,
+    talks,
+    texts,
+)
 from tests.training.test_resume import contents
 
 MODEL = {
@@ -262,7 +270,7 @@ HELD = {
 @pytest.mark.parametrize(
     ("kind", "held"),
     [
-        *(("tagger", None), ("classifier", None), ("joint", None)),
+        *(("tagger", None), ("classifier", None), ("joint", None), ("conversation", None)),
         *(("tagger", held) for held in HELD),
     ],
 )
@@ -271,10 +279,14 @@ def test_a_run_in_two_halves_is_the_run_in_one(tmp_path, monkeypatch, kind, held
     (tmp_path / "x.conllu").write_text(conllu(sentences(64)))
     (tmp_path / "x.csv").write_text(texts(sentences(64)))
     (tmp_path / "x.jsonl").write_text(several(sentences(64)))
-    ending = {"tagger": "conllu", "classifier": "csv", "joint": "jsonl"}[kind]
-    heads = "--data.column [pos,ner] --data.label about" if kind == "joint" else ""
-    kind = "tagger" if kind == "joint" else kind
-    line = f"train {kind} --data.train {tmp_path}/x.{ending} {heads} --max_steps 12 --batch 8 "
+    (tmp_path / "talks.csv").write_text(talks(conversations(64)))
+    kind, options = {
+        "tagger": ("tagger", "x.conllu"),
+        "classifier": ("classifier", "x.csv"),
+        "joint": ("tagger", "x.jsonl --data.column [pos,ner] --data.label about"),
+        "conversation": ("classifier", "talks.csv --data.conversation talk"),
+    }[kind]
+    line = f"train {kind} --data.train {tmp_path}/{options} --max_steps 12 --batch 8 "
     line += f"{SMALL} "
     line += "--checkpoints.steps 5 --model.words.drop 0.3 " + HELD.get(held, "")
     cli.main(f"{line} --out {tmp_path / 'a'}".split())

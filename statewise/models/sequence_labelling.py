@@ -1,0 +1,213 @@
+"""A label for each item of a sequence, from its features: by a CRF, or each by itself.
+
+    emissions   W x_1   W x_2   W x_3     a score for each label of each item
+    labels      y_1     y_2     y_3       the best path of a CRF, or the best of each
+
+What taggers of words and classifiers of the texts of conversations share; streams too.
+"""
+
+import abc
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from statewise.mixers.base import within
+from statewise.models.crf import CRF
+from statewise.models.labelling import LabelConfig, Labelling
+
+Output = Literal["crf", "softmax"]
+
+Legal = tuple[Tensor, Tensor, Tensor]
+"""With which labels a sequence may begin, which may follow which, with which it may end."""
+
+Config = TypeVar("Config", bound="SequenceConfig")
+
+
+class SequenceConfig(LabelConfig):
+    """What a model that labels sequences is built from.
+
+    Args:
+        encoder: how sentences are read.
+        labels: which there are, in their order.
+        output: "crf" scores labels and their order together; "softmax" each by itself.
+    """
+
+    output: Output = "crf"
+
+
+class TagState(NamedTuple):
+    """Where a stream stands; a value, which `statewise.state` saves. Batch is 1."""
+
+    layers: tuple[Any, ...]
+    """Of what reads the sequence."""
+    scores: Float[Tensor, "batch undecided tags"]
+    """Of the labels of items that were heard and have none yet."""
+    before: Int[Tensor, " batch"]
+    """The last label that was said; -1 for none."""
+    heard: Int[Tensor, " batch"]
+    """Items of the sequence so far."""
+
+
+class SequenceLabelling(Labelling[Config], abc.ABC):
+    """Labels the items of sequences."""
+
+    labels: tuple[str, ...]
+    head: nn.Linear
+    crf: CRF | None
+
+    def _begin(self, dim: int, legal: Legal | None) -> None:
+        """Make the head, over so many features of an item."""
+        self.labels = tuple(self.config.labels)
+        self.head = nn.Linear(dim, len(self.labels))
+        self.crf = CRF(len(self.labels), legal=legal) if self.config.output == "crf" else None
+
+    def forward(self, batch: Any) -> Float[Tensor, "batch time tags"]:
+        """Return the score of each label for each item, in float32 or wider."""
+        return self.scores(self.features(batch))
+
+    def scores(self, x: Float[Tensor, "*batch time out"]) -> Float[Tensor, "*batch time tags"]:
+        """Return the score of each label for each item, in float32 or wider, from features."""
+        scores = self.head(x)
+        return scores.to(torch.promote_types(scores.dtype, torch.float32))
+
+    def cost(
+        self,
+        x: Float[Tensor, "batch time out"],
+        lengths: Int[Tensor, " batch"],
+        targets: Int[Tensor, "batch time"],
+    ) -> Float[Tensor, ""]:
+        """Return what the right labels cost, summed over all items, in nats.
+
+        Args:
+            x: features of the items.
+            lengths: of the sequences.
+            targets: the right labels, as their numbers.
+
+        Raises:
+            ValueError: if labels break the rules.
+        """
+        emissions = self.scores(x)
+        if self.crf is not None:
+            return self.crf(emissions, targets, lengths=lengths).sum()
+        real = within(lengths, emissions.shape[1])
+        return functional.cross_entropy(emissions[real], targets[real], reduction="sum")
+
+    def best(
+        self, x: Float[Tensor, "batch time out"], lengths: Int[Tensor, " batch"]
+    ) -> list[list[int]]:
+        """Return the labels of each sequence, as their numbers."""
+        emissions = self.scores(x)
+        if self.crf is not None:
+            found = self.crf.viterbi(emissions, lengths=lengths).tags
+        else:
+            found = emissions.argmax(2)
+        return [row[:n] for row, n in zip(found.tolist(), lengths.tolist(), strict=True)]
+
+    def chances(
+        self, x: Float[Tensor, "batch time out"], lengths: Int[Tensor, " batch"]
+    ) -> list[Tensor]:
+        """Return the probabilities of the labels, (items, labels), for each sequence.
+
+        A CRF's are its marginals: all paths through a label count, and not the best one alone.
+        """
+        emissions = self.scores(x)
+        if self.crf is not None:
+            found = self.crf.marginals(emissions, lengths=lengths)
+        else:
+            found = emissions.softmax(2)
+        return [row[:n].clone() for row, n in zip(found, lengths.tolist(), strict=True)]
+
+    def named(self, found: Sequence[int]) -> tuple[str, ...]:
+        """Return the labels that have these numbers."""
+        return tuple(self.labels[label] for label in found)
+
+    def initial_state(self, batch: int = 1) -> TagState:
+        """Return the state before a sequence.
+
+        Args:
+            batch: 1.
+
+        Raises:
+            ValueError: if what comes after an item counts for it too; or for another batch.
+        """
+        if batch != 1:
+            raise ValueError(f"a stream is one: batch = {batch} should be 1")
+        device = self.head.weight.device
+        return TagState(
+            self._before(),
+            torch.zeros(1, 0, len(self.labels), device=device),
+            torch.full((1,), -1, device=device),
+            torch.zeros(1, dtype=torch.int64, device=device),
+        )
+
+    @torch.no_grad()
+    def stream(
+        self, items: Sequence[Any], state: TagState, *, ended: bool = False, lag: int = 1
+    ) -> tuple[list[str], TagState]:
+        """Read items as they arrive; return the labels that are decided, and the state.
+
+        Labels come in the order of the items, `look_ahead` and, with a CRF, `lag` items later. How
+        they are cut into pieces makes no difference. A CRF's labels go on from those that were
+        said, so that its rules hold; with a lag as long as the sequence they are `predict`'s.
+
+        Args:
+            items: the next ones, none or more: words of a sentence, with their features if there
+                are some, or texts of a conversation.
+            state: what the last call returned, or `initial_state()`.
+            ended: whether the sequence ends with these: all its labels are returned.
+            lag: items whose scores a CRF waits for, at least 1.
+
+        Raises:
+            ValueError: if what comes after an item counts for it too, or for a lag below 1.
+        """
+        if lag < 1:
+            raise ValueError(f"lag = {lag} should be at least 1: a last tag has rules of its own")
+        training = self.training
+        self.eval()
+        try:
+            scores, layers, heard = self._scores(items, state, ended)
+        finally:
+            self.train(training)
+        labels, before = [], int(state.before)
+        while len(scores) > (lag if self.crf is not None and not ended else 0):
+            before = self._next(scores[: lag + 1], before, ended and len(scores) <= lag)
+            labels.append(self.labels[before])
+            scores = scores[1:]
+        if ended:
+            return labels, self.initial_state()
+        said = torch.full_like(state.before, before)
+        return labels, TagState(layers, scores[None], said, heard)
+
+    def tell(self, items: Iterable[Any], *, lag: int = 1) -> Iterator[tuple[Any, str]]:
+        """Yield each item of one sequence with its label, as soon as it can be told.
+
+        Raises:
+            ValueError: as `stream` does.
+        """
+        state, waiting = self.initial_state(), deque[Any]()
+        for item in items:
+            waiting.append(item)
+            labels, state = self.stream([item], state, lag=lag)
+            yield from ((waiting.popleft(), label) for label in labels)
+        labels, _ = self.stream([], state, ended=True, lag=lag)
+        yield from zip(waiting, labels, strict=True)
+
+    @abc.abstractmethod
+    def _before(self) -> tuple[Any, ...]:
+        """Return the states of the layers before anything is read."""
+
+    @abc.abstractmethod
+    def _scores(
+        self, items: Sequence[Any], state: TagState, ended: bool
+    ) -> tuple[Float[Tensor, "undecided tags"], tuple[Any, ...], Int[Tensor, " 1"]]:
+        """Return the scores of all items that have no label yet, and what was read."""
+
+    def _next(self, scores: Float[Tensor, "time tags"], before: int, ended: bool) -> int:
+        if self.crf is None:
+            return int(scores[0].argmax())
+        return self.crf.next_tag(scores, before=None if before < 0 else before, ended=ended)
