@@ -1,6 +1,7 @@
 """What a synthetic task hands over: tokens, the answer wanted at each, and where it counts."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -47,6 +48,38 @@ class Task(Source, Protocol):
     def solve(self, tokens: list[int]) -> list[int]:
         """Return the exact answers to one example, as a loop that defines the task."""
         ...
+
+
+@dataclass(frozen=True)
+class LastAnswer:
+    """A task of whose answers only the last of each example counts, where all would.
+
+    Args:
+        task: any whose last answer counts.
+    """
+
+    task: Task
+
+    @property
+    def vocab(self) -> int:
+        """Return the task's symbols."""
+        return self.task.vocab
+
+    @property
+    def answers(self) -> int:
+        """Return how many answers there are."""
+        return self.task.answers
+
+    def draw(self, batch: int, length: int, generator: torch.Generator) -> Examples:
+        """Return the task's examples, asked at their last tokens."""
+        drawn = self.task.draw(batch, length, generator)
+        last = torch.zeros_like(drawn.mask)
+        last[:, -1] = drawn.mask[:, -1]
+        return drawn._replace(mask=last)
+
+    def solve(self, tokens: list[int]) -> list[int]:
+        """Return the exact answers to one example."""
+        return self.task.solve(tokens)
 
 
 def loss(logits: Float[Tensor, "batch time vocab"], examples: Examples) -> Float[Tensor, ""]:

@@ -11,8 +11,8 @@ aperiodic (Schützenberger, "On finite monoids having only trivial subgroups", 1
 languages are what masked hard attention recognizes, and diagonal recurrences with eigenvalues in
 [0, 1] (Yang et al., 2023, arXiv:2310.13897; Sarrof et al., 2024, arXiv:2405.17394).
 
-Star-free: Tomita's 1, 2, 4 and 7; D1, D2 and so on, brackets that nest so deep; and those that are
-named by their expressions, but for (abab)*. Not star-free: Tomita's 3, 5 and 6, and (abab)*. After
+Star-free: Tomita's 1, 2, 4 and 7; even pairs; D1, D2 and on, brackets that nest so deep; and those
+named by expressions, but for (abab)*. Not star-free: Tomita's 3, 5 and 6, and (abab)*. After
 Tomita, "Dynamic construction of finite-state automata from examples using hill-climbing", 1982, and
 Bhattamishra et al., "On the ability and limitations of transformers to recognize formal languages",
 2020, arXiv:2009.11264.
@@ -90,13 +90,15 @@ LANGUAGES: dict[str, Automaton] = {
     "tomita 6": _automaton("01", "12 20 01", {0}),
     "tomita 7": _automaton("01", "01 21 23 43 44", {0, 1, 2, 3}),
     **{f"D{depth}": _nested(depth) for depth in (1, 2, 3, 4, 12)},
+    "even pairs": _automaton("ab", "13 12 12 43 43", {0, 1, 3}),
     "(abab)*": _automaton("ab", "14 42 34 40 44", {0}),
     "{0,1,2}*02*": _automaton("012", "100 101", {1}),
     "{a,b}*d{b,c}*": _automaton("abcd", "0021 2112 2222", {1}),
     "aa*bb*cc*dd*ee*": _automaton("abcde", "16666 12666 62366 66346 66645 66665 66666", {5}),
 }
 """By name. Tomita's: 1 is 1*; 2 is (10)*; 3 has no odd run of 0s right after an odd run of 1s; 4
-has no 000; 5 has 0s and 1s each even in number; in 6 they agree modulo three; 7 is 0*1*0*1*."""
+has no 000; 5 has 0s and 1s each even in number; in 6 they agree modulo three; 7 is 0*1*0*1*. Even
+pairs: unequal neighbours are even in number, which is so where a word ends as it begins."""
 
 
 @dataclass(frozen=True)

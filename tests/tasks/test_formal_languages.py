@@ -255,6 +255,7 @@ PATTERNS = {
     "D2": "(a(ab)*b)*",
     "D3": "(a(a(ab)*b)*b)*",
     "D4": "(a(a(a(ab)*b)*b)*b)*",
+    "even pairs": "a([ab]*a)?|b([ab]*b)?|",
     "(abab)*": "(abab)*",
     "{0,1,2}*02*": "[012]*02*",
     "{a,b}*d{b,c}*": "[ab]*d[bc]*",

@@ -304,3 +304,16 @@ def test_recall_refuses_lengths_without_pairs_or_keys(length):
 def test_a_modulus_of_one_counts_nothing():
     with pytest.raises(ValueError, match="modulus of 2 or more, not 1"):
         modular_counting.ModularCounting(1)
+
+
+def test_only_the_last_answer_counts_if_only_it_is_asked():
+    task = parity.Parity()
+    whole, last = (
+        some.draw(5, 7, torch.Generator().manual_seed(0))
+        for some in (task, examples.LastAnswer(task))
+    )
+    assert torch.equal(last.tokens, whole.tokens)
+    assert torch.equal(last.targets, whole.targets)
+    assert last.mask.nonzero().tolist() == [[row, 6] for row in range(5)]
+    assert examples.LastAnswer(task).solve([1, 1, 0, 1]) == [1, 0, 0, 1]
+    assert isinstance(examples.LastAnswer(task), examples.Task)
