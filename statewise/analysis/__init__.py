@@ -22,6 +22,9 @@ from statewise.analysis.jacobians import spectra as spectra
 from statewise.analysis.jacobians import spectral_radius as spectral_radius
 from statewise.analysis.lengths import extrapolation as extrapolation
 from statewise.analysis.lengths import plot_extrapolation as plot_extrapolation
+from statewise.analysis.linear_form import LinearForm as LinearForm
+from statewise.analysis.linear_form import linear_form as linear_form
+from statewise.analysis.linear_form import replayed as replayed
 from statewise.analysis.memory import memory_curve as memory_curve
 from statewise.analysis.memory import plot_memory as plot_memory
 from statewise.analysis.needles import needle_map as needle_map
@@ -47,6 +50,7 @@ from statewise.analysis.variance import variance_shares as variance_shares
 __all__ = [
     "Card",
     "FixedPoints",
+    "LinearForm",
     "Ridge",
     "affordable",
     "as_data",
@@ -60,6 +64,7 @@ __all__ = [
     "fixed_points",
     "gradient_by_lag",
     "jacobian",
+    "linear_form",
     "linear_probe",
     "loss_by_position",
     "memory_curve",
@@ -77,6 +82,7 @@ __all__ = [
     "plot_sizes",
     "plot_spectra",
     "quantiles",
+    "replayed",
     "retention",
     "sizes",
     "spectra",

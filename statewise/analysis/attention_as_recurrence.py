@@ -10,12 +10,24 @@ reads each sum, Q the q_j that it is multiplied with, and R adds up what belongs
 
 Zucchet et al., "Gated Recurrent Neural Networks Discover Attention", 2023, arXiv:2309.01775,
 section 3.
+
+And where it divides by the sum of its weights, as a recurrence that decays and does not divide:
+
+    n_t = sum over s <= t of q_t . k_s
+    S_t = n_{t-1} / n_t S_{t-1} + k_t v_t^T / n_t,  y_t = S_t^T q_t
+
+so that 1 / n_t is what a step size is in S6, whose decay would be exp(A / n_t). Sieber et al.,
+"Understanding the differences in Foundation Models: Attention, State Space Models, and Recurrent
+Neural Networks", 2024, arXiv:2405.15731, section 4.
 """
+
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from statewise.ops.linear_attention import linear_attention
 from statewise.ops.scan import scan
 
 KEPT = 40.0
@@ -70,3 +82,43 @@ def as_recurrence(
     model.right.weight[sums, len(sums) + j] = 1
     model.read.weight[i, sums] = 1
     return model
+
+
+class Division(NamedTuple):
+    """The division by the sum of weights, as a recurrence has it."""
+
+    step: Float[Tensor, "batch time 1"]
+    """1 / n_t: how much of an input is taken."""
+    log_decay: Float[Tensor, "batch time 1"]
+    """log(n_{t-1} / n_t): what is kept; above 0 where a query meets less than the one before."""
+
+
+def division(
+    query: Float[Tensor, "batch time key"], key: Float[Tensor, "batch time key"]
+) -> Division:
+    """Return the step and the decay that stand for the sum of weights.
+
+    Args:
+        query: features of queries, positive.
+        key: features of keys, positive.
+    """
+    total = (query * key.cumsum(1)).sum(-1, keepdim=True)
+    before = torch.cat([total[:, :1], total[:, :-1]], 1)
+    return Division(1 / total, (before / total).log())
+
+
+def undivided(
+    query: Float[Tensor, "batch time key"],
+    key: Float[Tensor, "batch time key"],
+    value: Float[Tensor, "batch time value"],
+) -> Float[Tensor, "batch time value"]:
+    """Return linear attention divided by the sum of its weights, by the recurrence that decays.
+
+    Args:
+        query: features of queries, positive.
+        key: features of keys, positive.
+        value: what is averaged.
+    """
+    step, log_decay = division(query, key)
+    heads = (part[:, :, None] for part in (query, key, step * value))
+    return linear_attention(*heads, log_decay=log_decay)[0][:, :, 0]

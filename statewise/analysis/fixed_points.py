@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from statewise import state as states
 from statewise.analysis import pictures
 from statewise.analysis.jacobians import ROWS, jacobian
-from statewise.analysis.trajectories import Recurrence, named, parts
+from statewise.analysis.trajectories import Recurrence, named, of_parts, parts
 
 DAMPING = 1e-3
 """Of the first step, by the mean of what it is added to."""
@@ -165,10 +165,7 @@ def _with(state: Any, numbers: Float[Tensor, "batch numbers"]) -> Any:
         width = parts(leaf).shape[1]
         part = numbers[:, at : at + width]
         at += width
-        if leaf.is_complex():
-            made.append(torch.view_as_complex(part.reshape(*leaf.shape, 2).contiguous()))
-        else:
-            made.append(part.reshape(leaf.shape).clone())
+        made.append(of_parts(part, leaf))
     return tree_unflatten(made, structure)
 
 

@@ -7,16 +7,22 @@ right[128]
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from statistics import mean
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from statewise import mixers
 from statewise.analysis.lengths import extrapolation
 from statewise.analysis.positions import Predictor
+from statewise.mixers import Mixer
 from statewise.models.language_model import LanguageModel, LanguageModelConfig, MixerMaker
-from statewise.tasks import examples
+from statewise.state import detach
+from statewise.tasks import examples, language
 from statewise.tasks.examples import Source, Task
+from statewise.tasks.language import Streams
 from statewise.tasks.passages import Passages, of_manual
 
 Mixing = str | Mapping[str, Any] | list[str | dict[str, Any]] | MixerMaker
@@ -108,6 +114,35 @@ def stack(mixer: Mixing, task: Source, *, dim: int, depth: int) -> LanguageModel
     return LanguageModel(LanguageModelConfig(mixer=spec, **size))
 
 
+class Bare(nn.Module):
+    """Symbols' vectors, a mixer and a linear map to logits: no norm, and no way around the mixer.
+
+    Args:
+        mixer: a name, or `{"name": ..., option: value}`.
+        task: whose symbols are read and answered.
+        dim: features the mixer reads.
+
+    Raises:
+        ValueError: for a mixer that has no state.
+    """
+
+    def __init__(self, mixer: str | Mapping[str, Any], task: Source, *, dim: int):
+        super().__init__()
+        self.embedding = nn.Embedding(task.vocab, dim)
+        built = mixers.build(mixer if isinstance(mixer, str) else dict(mixer), dim)
+        if not isinstance(built, Mixer):
+            raise ValueError(f"{mixer} reads the whole sequence before it answers")
+        self.mixer: Mixer[Any] = built
+        self.head = nn.Linear(self.mixer.out, task.vocab)
+
+    def forward(
+        self, tokens: Tensor, state: Any = None, *, reset: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
+        """Return the logits of each answer, and the state."""
+        y, state = self.mixer(self.embedding(tokens), state, reset=reset)
+        return self.head(y), state
+
+
 def learn(
     model: nn.Module,
     task: Source,
@@ -194,6 +229,58 @@ def minimize(
         watch(min(done, budget) - before)
         before = min(done, budget)
     return taken, skipped
+
+
+def read_once(
+    model: nn.Module,
+    streams: Streams,
+    optimizer: torch.optim.Optimizer | None = None,
+    *,
+    clip: float = 1.0,
+) -> float:
+    """Return the perplexity of a text that is read once, states carried from step to step.
+
+    Args:
+        model: maps tokens, a state and resets to logits and a state.
+        streams: of the text.
+        optimizer: learns from each step, by its own context alone, if there is one.
+        clip: the norm of a gradient that is longer.
+    """
+    state, costs = None, list[float]()
+    rows, context = len(streams.starts), streams.context
+    with torch.set_grad_enabled(optimizer is not None):
+        for batch in islice(streams, len(streams.tokens) // (rows * context) or 1):
+            logits, state = model(batch.inputs, state, reset=batch.reset)
+            state, cost = detach(state), language.loss(logits, batch.targets)
+            costs.append(cost.item())
+            if optimizer is not None:
+                optimizer.zero_grad()
+                cost.backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+                optimizer.step()
+    return math.exp(mean(costs))
+
+
+def descended(
+    model: nn.Module, learned: Streams, asked: Streams, *, passes: int, rate: float
+) -> list[float]:
+    """Train by plain descent, whose rate halves with every pass of the second half.
+
+    Returns the perplexity of the asked text after each pass.
+
+    Args:
+        model: maps tokens, a state and resets to logits and a state.
+        learned: what is learned from.
+        asked: what is only read.
+        passes: over what is learned from.
+        rate: of the first half.
+    """
+    readings = list[float]()
+    for number in range(passes):
+        halved = rate * 0.5 ** max(0, number - passes // 2 + 1)
+        read_once(model.train(), learned, torch.optim.SGD(model.parameters(), halved))
+        readings.append(read_once(model.eval(), asked))
+    return readings
 
 
 def accuracy_by_length(

@@ -238,6 +238,8 @@ def _by_option(name: str, options: Mapping[str, Any]) -> str | None:
         return "window"
     if name == "block_diagonal":
         return "small blocks" if options["block"] == 2 else "blocks"
+    if name == "fixed_point" and options["reads_state"]:
+        return "unsettled"
     if name == "hgrn":
         return "constant phases" if options["complex"] else "decays"
     if name == "sru":

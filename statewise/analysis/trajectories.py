@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from statewise import state as states
 
@@ -108,3 +108,22 @@ def tracked(state: Any) -> Any:
 def parts(leaf: Tensor) -> Float[Tensor, "batch numbers"]:
     """Return the numbers of a leaf, row by row; a complex one is two, real and imaginary part."""
     return (torch.view_as_real(leaf.resolve_conj()) if leaf.is_complex() else leaf).flatten(1)
+
+
+def of_parts(numbers: Float[Tensor, "batch numbers"], like: Tensor) -> Tensor:
+    """Return the leaf that has these `parts`, of the shape and kind of another."""
+    if like.is_complex():
+        return torch.view_as_complex(numbers.reshape(*like.shape, 2).contiguous())
+    return numbers.reshape(like.shape).clone()
+
+
+def replaced(state: Any, leaf: str, numbers: Float[Tensor, "batch numbers"]) -> Any:
+    """Return a state with these numbers in the place of one leaf's.
+
+    Raises:
+        ValueError: if there is no such leaf.
+    """
+    like = named(state, leaf)
+    leaves, structure = tree_flatten(state)
+    leaves[list(states.leaves(state)).index(leaf)] = of_parts(numbers, like)
+    return tree_unflatten(leaves, structure)

@@ -15,6 +15,9 @@ one time, from h = 0, until nothing moves. Each p_t[j] is divided by the root of
 largest and summed absolute values. So no row of P_t sums to more than `contraction`, and each
 iteration multiplies the largest error, over any length, by no more.
 
+With `reads_state` W_p reads [u_t, h_{t-1}], as in the paper: the recurrence is nonlinear. A time
+then settles once that before it has, by `contraction` at each iteration, but not before.
+
 The gradient goes through all iterations, which is exact; with `recorded` through as many more at
 the end, as in the paper with one: an approximation.
 
@@ -22,13 +25,15 @@ Family   linear diagonal
 Forms    iterated scan; iterated step
 State    h, (batch, inner)
 Cost     O(time inner (dim + rank inner + iterations rank)) work in `forward`, the same without time
-         in `step`; iterations = log(tolerance) / log(contraction) at most
+         in `step`; iterations = log(tolerance) / log(contraction) at most, with `reads_state`
+         that times time
 Differs  P_t is bounded by its rows, which bounds the iterations over any length; the paper bounds
-         its spectrum, and stops at a tolerance of 0.1. P_t does not read h_{t-1}: a recurrence
-         that does is in implicit.py.
+         its spectrum, and stops at a tolerance of 0.1. Its FP-Mamba, whose states are matrices, is
+         not here.
 See also implicit.py, block_diagonal.py
 """
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -61,6 +66,7 @@ class FixedPoint(Recurrent[FixedPointState]):
         tolerance: where the iteration stops, relative; ten times the precision if absent.
         iterations: how many at most; what the contraction needs if absent.
         recorded: iterations that the gradient sees; all if absent, and then it is exact.
+        reads_state: whether the mixing of channels depends on the state before.
     """
 
     remembers = FixedPointState
@@ -75,6 +81,7 @@ class FixedPoint(Recurrent[FixedPointState]):
         tolerance: float | None = None,
         iterations: int | None = None,
         recorded: int | None = None,
+        reads_state: bool = False,
     ):
         super().__init__()
         if not 0 < contraction < 1:
@@ -87,7 +94,8 @@ class FixedPoint(Recurrent[FixedPointState]):
         self.solver = Solver(contraction, tolerance, iterations, recorded)
         self.input = Linear(dim, 2 * inner, bias=False)
         self.gates = Linear(inner, 2 * inner)
-        self.mixing = Linear(inner, rank * (inner + 1))
+        self.reads_state = reads_state
+        self.mixing = Linear((2 if reads_state else 1) * inner, rank * (inner + 1))
         self.read = Linear(2 * inner, inner)
         self.norm = nn.RMSNorm(inner, eps=1e-5)
         self.output = Linear(inner, dim, bias=False)
@@ -104,19 +112,28 @@ class FixedPoint(Recurrent[FixedPointState]):
         u, z = self.input(x).chunk(2, -1)
         gate, b = self.gates(u).to(wide).chunk(2, -1)
         keep, take, v = gate.sigmoid(), (-gate).sigmoid(), silu(b) * u
-        p, s = self.mixing(u).to(wide).split([self.rank * self.inner, self.rank], -1)
-        p = p.unflatten(-1, (self.rank, self.inner))
-        p = p * (p.abs().amax(-1, keepdim=True) * p.abs().sum(-1, keepdim=True) + 1e-24).rsqrt()
-        share = s.sigmoid() * (self.solver.contraction / self.rank)
+
+        def mixing(read: Tensor) -> tuple[Tensor, Tensor]:
+            p, s = self.mixing(read).to(wide).split([self.rank * self.inner, self.rank], -1)
+            p = p.unflatten(-1, (self.rank, self.inner))
+            p = p * (p.abs().amax(-1, keepdim=True) * p.abs().sum(-1, keepdim=True) + 1e-24).rsqrt()
+            return p, s.sigmoid() * (self.solver.contraction / self.rank)
+
+        always = None if self.reads_state else mixing(u)
 
         def iterate(h: Tensor) -> tuple[Tensor, Tensor]:
+            p, share = always or mixing(torch.cat([u, before(h).to(u.dtype)], -1))
             along = share * (p @ (v - h)[..., None])[..., 0]
             mixed = v - (along[..., None, :] @ p)[..., 0, :]
             return run(scan, keep, take * mixed, initial=state.h)
 
-        h, last = self.solver(iterate, torch.zeros_like(v))
-        before, _ = shifted(h, state.h, run)
-        read = silu(self.read(torch.cat([u, before.to(u.dtype)], -1))) * h
+        def before(h: Tensor) -> Tensor:
+            return shifted(h, state.h, run)[0]
+
+        # Where the mixing reads the state, a time settles once that before it has.
+        times = math.prod(x.shape[1:-1]) if self.reads_state else 1
+        h, last = self.solver(iterate, torch.zeros_like(v), times=times)
+        read = silu(self.read(torch.cat([u, before(h).to(u.dtype)], -1))) * h
         return self.output(self.norm((silu(z) * read).to(x.dtype))), FixedPointState(last)
 
     @classmethod

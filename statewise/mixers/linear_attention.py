@@ -9,7 +9,9 @@ Attention", 2020, arXiv:2006.16236, sections 3.3 and 3.4.
     o_t = S_t^T phi(q_t) / (n_t . phi(q_t))
     y_t = W_out o_t                                  heads side by side
 
-phi(u) = elu(u) + 1, or another of parts/features.py.
+phi(u) = elu(u) + 1, or another of parts/features.py. With `sized` phi(k_t) is multiplied by
+softplus(w x_t + b), one number a head, and o_t = S_t^T phi(q_t): the input decides how much is
+written, as in state-space models, and nothing divides (Sieber et al., 2024, arXiv:2405.15731).
 
 Family   matrix state
 Forms    chunkwise; step
@@ -33,6 +35,7 @@ class LinearAttention(Normalized):
         key: features of all keys together; `dim` if absent.
         features: the feature map: elu, hedgehog, taylor or unit_silu, which are positive.
         least: what the sum of the weights is at least, for features that underflow.
+        sized: whether the input sizes keys, and no sum divides; n then stays zero.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class LinearAttention(Normalized):
         key: int | None = None,
         features: str = "elu",
         least: float = 1e-6,
+        sized: bool = False,
     ):
         if features not in FEATURES:
             raise ValueError(
@@ -55,6 +59,7 @@ class LinearAttention(Normalized):
             key=dim if key is None else key,
             features=FEATURES[features],
             least=least,
+            sized=sized,
         )
 
     @classmethod

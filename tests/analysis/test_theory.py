@@ -51,6 +51,7 @@ def test_nothing_solves_words_that_cannot_count_or_tell_parity():
         ("block_diagonal", (True, False, False)),
         ({"name": "block_diagonal", "block": 3}, (True, None, None)),
         ("short_convolution", (False, False, False)),
+        ({"name": "fixed_point", "reads_state": True}, (None, None, None)),
     ],
 )
 def test_two_layers(spec, expected):

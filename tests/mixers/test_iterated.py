@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import sigmoid, silu
 
+from statewise.analysis.trajectories import stepped
 from statewise.mixers import FixedPoint, Implicit
 from statewise.mixers.parts.fixed_point import Solver
 
@@ -22,7 +23,7 @@ def dense(m, x):
         u, z = m.input(x_t).chunk(2)
         gate, b = m.gates(u).chunk(2)
         keep, v = torch.diag(sigmoid(gate)), silu(b) * u
-        p, s = m.mixing(u).split([m.rank * m.inner, m.rank])
+        p, s = m.mixing(torch.cat([u, h]) if m.reads_state else u).split([m.rank * m.inner, m.rank])
         P = torch.zeros(m.inner, m.inner, dtype=x.dtype)
         for p_j, s_j in zip(p.view(m.rank, -1), s, strict=True):
             p_j = p_j / (p_j.abs().max() * p_j.abs().sum()).sqrt()
@@ -37,13 +38,15 @@ def dense(m, x):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("reads_state", [False, True])
 @pytest.mark.parametrize(("rank", "contraction"), [(1, 0.9), (3, 0.5)])
-def test_fixed_point_is_a_dense_recurrence(rank, contraction):
-    mixer = FixedPoint(4, rank=rank, contraction=contraction).double()
+def test_fixed_point_is_a_dense_recurrence(rank, contraction, reads_state):
+    options = {"rank": rank, "contraction": contraction, "reads_state": reads_state}
+    mixer = FixedPoint(4, **options).double()
     mixer.mixing.bias += 2 * torch.randn_like(mixer.mixing.bias)
     x = torch.randn(30, 4).double()
     torch.testing.assert_close(mixer(x[None])[0][0], dense(mixer, x), rtol=1e-9, atol=1e-11)
-    diagonal = FixedPoint(4, rank=rank, contraction=contraction, iterations=1).double()
+    diagonal = FixedPoint(4, iterations=1, **options).double()
     diagonal.load_state_dict(mixer.state_dict())
     assert not torch.allclose(diagonal(x[None])[0][0], dense(mixer, x), rtol=1e-2)
 
@@ -140,3 +143,19 @@ def test_gradients_of_the_last_iterations_approach_the_exact_one(make):
 def test_what_does_not_fit_is_refused_in_words(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+@torch.no_grad()
+def test_mixing_that_reads_the_state_settles_one_time_after_another():
+    options = {"contraction": 0.5, "reads_state": True}
+    exact = FixedPoint(4, **options).double()
+    for weight in exact.parameters():
+        weight *= 3
+    x = torch.randn(2, 40, 4).double()
+    goal, _ = exact(x)
+    torch.testing.assert_close(stepped(exact, x), goal, rtol=1e-9, atol=1e-11)
+    # One time settles as it would if the mixing read the inputs alone; all of them have not yet.
+    few = FixedPoint(4, iterations=2, **options).double()
+    few.load_state_dict(exact.state_dict())
+    apart = (few(x)[0] - goal).abs().amax((0, 2))
+    assert apart[0] < apart[2:].max()

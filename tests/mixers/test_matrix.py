@@ -74,6 +74,16 @@ def linear_attention(m, xs):
     return averaged(m, xs, elu_plus_one)
 
 
+def sized(m, xs):
+    S, ys = 0, []
+    for x in xs:
+        q, k, v = parts(m.query_key_value, x)
+        size = torch.log1p((m.size.weight @ x + m.size.bias).exp())
+        S = remembered(S, torch.ones(1), elu_plus_one(k) * size[:, None], v)
+        ys.append(m.output.weight @ read(S, elu_plus_one(q)).flatten())
+    return ys
+
+
 def based(m, xs):
     return averaged(m, xs, squares)
 
@@ -269,6 +279,7 @@ def jrt(m, xs):
 
 MIXERS = {
     "linear_attention": (linear_attention, lambda: mixers.LinearAttention(8, heads=2, key=6)),
+    "linear_attention sized": (sized, lambda: mixers.LinearAttention(8, heads=2, sized=True)),
     "based": (based, lambda: mixers.Based(8, heads=2, key=3)),
     "gla": (gla, lambda: mixers.GLA(8, heads=2, temperature=4.0)),
     "simple_gla": (simple_gla, lambda: mixers.SimpleGLA(8, heads=2, temperature=4.0, width=3)),

@@ -17,22 +17,17 @@ Tried before this was committed, at seeds 100 and 101: vertical dropout had perp
 its own text. How far behind dropout on all is, seeds blur.
 """
 
-from itertools import islice
-from math import exp
-from statistics import mean
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn.functional import dropout
 
+from statewise.analysis.learning import descended, read_once
 from statewise.literature.paper import Budget, Check, Claim
 from statewise.mixers.lstm import LSTMState
 from statewise.mixers.parts.around import Around
 from statewise.models.dropout import Dropout
 from statewise.models.language_model import LanguageModel, LanguageModelConfig
-from statewise.state import detach
-from statewise.tasks import language
 from statewise.tasks.language import Streams
 from statewise.tasks.passages import words_of_manual
 
@@ -80,27 +75,5 @@ def measure(recipe: tuple[str, float], budget: Budget, seed: int) -> dict[str, f
     config = LanguageModelConfig(vocab=KNOWN, mixer=mixer, dropout=drops, **shape)
     own: Any = {"everywhere": lambda dim: Everywhere(dim, "lstm")}
     model = LanguageModel(config, mixers=own if mixer in own else None)
-    readings, passes = list[float](), budget.steps(10)
-    for number in range(passes):
-        halved = 5.0 * 0.5 ** max(0, number - passes // 2 + 1)
-        one_pass(model.train(), learned, torch.optim.SGD(model.parameters(), halved))
-        readings.append(one_pass(model.eval(), asked))
-    return {BEST: min(readings), GAP: readings[-1] / one_pass(model, learned)}
-
-
-def one_pass(
-    model: LanguageModel, streams: Streams, optimizer: torch.optim.Optimizer | None = None
-) -> float:
-    """Return the perplexity of words read once, and learn from them if there is an optimizer."""
-    state, costs = None, list[float]()
-    with torch.set_grad_enabled(optimizer is not None):
-        for batch in islice(streams, len(streams.tokens) // (STREAMS * CONTEXT) or 1):
-            logits, state = model(batch.inputs, state, reset=batch.reset)
-            state, cost = detach(state), language.loss(logits, batch.targets)
-            costs.append(cost.item())
-            if optimizer is not None:
-                optimizer.zero_grad()
-                cost.backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-                optimizer.step()
-    return exp(mean(costs))
+    readings = descended(model, learned, asked, passes=budget.steps(10), rate=5.0)
+    return {BEST: min(readings), GAP: readings[-1] / read_once(model, learned)}

@@ -32,20 +32,26 @@ class Solver(NamedTuple):
     """The gradient goes through this many more iterations at the end, an approximation; if absent,
     through all, and is exact to the tolerance."""
 
-    def iterations(self, dtype: torch.dtype) -> int:
-        """Return how many iterations there are at most in a precision."""
+    def iterations(self, dtype: torch.dtype, times: int = 1) -> int:
+        """Return how many iterations there are at most in a precision, one time after another."""
         if self.most is not None:
             return self.most
-        return math.ceil(math.log(self._tolerance(dtype)) / math.log(self.contraction))
+        return times * math.ceil(math.log(self._tolerance(dtype)) / math.log(self.contraction))
 
     def __call__(
-        self, f: Callable[[Tensor], tuple[Tensor, Rest]], z: Tensor
+        self, f: Callable[[Tensor], tuple[Tensor, Rest]], z: Tensor, *, times: int = 1
     ) -> tuple[Tensor, Rest]:
-        """Return the fixed point of f's first answer, from z on, and what f returns beside it."""
+        """Return the fixed point of f's first answer, from z on, and what f returns beside it.
+
+        Args:
+            f: what is iterated.
+            z: where it starts.
+            times: how many parts of z settle only one after another.
+        """
         if self.recorded is None:
-            return self._iterated(f, z)
+            return self._iterated(f, z, times)
         with torch.no_grad():
-            z, rest = self._iterated(f, z)
+            z, rest = self._iterated(f, z, times)
         for _ in range(self.recorded):
             z, rest = f(z)
         return z, rest
@@ -54,11 +60,11 @@ class Solver(NamedTuple):
         return 10 * torch.finfo(dtype).eps if self.tolerance is None else self.tolerance
 
     def _iterated(
-        self, f: Callable[[Tensor], tuple[Tensor, Rest]], z: Tensor
+        self, f: Callable[[Tensor], tuple[Tensor, Rest]], z: Tensor, times: int
     ) -> tuple[Tensor, Rest]:
         may_ask = not (torch.compiler.is_compiling() or backends.transformed())
         before, (z, rest) = z, f(z)
-        for _ in range(self.iterations(z.dtype) - 1):
+        for _ in range(self.iterations(z.dtype, times) - 1):
             # Written so that a row of NaN counts as settled.
             if may_ask and not _moved(before, z, self._tolerance(z.dtype)):
                 break

@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from statewise.mixers.parts.heads import Projections
 from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.recurrent import Recurrent, Run, divided
-from statewise.ops.linear_attention import normalized_linear_attention
+from statewise.ops.linear_attention import linear_attention, normalized_linear_attention
 
 
 class Sums(NamedTuple):
@@ -29,11 +30,22 @@ class Normalized(Recurrent[Sums]):
         key: features of all keys together, before the feature map.
         features: makes the feature map of a head's queries or keys, given their width.
         least: what the sum of the weights is at least.
+        sized: whether the input sizes keys, and no sum divides.
     """
 
     remembers = Sums
 
-    def __init__(self, name: str, dim: int, *, heads: int, key: int, features: type, least: float):
+    def __init__(
+        self,
+        name: str,
+        dim: int,
+        *,
+        heads: int,
+        key: int,
+        features: type,
+        least: float,
+        sized: bool = False,
+    ):
         super().__init__()
         divided(name, heads, dim=dim, key=key)
         self.dim = self.out = dim
@@ -42,6 +54,7 @@ class Normalized(Recurrent[Sums]):
         self.query_features = features(key // heads)
         self.key_features = features(key // heads)
         self.output = Linear(dim, dim, bias=False)
+        self.size = Linear(dim, heads) if sized else None
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return those of S and n."""
@@ -53,10 +66,15 @@ class Normalized(Recurrent[Sums]):
     ) -> tuple[Float[Tensor, "batch *time out"], Sums]:
         """Map inputs."""
         query, key, value = self.query_key_value(x)
+        query, key = self.query_features(query), self.key_features(key)
+        if self.size is not None:
+            key = key * softplus(self.size(x))[..., None]
+            read, S = run(linear_attention, query, key, value, initial=state.S)
+            return self.output(read.flatten(-2)), state._replace(S=S)
         read, sums = run(
             normalized_linear_attention,
-            self.query_features(query),
-            self.key_features(key),
+            query,
+            key,
             value,
             epsilon=self.least,
             initial=tuple(state),
