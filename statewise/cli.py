@@ -157,6 +157,7 @@ def _evaluate_options(parser: _Parser) -> None:
         "separator": "between documents, for a language model",
         "field": "of a .jsonl's lines, for a language model",
         "column": "of the tags, for a tagger",
+        "unknown": "what stands for a tag that is not known, for a tagger",
         "words": "their column, for a tagger",
         "text": "the column of the texts, for a classifier",
         "label": "that of the classes, for a classifier",

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 from statewise.mixers.base import within
 from statewise.ops.arguments import check_marks
@@ -114,6 +115,41 @@ class CRF(nn.Module):
         if (score == -math.inf).any():
             self._explain(chain, tags, int((score == -math.inf).nonzero()[0]))
         return (_log_partition(chain) - score).to(_dtype(emissions))
+
+    def partly(
+        self,
+        emissions: Float[Tensor, "batch time tags"],
+        tags: Int[Tensor, "batch time"],
+        *,
+        lengths: Lengths = None,
+    ) -> Float[Tensor, " batch"]:
+        """Return the negative log-likelihood of the tags that are known, in nats.
+
+        It is log Z less the logarithm of the weight of all paths through them: what is not known is
+        summed out (Tsuboi et al., "Training Conditional Random Fields Using Incomplete
+        Annotations", COLING 2008, section 3.3). Of a row of which all is known it is that of
+        `forward`; of one of which nothing is, zero.
+
+        Args:
+            emissions: of each tag at each time.
+            tags: the known ones; -1 where any may stand.
+            lengths: of each row.
+
+        Raises:
+            ValueError: names the row and the step where tags are none, or the row that the known
+                ones leave without a path.
+        """
+        chain = self._chain(emissions, lengths)
+        self._check(chain, torch.where(tags == -1, 0, tags))
+        known = chain.real & (tags != -1)
+        there = functional.one_hot(torch.where(known, tags, 0), self.tags).bool()
+        allowed = there | ~known[..., None]
+        through = chain._replace(score=torch.where(allowed, chain.score, -math.inf))
+        weight = _log_partition(through)
+        if (weight == -math.inf).any():
+            row = int((weight == -math.inf).nonzero()[0])
+            raise ValueError(f"CRF: no path of row {row} goes through the tags that are known")
+        return (_log_partition(chain) - weight).to(_dtype(emissions))
 
     def score(
         self,
@@ -249,6 +285,11 @@ class CRF(nn.Module):
         return _Chain(transition, score, lengths, real)
 
     def _score(self, chain: _Chain, tags: Tensor) -> Float[Tensor, " batch"]:
+        self._check(chain, tags)
+        return _path_score(chain, tags[:, None])[:, 0]
+
+    def _check(self, chain: _Chain, tags: Tensor) -> None:
+        """Refuse tags that are none, by a ValueError."""
         if tags.shape != chain.real.shape:
             raise ValueError(
                 f"CRF: tags {tuple(tags.shape)} should be (batch, time) = {tuple(chain.real.shape)}"
@@ -260,7 +301,6 @@ class CRF(nn.Module):
                 f"CRF: tags hold {int(tags[row, step])} in row {row} at step {step}; there are "
                 f"{self.tags} tags, from 0"
             )
-        return _path_score(chain, tags[:, None])[:, 0]
 
     def _explain(self, chain: _Chain, tags: Tensor, row: int) -> None:
         """Say which step of a row's tags is forbidden, by a ValueError."""

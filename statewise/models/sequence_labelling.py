@@ -86,15 +86,18 @@ class SequenceLabelling(Labelling[Config], abc.ABC):
         Args:
             x: features of the items.
             lengths: of the sequences.
-            targets: the right labels, as their numbers.
+            targets: the right labels, as their numbers; -1 where they are not known, which costs
+                nothing by itself.
 
         Raises:
             ValueError: if labels break the rules.
         """
         emissions = self.scores(x)
         if self.crf is not None:
-            return self.crf(emissions, targets, lengths=lengths).sum()
-        real = within(lengths, emissions.shape[1])
+            # A second scan, over the paths that are left, where something is not known.
+            cost = self.crf.partly if (targets < 0).any() else self.crf
+            return cost(emissions, targets, lengths=lengths).sum()
+        real = within(lengths, emissions.shape[1]) & (targets >= 0)
         return functional.cross_entropy(emissions[real], targets[real], reduction="sum")
 
     def best(

@@ -20,6 +20,7 @@ from statewise.models.reading import ReadingConfig
 from statewise.models.sentence_encoder import EncoderConfig
 from statewise.models.spelling import Vocabulary, check_sentences, cut
 from statewise.tasks.classification import conversations, read_texts
+from statewise.tasks.patterns import Patterns, read_patterns
 from statewise.tasks.scores import class_report
 from statewise.training.configuration import Classified, ClassifierRun
 from statewise.training.conversation import ConversationWork
@@ -126,9 +127,14 @@ class ClassWork(Work[ClassifyingModel]):
 def read_classified(path: str | Path, data: Classified) -> Gold:
     """Return the texts of a file, cut into words, and their classes; by conversations, if asked.
 
+    Those of `data.train` are labelled by `data.patterns`, if there are some.
+
     Raises:
-        ValueError, FileNotFoundError: as `statewise.tasks.classification.read_texts` does.
+        ValueError, FileNotFoundError: as `statewise.tasks.classification.read_texts` does, and
+            `statewise.tasks.patterns.read_patterns`; or if no pattern labels a text.
     """
+    if data.patterns is not None and str(path) == data.train:
+        return _by_patterns(path, data, read_patterns(data.patterns))
     texts = read_texts(path, data.text, data.label, data.conversation, encoding=data.encoding)
     if data.conversation is None:
         lines = [example.line for example in texts.examples]
@@ -146,6 +152,25 @@ def read_classified(path: str | Path, data: Classified) -> Gold:
         [tuple(example.label for example in each) for each in found],
         lambda conversation, text: f"{path}:{found[conversation][text].line}",
         texts.notes,
+    )
+
+
+def _by_patterns(path: str | Path, data: Classified, patterns: Patterns) -> Gold:
+    """Return the texts of a file that patterns label."""
+    texts = read_texts(path, data.text, None, encoding=data.encoding)
+    found = patterns.find(example.text for example in texts.examples)
+    if not found:
+        raise ValueError(f"{path}: no text in it has patterns of one label, of {patterns.path}")
+    lines = [texts.examples[each.place].line for each in found]
+    note = (
+        f"{patterns.path}: {len(found)} of the {len(texts.examples)} texts of {path} have a label"
+    )
+    return Gold(
+        str(path),
+        [cut(each.text) for each in found],
+        [each.label for each in found],
+        lambda text, _: f"{path}:{lines[text]}",
+        (*texts.notes, *patterns.notes, note),
     )
 
 

@@ -425,6 +425,7 @@ class Tagged(Labelled):
         features: columns that are read beside the words, such as upos, feats or feats.Number; each
             has vectors of its own. What is labelled later needs them too.
         scheme: in which spans are written: "auto" finds out; "none" says that tags are no spans.
+        unknown: what stands for a tag that is not known, such as "_": any may be meant there.
     """
 
     column: str | list[str] | None = None
@@ -432,6 +433,7 @@ class Tagged(Labelled):
     words: str | None = None
     features: list[str] = []
     scheme: Literal["auto", "none", "BIO", "IO", "IOB1", "BIOES", "BMES", "BILOU"] = "auto"
+    unknown: str | None = None
 
     @model_validator(mode="after")
     def _heads(self) -> "Tagged":
@@ -453,11 +455,20 @@ class Classified(Labelled):
         label: that of the classes.
         conversation: that of the conversation that a text stands in, if in any; its texts are then
             classified in the light of each other.
+        patterns: a file of patterns, each with a tab and a label after it, by which the texts of
+            `train` are labelled, in place of a column; what they match is taken away.
     """
 
     text: str | int = "text"
     label: str | int = "label"
     conversation: str | int | None = None
+    patterns: str | None = None
+
+    @model_validator(mode="after")
+    def _one_by_one(self) -> "Classified":
+        if self.patterns is not None and self.conversation is not None:
+            raise ValueError("patterns label texts one by one: no conversation beside them")
+        return self
 
 
 class LabelOptimizer(Optimizer):

@@ -45,7 +45,8 @@ def write_label_report(found: Sequence[Evaluated], path: str | Path) -> Path:
 def page(found: Sequence[Evaluated]) -> str:
     """Return the page."""
     first = found[0]
-    title = f"{'tagger' if first.head else first.model.kind} on {Path(first.path).name}"
+    kind = "tagger" if first.head else first.model.kind.replace("_", " ")
+    title = f"{kind} on {Path(first.path).name}"
     return document(title, *(part for each in found for part in _parts(each)))
 
 
@@ -55,7 +56,7 @@ def _parts(found: Evaluated) -> Iterator[Markup]:
     unit = UNITS[what]
     mistakes = sorted((x for x in found.said if not x.right), key=lambda x: -x.confidence)
     wrong = len(mistakes)
-    said = what if found.head is None else f"head {found.head}"
+    said = what.replace("_", " ") if found.head is None else f"head {found.head}"
     yield from (
         tag("h1", f"How the {said} labels {name}"),
         tag(

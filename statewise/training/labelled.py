@@ -91,6 +91,7 @@ class Asked(NamedTuple):
     text: str | int | None = None
     label: str | int | None = None
     conversation: str | int | None = None
+    unknown: str | None = None
     encoding: str | None = None
 
     def over(self, fields: dict[str, Any]) -> dict[str, Any]:
@@ -409,7 +410,8 @@ def evaluate(
     path = path or own["test"] or own["dev"]
     if path is None:
         raise ValueError(f"{folder} has no test file of its own: name one with --data.path")
-    fields = asked.over({**own, "train": path})
+    # Patterns make labels to learn from; what is scored has labels of its own.
+    fields = asked.over({**own, "train": path} | ({"patterns": None} if "patterns" in own else {}))
     if isinstance(model, JointTaggingModel):
         if asked.column is not None or asked.label is not None:
             raise ValueError(f"--data.column: the heads of this tagger say it: {model.names}")
@@ -444,6 +446,7 @@ def _evaluated(
 ) -> Evaluated:
     """Return how well one head labels."""
     odd = work.check(gold)
+    gold = work.scored(gold)
     found = model.predict(gold.sentences)
     report = work.report(gold, found)
     if isinstance(report, SpanReport):
@@ -497,6 +500,8 @@ def _said(model: Member | Ensemble, gold: Gold, found: list[Any]) -> Iterator[Sa
             continue
         tags = wanted if scheme is None else convert(wanted, scheme)
         for word, (tag, label, row) in enumerate(zip(tags, labels, p.tolist(), strict=True)):
+            if tag is None:
+                continue
             yield Said(sentence, word, tag, label, row[numbers[label]])
 
 

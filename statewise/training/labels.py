@@ -56,7 +56,8 @@ class Gold(NamedTuple):
     sentences: list[tuple[Any, ...]]
     """Of words, or of words with their features; or conversations, of texts that are such."""
     labels: list[Any]
-    """Of each sentence: a tag for each word, or one class; or these by the names of heads."""
+    """Of each sentence: a tag for each word, None where it is not known, or one class; or these by
+    the names of heads."""
     place: Callable[[int, int], str]
     """Says where a word, from 0, of a sentence, from 0, stands."""
     notes: tuple[str, ...] = ()
@@ -131,6 +132,10 @@ class Work(abc.ABC, Generic[Model]):
         Raises:
             ValueError: if a model knows none of them.
         """
+
+    def scored(self, gold: Gold) -> Gold:
+        """Return those examples of which everything is known that their score needs."""
+        return gold
 
     @abc.abstractmethod
     def build(self, encoder: EncoderConfig, vocabulary: Vocabulary) -> Model:

@@ -1,5 +1,6 @@
 """What is peculiar to the training of heads that label words, or other items of sequences."""
 
+from itertools import chain
 from typing import Any, TypeVar
 
 import torch
@@ -12,11 +13,16 @@ from statewise.models.sequence_labelling import Legal
 from statewise.models.spelling import Vocabulary
 from statewise.models.tagger import TaggerConfig, TaggingModel
 from statewise.tasks.scores import class_report
-from statewise.tasks.tagging import convert, detect, legal, span_report
+from statewise.tasks.tagging import Detected, convert, detect, legal, span_report
 from statewise.tasks.tagging.schemes import OUTSIDE, split
 from statewise.training.labels import Gold, Report, Work
 
 Model = TypeVar("Model", bound=Labelling[Any])
+
+UNKNOWN = -1
+"""The number of a tag that is not known."""
+
+WHOLE = "; of spans, sentences are scored that have all their tags: name some with --data.dev"
 
 
 class SequenceWork(Work[Model]):
@@ -47,9 +53,11 @@ class SequenceWork(Work[Model]):
 
     def learn(self, gold: Gold) -> Gold:
         """Find out the scheme, and put right the tags that break it."""
-        notes: tuple[str, ...] = ()
+        if gold.labels and all(tag is None for tags in gold.labels for tag in tags):
+            raise ValueError(f"{gold.name}: no {self.said} in it is known")
+        notes = _unknown(gold)
         if self.asked == "auto":
-            detected = detect(gold.labels, place=gold.place)
+            detected = _detected(gold)
             self.scheme = detected.scheme
             notes += (f"{gold.name}: {detected}",)
         else:
@@ -63,8 +71,40 @@ class SequenceWork(Work[Model]):
                     f"{gold.name}: the tags of {changed} sentences were put right, as {self.scheme}"
                     " has the same spans",
                 )
-        self._labels = sorted({tag for tags in labels for tag in tags})
-        return gold._replace(labels=labels, notes=notes)
+        self._labels = sorted({tag for tags in labels for tag in tags if tag is not None})
+        gold = gold._replace(labels=labels, notes=notes)
+        if self.scheme is not None:
+            self._refuse_broken(gold, self.scheme)
+        return gold
+
+    def _refuse_broken(self, gold: Gold, scheme: str) -> None:
+        """Refuse tags that no whole sentence can have, by a ValueError; unknown ones are free."""
+        start, after, end = legal(self._labels, scheme)
+        numbers = {label: number for number, label in enumerate(self._labels)}
+        for sentence, tags in enumerate(gold.labels):
+            if None not in tags:
+                continue
+            reached = start
+            for word, tag in enumerate(tags):
+                if word:
+                    reached = after[reached].any(0)
+                if tag is not None:
+                    there = torch.zeros_like(reached)
+                    there[numbers[tag]] = reached[numbers[tag]]
+                    reached = there
+                if word + 1 == len(tags):
+                    reached = reached & end
+                if not reached.any():
+                    raise ValueError(
+                        f"{gold.place(sentence, word)}: no {scheme} goes through the tags that are "
+                        "known up to here"
+                    )
+
+    def scored(self, gold: Gold) -> Gold:
+        """Return the sentences that can be scored: of spans, those of which every tag is known."""
+        if self.scheme is None:
+            return gold
+        return gold.part([at for at, tags in enumerate(gold.labels) if None not in tags])
 
     def check(self, gold: Gold) -> tuple[str, ...]:
         """Return what is odd about tags to score with: those that no training has shown.
@@ -73,10 +113,14 @@ class SequenceWork(Work[Model]):
             ValueError: if all are such, or one is no tag of a span where others are.
         """
         known = {self._kind(tag) for tag in self._labels}
+        if all(tag is None for tags in self.scored(gold).labels for tag in tags):
+            raise ValueError(f"{gold.name}: there is nothing in it to score with{WHOLE}")
         strange: dict[str, tuple[int, int]] = {}
         seen = False
         for sentence, tags in enumerate(gold.labels):
             for word, tag in enumerate(tags):
+                if tag is None:
+                    continue
                 try:
                     kind = self._kind(tag)
                 except ValueError as error:
@@ -104,19 +148,24 @@ class SequenceWork(Work[Model]):
 
     def targets(self, labels: list[Any]) -> list[Tensor]:
         """Return the tags of each sentence as numbers."""
-        numbers = {label: number for number, label in enumerate(self._labels)}
+        numbers: dict[str | None, int] = {label: at for at, label in enumerate(self._labels)}
+        numbers[None] = UNKNOWN
         return [torch.tensor([numbers[tag] for tag in tags]) for tags in labels]
 
     def batch(self, targets: list[Tensor]) -> tuple[Tensor, int]:
-        """Return tags padded on the right, and how many there are."""
-        return pad_sequence(targets, batch_first=True), sum(map(len, targets))
+        """Return tags padded on the right, and how many are known, or 1 if none is."""
+        known = sum(int((tags != UNKNOWN).sum()) for tags in targets)
+        return pad_sequence(targets, batch_first=True), max(known, 1)
 
     def report(self, gold: Gold, found: list[Any]) -> Report:
-        """Return how well words were tagged: their spans, or their classes."""
+        """Return how well words were tagged: spans of whole sentences, or classes of words."""
         if self.scheme is not None:
-            return span_report(gold.labels, found)
-        wanted = [tag for tags in gold.labels for tag in tags]
-        return class_report(wanted, [tag for tags in found for tag in tags])
+            rows = zip(gold.labels, found, strict=True)
+            whole = [(wanted, said) for wanted, said in rows if None not in wanted]
+            return span_report([wanted for wanted, _ in whole], [said for _, said in whole])
+        pairs = zip(chain.from_iterable(gold.labels), chain.from_iterable(found), strict=True)
+        known = [(wanted, said) for wanted, said in pairs if wanted is not None]
+        return class_report([wanted for wanted, _ in known], [said for _, said in known])
 
     def value(self, report: Report) -> float:
         """Return F1 of all spans together, or the accuracy."""
@@ -164,10 +213,41 @@ class TagWork(SequenceWork[TaggingModel]):
         return TaggingModel(config, vocabulary, legal=self.rules())
 
 
-def _put_right(gold: Gold, scheme: str) -> list[tuple[str, ...]]:
-    """Return the tags in the scheme."""
+def _unknown(gold: Gold) -> tuple[str, ...]:
+    """Return how much is not known, a sentence if there is some."""
+    size = sum(map(len, gold.labels))
+    count = sum(tag is None for tags in gold.labels for tag in tags)
+    return (f"{gold.name}: {count} of {size} tags are not known",) if count else ()
+
+
+def _detected(gold: Gold) -> Detected:
+    """Return the scheme of the sentences of which every tag is known.
+
+    Raises:
+        ValueError: if there are none and the tags are spans; or as `detect` does.
+    """
+    whole = [at for at, tags in enumerate(gold.labels) if None not in tags]
+    if whole or not gold.labels:
+        part = gold.part(whole)
+        return detect(part.labels, place=part.place)
+    # A span may be cut where something is not known, which says nothing of how it is written.
+    known = [[tag] for tags in gold.labels for tag in tags if tag is not None]
+    detected = detect(known)
+    if detected.scheme is not None:
+        raise ValueError(
+            f"{gold.name}: no sentence has all its tags, so that their scheme cannot be found out: "
+            "name it with --data.scheme"
+        )
+    return detected
+
+
+def _put_right(gold: Gold, scheme: str) -> list[tuple[str | None, ...]]:
+    """Return the tags in the scheme; those of which some are not known, as they are."""
     found = []
     for at, tags in enumerate(gold.labels):
+        if None in tags:
+            found.append(tags)
+            continue
         try:
             found.append(tuple(convert(tags, scheme)))
         except ValueError as error:

@@ -43,19 +43,30 @@ def read_tagged(path: str | Path, data: Tagged) -> Gold:
     columns = [columns] if isinstance(columns, str) else columns
     keys = [] if data.label is None else [data.label]
     if BOUNDARIES in columns:
-        if columns != [BOUNDARIES] or keys or data.features:
+        if columns != [BOUNDARIES] or keys or data.features or data.unknown:
             raise ValueError(f"--data.column {BOUNDARIES} cuts words into characters: no others")
         return _read_boundaries(path, data)
     asked = [*columns, *data.features]
     corpus = read_sentences(path, asked, words=data.words, labels=keys, encoding=data.encoding)
     heads = [*columns, *keys]
-    said = [{**sentence.tags, **sentence.labels} for sentence in corpus.sentences]
+    said = [
+        {
+            **{column: _known(tags, data.unknown) for column, tags in sentence.tags.items()},
+            **sentence.labels,
+        }
+        for sentence in corpus.sentences
+    ]
     labels: list[Any] = [{head: each[head] for head in heads} for each in said]
     if len(heads) == 1:
         labels = [each[heads[0]] for each in said]
     sentences = [sentence.with_features(data.features) for sentence in corpus.sentences]
     features = tuple(data.features)
     return Gold(str(path), sentences, labels, corpus.place, corpus.notes, features)
+
+
+def _known(tags: Sequence[str], unknown: str | None) -> tuple[str | None, ...]:
+    """Return tags with None for those that are not known."""
+    return tuple(None if unknown is not None and tag == unknown else tag for tag in tags)
 
 
 def _read_boundaries(path: str | Path, data: Tagged) -> Gold:
@@ -114,6 +125,8 @@ def _work(config: TaggerRun, gold: Gold) -> Work[Any]:
 
 class Tagger(Estimator[Any, TaggerRun]):
     """Tags the words of sentences, which are lists of words.
+
+    A tag may be None where it is not known.
 
     A word with features, such as its part of speech, is a tuple: the word, then its features, as
     many for each word. `data={"features": [...]}` names them, as files do.

@@ -320,3 +320,54 @@ def test_what_does_not_fit_is_refused():
         crf.viterbi(torch.zeros(1, 3, 4))
     with pytest.raises(ValueError, match="k is 0"):
         crf.k_best(torch.zeros(1, 3, 2), 0)
+
+
+@pytest.mark.parametrize("ruled", [False, True])
+def test_what_is_partly_known_costs_what_enumeration_says(ruled):
+    crf = random_crf(3, legal=some_rules(3) if ruled else None)
+    emissions = draw(6, 5, 3)
+    lengths = torch.arange(6)
+    for row in range(6):
+        emissions[row, row:] = math.nan
+    emissions.requires_grad_()
+    # 0 may stand anywhere: the rules leave each row a path.
+    tags = torch.tensor([[0, -1, 0, -1, -1]] * 6)
+    cost = crf.partly(emissions, tags, lengths=lengths)
+    for row in range(6):
+        paths = enumerated(crf, emissions[row, :row].detach())
+        known = {at: 0 for at in (0, 2) if at < row}
+        through = [
+            score
+            for path, score in paths.items()
+            if all(path[at] == tag for at, tag in known.items())
+        ]
+        expected = log_total(paths.values()) - log_total(through)
+        assert cost[row].item() == pytest.approx(expected, abs=1e-9)
+    # Its gradient: the marginals of all paths, less those of the paths that are left.
+    (gradient,) = torch.autograd.grad(cost.sum(), emissions)
+    free = crf.marginals(emissions.detach(), lengths=lengths)
+    bound = emissions.detach().clone()
+    bound[:, [0, 2], 1:] = -INF
+    bound = torch.where(torch.arange(5)[None, :, None] < lengths[:, None, None], bound, math.nan)
+    left = crf.marginals(bound, lengths=lengths)
+    real = torch.arange(5)[None, :, None] < lengths[:, None, None]
+    torch.testing.assert_close(torch.where(real, gradient, 0), torch.where(real, free - left, 0))
+
+
+def test_all_known_is_the_likelihood_and_nothing_known_costs_nothing():
+    crf, emissions, tags = random_crf(4), draw(3, 6, 4), torch.randint(4, (3, 6))
+    lengths = torch.tensor([6, 3, 0])
+    torch.testing.assert_close(
+        crf.partly(emissions, tags, lengths=lengths), crf(emissions, tags, lengths=lengths)
+    )
+    nothing = crf.partly(emissions, torch.full((3, 6), -1), lengths=lengths)
+    torch.testing.assert_close(nothing, torch.zeros(3).double(), atol=1e-12, rtol=0)
+
+
+def test_known_tags_that_leave_no_path_are_named():
+    names = ("O", "B-X", "I-X")
+    crf = random_crf(3, legal=tagging.legal(names, "BIO"))
+    with pytest.raises(ValueError, match="no path of row 1 goes through the tags that are known"):
+        crf.partly(draw(2, 2, 3), torch.tensor([[-1, 2], [0, 2]]))
+    with pytest.raises(ValueError, match="tags hold 3 in row 0 at step 1"):
+        crf.partly(draw(1, 2, 3), torch.tensor([[-1, 3]]))

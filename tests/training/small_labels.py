@@ -2,6 +2,8 @@
 
 import random
 
+from statewise.tasks.dialogues import dialogues
+
 SMALL = (
     "--model.words.dim 16 --model.words.grams 8 --model.words.buckets 200 --model.hidden 16 "
     "--model.words.character_features 16 --model.words.minimum 1 --model.dropout 0.1 --batch 8 "
@@ -59,27 +61,8 @@ def texts(found):
     return "\n".join(["text,label", *lines]) + "\n"
 
 
-def conversation(draw):
-    """Return texts and what each is for: `yeah` and `right` say it by what stands before them."""
-    found, asked = [], False
-    for _ in range(draw.randrange(2, 7)):
-        kind = "answer" if asked else draw.choice(["question", "statement", "agreement"])
-        found.append((draw.choice(SAID[kind]), kind))
-        asked = kind == "question"
-    return [text for text, _ in found], [kind for _, kind in found]
-
-
-SAID = {
-    "question": ["is it cold?", "did you go?"],
-    "answer": ["yeah", "right"],
-    "statement": ["it is cold", "we went there"],
-    "agreement": ["yeah", "right"],
-}
-
-
 def conversations(count, seed=0):
-    draw = random.Random(seed)
-    return [conversation(draw) for _ in range(count)]
+    return [(each.texts, each.acts) for each in dialogues(count, seed=seed)]
 
 
 def talks(found):

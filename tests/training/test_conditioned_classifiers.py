@@ -1,45 +1,24 @@
 """Classifiers that read a lexicon."""
 
-import random
 import re
 
 import pytest
 import torch
 
 from statewise import cli
+from statewise.tasks.marked_words import marked_texts
 from statewise.training.classifier import Classifier
 from statewise.training.labels import load
 from tests.training.small_labels import SMALL
-
-LETTERS = "aeioubdgkl"
-
-
-def word(draw):
-    return draw.choice("xy") + "".join(draw.choice(LETTERS) for _ in range(4))
-
-
-def examples(draw, count, special, plain):
-    """Return texts, each about the first letter of its one special word."""
-    texts, labels = [], []
-    for _ in range(count):
-        words = [draw.choice(plain) for _ in range(7)]
-        one = draw.choice(special)
-        words.insert(draw.randrange(8), one)
-        texts.append(" ".join(words))
-        labels.append(one[0])
-    return texts, labels
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     """A lexicon of special words, and texts whose words at the end no training shows."""
-    draw = random.Random(0)
-    words = list(dict.fromkeys(word(draw) for _ in range(800)))
-    special, plain = words[:200], words[200:]
+    data = marked_texts(240, 100, seed=0)
     path = tmp_path_factory.mktemp("lexicon") / "special.tsv"
-    path.write_text("".join(f"{one.upper()}\t1\n" for one in special))
-    seen = examples(draw, 240, special[:100], plain[:300])
-    return path, seen, examples(draw, 100, special[100:], plain[300:])
+    path.write_text("".join(f"{one.upper()}\t1\n" for one in data.marked))
+    return path, data.train, data.test
 
 
 def classifier(**options):

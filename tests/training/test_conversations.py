@@ -14,8 +14,8 @@ from statewise.training.label_report import write_label_report
 from tests.training.small_labels import SMALL, conversations, talks
 from tests.training.test_labels import MODEL, run, run_with_notes, scores
 
-TALK = ["did you go?", "yeah", "yeah", "it is cold"]
-KINDS = ("question", "answer", "agreement", "statement")
+TALK = ["hello", "did you go?", "yeah", "yeah", "right, bye"]
+KINDS = ("greeting", "question", "answer", "agreement", "closing")
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +40,15 @@ def test_what_stands_before_a_text_tells_what_it_is_for(trained):
     ]
     options = {"optimizer": {"learning_rate": 0.01}, "max_epochs": 3, "batch": 32, "quiet": True}
     alone = Classifier(model=MODEL, **options).fit(*map(list, zip(*flat, strict=True)))
-    assert alone.score(*map(list, zip(*flat, strict=True))) < 0.85
+    flat_score = alone.score(*map(list, zip(*flat, strict=True)))
+    assert flat_score < scores(trained / "run")["test_accuracy"] - 0.05
 
 
 def test_prediction(trained, capsys, monkeypatch, tmp_path):
-    text = "\n".join(TALK) + "\n\nyeah\n"
+    text = "\n".join(TALK) + "\n\nhello\n"
     monkeypatch.setattr("sys.stdin", io.StringIO(text))
     rows = "".join(f"{kind}\t{said}\n" for kind, said in zip(KINDS, TALK, strict=True))
-    expected = f"{rows}\nagreement\tyeah\n\n"
+    expected = f"{rows}\ngreeting\thello\n\n"
     assert run(capsys, f"predict {trained}/run") == expected
     (tmp_path / "new.txt").write_text(text)
     assert run(capsys, f"predict {trained}/run {tmp_path}/new.txt") == expected
@@ -64,11 +65,11 @@ def test_prediction(trained, capsys, monkeypatch, tmp_path):
 
 def test_prediction_while_it_goes_on(trained):
     model = labelled.load(trained / "run")
-    text = "\n".join(TALK) + "\n\nyeah"
+    text = "\n".join(TALK) + "\n\nhello"
     for pieces in ([text], list(text)):
         lines = list(labelled.lines_as_they_arrive(model, pieces, lag=9))
         rows = [f"{kind}\t{said}" for kind, said in zip(KINDS, TALK, strict=True)]
-        assert lines == [*rows, "", "agreement\tyeah", ""]
+        assert lines == [*rows, "", "greeting\thello", ""]
     # Each text has its class when so many more are there.
     arrived = []
 
@@ -78,14 +79,14 @@ def test_prediction_while_it_goes_on(trained):
             yield line + "\n"
 
     first = next(labelled.lines_as_they_arrive(model, arriving(), lag=1))
-    assert first == "question\tdid you go?"
+    assert first == "greeting\thello"
     assert len(arrived) == 2
 
 
 def test_evaluation(trained, capsys, tmp_path):
     said = json.loads(run_with_notes(capsys, f"evaluate {trained}/run --json"))
     assert said["accuracy"] == scores(trained / "run")["test_accuracy"]
-    assert set(said["labels"]) == set(KINDS)
+    assert set(said["labels"]) == {*KINDS, "statement"}
     (found,) = labelled.evaluate(trained / "run", None, labelled.Asked())
     assert len(found.said) == sum(len(texts) for texts, _ in conversations(40, seed=40))
     # Of a file whose labels are exchanged, mistakes stand in their conversations.
@@ -95,8 +96,7 @@ def test_evaluation(trained, capsys, tmp_path):
     page = write_label_report([wrong], tmp_path / "page.html").read_text()
     assert "over 40 conversations" in page
     assert "<strong>did you go ? /</strong>" in page
-    (place,) = {wrong.gold.place(0, 1)}
-    assert place == f"{tmp_path}/wrong.csv:3"
+    assert wrong.gold.place(0, 1) == f"{tmp_path}/wrong.csv:3"
 
 
 def test_fit_predict_score_stream(tmp_path):
@@ -109,7 +109,7 @@ def test_fit_predict_score_stream(tmp_path):
     classifier.fit([*texts, []], [*kinds, []], dev=(texts[:20], kinds[:20]), out=tmp_path / "run")
     assert classifier.score(texts, kinds) > 0.95
     assert classifier.predict([TALK]) == [KINDS]
-    assert classifier.predict_proba([TALK])[0].shape == (4, len(classifier.labels_))
+    assert classifier.predict_proba([TALK])[0].shape == (5, len(classifier.labels_))
     assert list(classifier.stream(TALK)) == list(zip(TALK, KINDS, strict=True))
     classifier.save(tmp_path / "model")
     for folder in ("model", "run"):
