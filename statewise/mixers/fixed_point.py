@@ -39,12 +39,13 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import silu
 
 from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.fixed_point import Solver
 from statewise.mixers.parts.linear import Linear
+from statewise.mixers.parts.norms import RMSNorm
 from statewise.mixers.parts.recurrent import Recurrent, Run, shifted
 from statewise.ops.scan import scan
 
@@ -97,7 +98,7 @@ class FixedPoint(Recurrent[FixedPointState]):
         self.reads_state = reads_state
         self.mixing = Linear((2 if reads_state else 1) * inner, rank * (inner + 1))
         self.read = Linear(2 * inner, inner)
-        self.norm = nn.RMSNorm(inner, eps=1e-5)
+        self.norm = RMSNorm(inner, eps=1e-5)
         self.output = Linear(inner, dim, bias=False)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:

@@ -24,10 +24,11 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import logsigmoid, silu
 
 from statewise.mixers.base import state_dtype
+from statewise.mixers.parts.norms import RMSNorm
 from statewise.mixers.parts.recurrent import Run
 from statewise.mixers.parts.slots import Slots, through_slots
 
@@ -54,7 +55,7 @@ class GSA(Slots[GSAState]):
     def __init__(self, dim: int, *, heads: int = 4, slots: int = 64, temperature: float = 8):
         super().__init__("gsa", dim, heads, slots)
         self.temperature = temperature
-        self.norm = nn.RMSNorm(dim, eps=1e-5)
+        self.norm = RMSNorm(dim, eps=1e-5)
 
     def mix(
         self, x: Float[Tensor, "batch *time dim"], state: GSAState, run: Run

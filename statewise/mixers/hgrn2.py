@@ -26,12 +26,13 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import logsigmoid, silu
 
 from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.heads import Projections
 from statewise.mixers.parts.linear import Linear
+from statewise.mixers.parts.norms import RMSNorm
 from statewise.mixers.parts.recurrent import Recurrent, Run
 from statewise.ops.linear_attention import linear_attention
 
@@ -63,7 +64,7 @@ class HGRN2(Recurrent[HGRN2State]):
         self.key, self.lower_bound = min(key, dim), lower_bound
         self.heads = dim // self.key
         self.query_forget_value = Projections(dim, self.heads, dim, dim, dim)
-        self.norm = nn.RMSNorm(dim, eps=1e-5)
+        self.norm = RMSNorm(dim, eps=1e-5)
         self.output = Linear(dim, dim, bias=False)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:

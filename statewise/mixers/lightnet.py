@@ -34,6 +34,7 @@ from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.averages import averaging
 from statewise.mixers.parts.heads import Projections
 from statewise.mixers.parts.linear import Linear
+from statewise.mixers.parts.norms import RMSNorm
 from statewise.mixers.parts.recurrent import Recurrent, Run
 from statewise.ops.linear_attention import linear_attention
 
@@ -67,7 +68,7 @@ class LightNet(Recurrent[LightNetState]):
         self.gate = nn.Sequential(
             Linear(dim, self.key, bias=False), Linear(self.key, dim, bias=False)
         )
-        self.norm = nn.RMSNorm(dim, eps=1e-5)
+        self.norm = RMSNorm(dim, eps=1e-5)
         self.output = Linear(dim, dim, bias=False)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:

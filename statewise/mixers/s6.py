@@ -26,13 +26,13 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import rms_norm
 
 from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.linear import Linear
 from statewise.mixers.parts.rates import inverse_softplus, log_uniform
 from statewise.mixers.parts.recurrent import Recurrent, Run
 from statewise.ops.linear import linear
+from statewise.ops.rms_norm import rms_norm
 from statewise.ops.selective_scan import selective_scan
 
 
@@ -91,7 +91,7 @@ class S6(Recurrent[S6State]):
         """Map inputs; the answer is multiplied by silu(gate) where there is one."""
         selected = self.select(x).split([self.rank, self.state, self.state], -1)
         if self.epsilon is not None:
-            selected = [rms_norm(part, part.shape[-1:], eps=self.epsilon) for part in selected]
+            selected = [rms_norm(part, None, self.epsilon) for part in selected]
         d, B, C = selected
         y, h = run(
             selective_scan,

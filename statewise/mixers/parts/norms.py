@@ -3,10 +3,10 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm, rms_norm
+from torch.nn.functional import layer_norm
 
 from statewise.mixers.base import state_dtype
-from statewise.ops.rms_norm import rms_norm as by_core
+from statewise.ops.rms_norm import rms_norm
 
 
 class HeadNorm(nn.Module):
@@ -43,10 +43,13 @@ class HeadNorm(nn.Module):
         self, x: Float[Tensor, "batch *time heads width"]
     ) -> Float[Tensor, "batch *time heads width"]:
         """Return x normalized."""
-        norm = layer_norm if self.center else rms_norm
-        wide = state_dtype(x.dtype)
-        y = norm(x.to(wide), x.shape[-1:], eps=self.eps) * self.weight.to(wide)
-        return (y if self.bias is None else y + self.bias.to(wide)).to(x.dtype)
+        wide = x.to(state_dtype(x.dtype))
+        if self.center:
+            y = layer_norm(wide, x.shape[-1:], eps=self.eps)
+        else:
+            y = rms_norm(wide, None, self.eps)
+        y = y * self.weight.to(wide.dtype)
+        return (y if self.bias is None else y + self.bias.to(wide.dtype)).to(x.dtype)
 
 
 class RMSNorm(nn.RMSNorm):
@@ -54,8 +57,9 @@ class RMSNorm(nn.RMSNorm):
 
     def forward(self, x: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes dim"]:
         """Return x over its root mean square."""
-        found = None if self.eps is None else by_core(x, self.weight, self.eps)
-        return super().forward(x) if found is None else found
+        if self.eps is None:
+            return super().forward(x)
+        return rms_norm(x, self.weight, self.eps)
 
 
 class ZeroCenteredRMSNorm(nn.Module):
@@ -76,7 +80,7 @@ class ZeroCenteredRMSNorm(nn.Module):
     def forward(self, x: Float[Tensor, "*axes width"]) -> Float[Tensor, "*axes width"]:
         """Return x normalized."""
         wide = state_dtype(x.dtype)
-        y = rms_norm(x.to(wide), x.shape[-1:], eps=self.eps)
+        y = rms_norm(x.to(wide), None, self.eps)
         return (y * (1 + self.weight.to(wide))).to(x.dtype)
 
 
