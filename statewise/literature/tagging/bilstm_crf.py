@@ -4,7 +4,7 @@ Huang, Xu and Yu, "Bidirectional LSTM-CRF Models for Sequence Tagging", 2015, ar
 sections 2 and 4.
 
 Recipe   fillers, and names of one to three words whose type only the word after them tells; one in
-         ten words is noise. Four taggers of 16 units, and a CRF against the enumeration of its paths.
+         ten words is noise. Four taggers of 16 units, and a CRF against all its paths.
 Weak     a grammar of twenty words, without vectors to take away. Tried: 400 steps at seeds 100 and
          101, BiLSTM-CRF 0.861 and 0.848, BiLSTM 0.839 and 0.850; with 1,000 the gap is above 0.02.
 """
