@@ -2,6 +2,7 @@
 
 #include "kernel.h"
 #include "lanes.h"
+#include "share.h"
 
 namespace statewise {
 namespace STATEWISE_LEVEL {
@@ -142,12 +143,11 @@ void few_rows_round(const FewRows& p, Share share) {
     const float* x = p.x + r * p.x_row;
     int16_t* to = p.rounded + r * padded;
     Vector<float> sizes = {}, nothings = {};  // the latter NaN where x is not finite
-    for (int64_t k = 0; k < p.inner; k += all_lanes) {
-      const int64_t count = p.inner - k < all_lanes ? p.inner - k : all_lanes;
+    for_vectors(p.inner, [&](int64_t k, int64_t count) {
       const Vector<float> some = load(x + k, count);
       sizes = larger(absolute(some), sizes);
       nothings += some * 0;
-    }
+    });
     float each[2][all_lanes], largest = 0, nothing = 0;
     store(each[0], sizes), store(each[1], nothings);
     for (int64_t i = 0; i < all_lanes; i++) {

@@ -1,25 +1,12 @@
 #include "mamba_step.h"
 
 #include "kernel.h"
-#include "vector.h"
+#include "share.h"
 
 namespace statewise {
 namespace STATEWISE_LEVEL {
-namespace {
 
 constexpr int64_t lanes = width<float>;
-
-// Calls visit(begin, count) for vectors of a share of so many numbers, the last perhaps in part.
-template <class Visit>
-inline void for_share(int64_t numbers, Share share, Visit visit) {
-  const int64_t vectors = (numbers + lanes - 1) / lanes, end = share.end(vectors);
-  for (int64_t i = share.begin(vectors); i < end; i++) {
-    const int64_t rest = numbers - i * lanes;
-    visit(i * lanes, rest < lanes ? rest : lanes);
-  }
-}
-
-}  // namespace
 
 void mamba_taps(const MambaTaps& a, Share share) {
   const int64_t past = a.width - 1;
@@ -27,7 +14,7 @@ void mamba_taps(const MambaTaps& a, Share share) {
     const float* u = a.u + r * a.u_row;
     const float* before = a.before + r * past * a.dim;
     float* after = a.after + r * past * a.dim;
-    for_share(a.dim, share, [&](int64_t i, int64_t count) {
+    for_vectors(a.dim, share, [&](int64_t i, int64_t count) {
       alignas(64) float sums[lanes] = {};
       for (int64_t c = 0; c < count; c++) {
         const float* taps = a.taps + (i + c) * a.width;
@@ -45,7 +32,7 @@ void mamba_taps(const MambaTaps& a, Share share) {
 }
 
 void mamba_rates(const MambaRates& a, Share share) {
-  for_share(a.count, share, [&](int64_t i, int64_t count) {
+  for_vectors(a.count, share, [&](int64_t i, int64_t count) {
     store(a.A + i, -exp(load(a.log_rate + i, count)), count);
   });
 }

@@ -1,21 +1,10 @@
 #include "rms_norm.h"
 
 #include "kernel.h"
-#include "vector.h"
+#include "share.h"
 
 namespace statewise {
 namespace STATEWISE_LEVEL {
-namespace {
-
-// Calls visit(begin, count) for the vectors of a row, the last perhaps in part.
-template <class Visit>
-inline void for_vectors(int64_t numbers, Visit visit) {
-  constexpr int64_t lanes = width<float>;
-  for (int64_t i = 0; i < numbers; i += lanes)
-    visit(i, numbers - i < lanes ? numbers - i : lanes);
-}
-
-}  // namespace
 
 void rms_norm(const RmsNorm& a, Share share) {
   const int64_t end = share.end(a.rows);

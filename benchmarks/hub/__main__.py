@@ -22,7 +22,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from types import ModuleType
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -220,14 +220,6 @@ def _cells(line: Line) -> list[str]:
     ]
 
 
-def _seen(measured: Iterable[Line], where: TextIO) -> Iterator[Line]:
-    """Print every line when it is there."""
-    print("  ".join(HEAD), file=where, flush=True)
-    for line in measured:
-        print("  ".join(cell or "-" for cell in _cells(line)), file=where, flush=True)
-        yield line
-
-
 def _percents(shares: dict[str, float]) -> list[str]:
     return [f"{share:.0%}" for share in shares.values()]
 
@@ -277,9 +269,14 @@ def main() -> None:
         return markdown.table(head, made)
 
     families = [part for part in given.parts if part in FAMILIES]
-    measured = list(_seen(lines(families, given.rounds, given.batch), where))
-    trained = markdown.table(HEAD, list(map(_cells, measured)))
-    spent = "not measured"
+    measured: list[Line] = []
+
+    def cells() -> Iterator[list[str]]:
+        for line in lines(families, given.rounds, given.batch):
+            measured.append(line)
+            yield _cells(line)
+
+    trained, spent = shown(HEAD, cells()), "not measured"
     if measured:
         head = ("family", *measured[0].shares)
         spent = shown(head, ([line.family, *_percents(line.shares)] for line in measured))

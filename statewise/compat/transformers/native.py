@@ -137,8 +137,10 @@ def use_native(model: nn.Module) -> Native:
         for part, forward in forwards.items():
             part.forward = MethodType(forward, part)
             native.replaced[part] = what
-    if native.replaced:
-        native.replaced.update(dict.fromkeys(products.replaced(model), products.WHAT))
+    maps = [map for map in model.modules() if products.faster(map) and not _is_replaced(map)]
+    for map in maps if native.replaced else ():
+        map.forward = MethodType(products.forward, map)
+        native.replaced[map] = products.WHAT
     if native.left:
         warnings.warn(f"transformers {installed()}: {native}", stacklevel=2)
     return native
