@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from statewise.models.dropout import Dropout
 from statewise.models.pooling import ConditionName, Layers, Poolings
@@ -412,6 +412,10 @@ class Labelled(Strict):
     encoding: str = "utf-8"
 
 
+Column = Annotated[str, BeforeValidator(str)]
+"""A column's name, or its number; a number in a list is one before anybody can read it as text."""
+
+
 class Tagged(Labelled):
     """Where tagged sentences come from: CoNLL-U, JSON lines, or columns, by how the name ends.
 
@@ -428,10 +432,10 @@ class Tagged(Labelled):
         unknown: what stands for a tag that is not known, such as "_": any may be meant there.
     """
 
-    column: str | list[str] | None = None
+    column: list[Column] | Column | None = None
     label: str | None = None
     words: str | None = None
-    features: list[str] = []
+    features: list[Column] = []
     scheme: Literal["auto", "none", "BIO", "IO", "IOB1", "BIOES", "BMES", "BILOU"] = "auto"
     unknown: str | None = None
 

@@ -109,7 +109,7 @@ def test_from_files(tmp_path, capsys):
         )
     )
     line = (
-        f"train tagger --data.train {tmp_path}/both.conll --data.column ['2','3'] --data.unknown ?"
+        f"train tagger --data.train {tmp_path}/both.conll --data.column [2,3] --data.unknown ?"
     )
     cli.main(f"{line} --out {tmp_path}/both --max_epochs 3 {SMALL}".split())
     assert scores(tmp_path / "both") == {}
