@@ -108,9 +108,7 @@ def test_from_files(tmp_path, capsys):
             for words, tags, spans, _ in [*partly, *found[:40]]
         )
     )
-    line = (
-        f"train tagger --data.train {tmp_path}/both.conll --data.column [2,3] --data.unknown ?"
-    )
+    line = f"train tagger --data.train {tmp_path}/both.conll --data.column [2,3] --data.unknown ?"
     cli.main(f"{line} --out {tmp_path}/both --max_epochs 3 {SMALL}".split())
     assert scores(tmp_path / "both") == {}
     assert set(labelled.load(tmp_path / "both").heads) == {"2", "3"}
