@@ -88,31 +88,27 @@ class ClassifyingModel(Labelling[ClassifierConfig]):
     def cost(
         self,
         x: Float[Tensor, "batch time read"],
-        lengths: Int[Tensor, " batch"],
+        sentences: Sentences,
         targets: Int[Tensor, " batch"],
     ) -> Float[Tensor, ""]:
         """Return what the right classes cost, summed over the batch, in nats.
 
         Args:
             x: features of the words.
-            lengths: of the texts.
+            sentences: a batch of the texts.
             targets: the right classes, as their numbers.
         """
-        return functional.cross_entropy(self.scores(x, lengths), targets, reduction="sum")
+        return functional.cross_entropy(self.scores(x, sentences.lengths), targets, reduction="sum")
 
-    def best(
-        self, x: Float[Tensor, "batch time read"], lengths: Int[Tensor, " batch"]
-    ) -> list[int]:
+    def best(self, x: Float[Tensor, "batch time read"], sentences: Sentences) -> list[int]:
         """Return the class of each text, as its number."""
-        return self.scores(x, lengths).argmax(1).tolist()
+        return self.scores(x, sentences.lengths).argmax(1).tolist()
 
-    def chances(
-        self, x: Float[Tensor, "batch time read"], lengths: Int[Tensor, " batch"]
-    ) -> list[Tensor]:
+    def chances(self, x: Float[Tensor, "batch time read"], sentences: Sentences) -> list[Tensor]:
         """Return the probabilities of the classes, (classes,), for each text."""
-        return list(self.scores(x, lengths).softmax(1))
+        return list(self.scores(x, sentences.lengths).softmax(1))
 
-    def named(self, found: int) -> str:
+    def named(self, found: int, sentence: Sequence[str]) -> str:
         """Return the class that has this number."""
         return self.labels[found]
 

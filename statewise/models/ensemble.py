@@ -88,7 +88,9 @@ class Ensemble:
         Raises:
             ValueError: for what is no list of words.
         """
-        return [self.first.named(self._best(found)) for found in self.predict_proba(sentences)]
+        read = [self.first.read(sentence) for sentence in sentences]
+        found = zip(self.predict_proba(read), read, strict=True)
+        return [self.first.named(self._best(chances), sentence) for chances, sentence in found]
 
     @torch.no_grad()
     def _best(self, probabilities: Tensor) -> Any:

@@ -5,6 +5,7 @@
     upos       VERB  DET   NOUN            a head that tags words: a CRF, or each word alone
     slots      O     O     B-genre         another
     intent     music                       a head that says of which class the sentence is
+    lemma      play  some  jazz            a head that writes a word for each
 
 The cost of a sentence is that of all its labels, summed: the heads know of each other through the
 features alone (Caruana, "Multitask Learning", Machine Learning 28, 1997). Tags beside a class of
@@ -14,22 +15,24 @@ the sentence are those of Liu and Lane, 2016, arXiv:1609.01454.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from statewise.models.classifier import ClassifyingModel
+from statewise.models.classifier import ClassifierConfig, ClassifyingModel
 from statewise.models.labelling import Labelling, LabellingConfig
 from statewise.models.sentence_encoder import SentenceEncoder
 from statewise.models.sequence_labelling import Legal
-from statewise.models.spelling import Vocabulary
+from statewise.models.speller import SpellingModel
+from statewise.models.spelling import Sentences, Vocabulary
 from statewise.models.tagger import TaggerConfig, TaggingModel
 
-Head = TaggingModel | ClassifyingModel
+Head = TaggingModel | ClassifyingModel | SpellingModel
 
-HEADS: dict[str, type[TaggingModel] | type[ClassifyingModel]] = {
+HEADS: dict[str, type[TaggingModel] | type[ClassifyingModel] | type[SpellingModel]] = {
     TaggingModel.kind: TaggingModel,
     ClassifyingModel.kind: ClassifyingModel,
+    SpellingModel.kind: SpellingModel,
 }
 """By their kinds."""
 
@@ -42,8 +45,8 @@ class JointConfig(LabellingConfig):
 
     Args:
         encoder: how it reads.
-        heads: by the name of each, {"kind": "tagger" or "classifier", ...}: what a model of that
-            kind is built from, but for the encoder.
+        heads: by the name of each, {"kind": "tagger", "classifier" or "speller", ...}: what a model
+            of that kind is built from, but for the encoder.
     """
 
     called = "a tagger with several heads"
@@ -52,7 +55,7 @@ class JointConfig(LabellingConfig):
 
 
 class JointTaggingModel(Labelling[JointConfig]):
-    """Tags words, and may classify their sentence, by several heads over one encoder.
+    """Tags words, and may spell others or classify the sentence, by several heads on one encoder.
 
     `heads` has a whole model for each, by its name, which may be used and saved on its own; they
     share the encoder.
@@ -100,14 +103,16 @@ class JointTaggingModel(Labelling[JointConfig]):
             raise ValueError(f"head {name!r}: {why}") from None
         if isinstance(made, TaggerConfig):
             return TaggingModel(made, self.vocabulary, legal=legal, encoder=self.encoder)
-        return ClassifyingModel(made, self.vocabulary, encoder=self.encoder)
+        if isinstance(made, ClassifierConfig):
+            return ClassifyingModel(made, self.vocabulary, encoder=self.encoder)
+        return SpellingModel(made, self.vocabulary, encoder=self.encoder)
 
     @property
     def heads(self) -> dict[str, Head]:
         """A model for each head, by its name."""
         found: dict[str, Head] = {}
         for name, head in zip(self.config.heads, self._heads, strict=True):
-            assert isinstance(head, TaggingModel | ClassifyingModel)
+            assert isinstance(head, Head)
             found[name] = head
         return found
 
@@ -129,37 +134,33 @@ class JointTaggingModel(Labelling[JointConfig]):
     def cost(
         self,
         x: Float[Tensor, "batch time out"],
-        lengths: Int[Tensor, " batch"],
+        sentences: Sentences,
         targets: Sequence[Tensor],
     ) -> Float[Tensor, ""]:
         """Return the sum of what the right labels of every head cost, in nats.
 
         Args:
             x: features of the words.
-            lengths: of the sentences.
+            sentences: a batch of them.
             targets: of each head, in the order of `heads`.
         """
         heads = self.heads.values()
         return sum(
-            (head.cost(x, lengths, wanted) for head, wanted in zip(heads, targets, strict=True)),
+            (head.cost(x, sentences, wanted) for head, wanted in zip(heads, targets, strict=True)),
             x.new_zeros(()),
         )
 
-    def best(
-        self, x: Float[Tensor, "batch time out"], lengths: Int[Tensor, " batch"]
-    ) -> list[Found]:
+    def best(self, x: Float[Tensor, "batch time out"], sentences: Sentences) -> list[Found]:
         """Return what every head says of each sentence, as numbers."""
-        return _turned({name: head.best(x, lengths) for name, head in self.heads.items()})
+        return _turned({name: head.best(x, sentences) for name, head in self.heads.items()})
 
-    def chances(
-        self, x: Float[Tensor, "batch time out"], lengths: Int[Tensor, " batch"]
-    ) -> list[Found]:
+    def chances(self, x: Float[Tensor, "batch time out"], sentences: Sentences) -> list[Found]:
         """Return the probabilities of the labels of every head, for each sentence."""
-        return _turned({name: head.chances(x, lengths) for name, head in self.heads.items()})
+        return _turned({name: head.chances(x, sentences) for name, head in self.heads.items()})
 
-    def named(self, found: Found) -> Found:
+    def named(self, found: Found, sentence: Sequence[Any]) -> Found:
         """Return the labels that have these numbers, by the names of the heads."""
-        return {name: head.named(found[name]) for name, head in self.heads.items()}
+        return {name: head.named(found[name], sentence) for name, head in self.heads.items()}
 
 
 def _turned(found: Mapping[str, list[Any]]) -> list[Found]:

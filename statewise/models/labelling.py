@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from pydantic import AfterValidator
 from torch import Tensor, nn
 
@@ -99,33 +99,31 @@ class Labelling(nn.Module, abc.ABC, Generic[Config]):
 
     @abc.abstractmethod
     def cost(
-        self, x: Float[Tensor, "batch time out"], lengths: Int[Tensor, " batch"], targets: Any
+        self, x: Float[Tensor, "batch time out"], sentences: Any, targets: Any
     ) -> Float[Tensor, ""]:
         """Return what the right answers cost, summed over the batch, in nats.
 
         Args:
             x: features of the words.
-            lengths: of the sentences.
+            sentences: a batch of what these are.
             targets: the right answers, as numbers.
         """
 
     @abc.abstractmethod
-    def best(self, x: Float[Tensor, "batch time out"], lengths: Int[Tensor, " batch"]) -> list[Any]:
+    def best(self, x: Float[Tensor, "batch time out"], sentences: Any) -> list[Any]:
         """Return the labels of each sentence, as their numbers."""
 
     @abc.abstractmethod
-    def chances(
-        self, x: Float[Tensor, "batch time out"], lengths: Int[Tensor, " batch"]
-    ) -> list[Any]:
+    def chances(self, x: Float[Tensor, "batch time out"], sentences: Any) -> list[Any]:
         """Return the probabilities of all labels, for each sentence."""
 
     @abc.abstractmethod
-    def named(self, found: Any) -> Any:
-        """Return the labels of a sentence that have these numbers."""
+    def named(self, found: Any, sentence: Sequence[Any]) -> Any:
+        """Return the labels of a sentence, as `read` answers it, that have these numbers."""
 
     def loss(self, sentences: Any, targets: Any) -> Float[Tensor, ""]:
         """Return what the right answers to sentences cost, summed over the batch, in nats."""
-        return self.cost(self.features(sentences), sentences.lengths, targets)
+        return self.cost(self.features(sentences), sentences, targets)
 
     def predict(self, sentences: Sequence[Any]) -> list[Any]:
         """Return the labels of sentences: tags for each word, or a class.
@@ -135,7 +133,8 @@ class Labelling(nn.Module, abc.ABC, Generic[Config]):
         Raises:
             ValueError: for what is no list of words.
         """
-        return [self.named(found) for found in self.answers(sentences)]
+        read = [self.read(sentence) for sentence in sentences]
+        return [self.named(*each) for each in zip(self.answers(read), read, strict=True)]
 
     def read(self, sentence: Any) -> Sequence[Any]:
         """Return the words of what is to be labelled."""
@@ -155,7 +154,7 @@ class Labelling(nn.Module, abc.ABC, Generic[Config]):
         Raises:
             ValueError: for what is no list of words.
         """
-        return self._over(sentences, lambda batch: self.best(self.features(batch), batch.lengths))
+        return self._over(sentences, lambda batch: self.best(self.features(batch), batch))
 
     def predict_proba(self, sentences: Sequence[Any]) -> list[Any]:
         """Return the probability of each label, in the order of `labels`.
@@ -166,9 +165,7 @@ class Labelling(nn.Module, abc.ABC, Generic[Config]):
         Raises:
             ValueError: for what is no list of words.
         """
-        return self._over(
-            sentences, lambda batch: self.chances(self.features(batch), batch.lengths)
-        )
+        return self._over(sentences, lambda batch: self.chances(self.features(batch), batch))
 
     @torch.no_grad()
     def _over(

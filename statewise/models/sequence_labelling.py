@@ -78,21 +78,21 @@ class SequenceLabelling(Labelling[Config], abc.ABC):
     def cost(
         self,
         x: Float[Tensor, "batch time out"],
-        lengths: Int[Tensor, " batch"],
+        sentences: Any,
         targets: Int[Tensor, "batch time"],
     ) -> Float[Tensor, ""]:
         """Return what the right labels cost, summed over all items, in nats.
 
         Args:
             x: features of the items.
-            lengths: of the sequences.
+            sentences: a batch of the sequences.
             targets: the right labels, as their numbers; -1 where they are not known, which costs
                 nothing by itself.
 
         Raises:
             ValueError: if labels break the rules.
         """
-        emissions = self.scores(x)
+        emissions, lengths = self.scores(x), sentences.lengths
         if self.crf is not None:
             # A second scan, over the paths that are left, where something is not known.
             cost = self.crf.partly if (targets < 0).any() else self.crf
@@ -100,32 +100,28 @@ class SequenceLabelling(Labelling[Config], abc.ABC):
         real = within(lengths, emissions.shape[1]) & (targets >= 0)
         return functional.cross_entropy(emissions[real], targets[real], reduction="sum")
 
-    def best(
-        self, x: Float[Tensor, "batch time out"], lengths: Int[Tensor, " batch"]
-    ) -> list[list[int]]:
+    def best(self, x: Float[Tensor, "batch time out"], sentences: Any) -> list[list[int]]:
         """Return the labels of each sequence, as their numbers."""
-        emissions = self.scores(x)
+        emissions, lengths = self.scores(x), sentences.lengths
         if self.crf is not None:
             found = self.crf.viterbi(emissions, lengths=lengths).tags
         else:
             found = emissions.argmax(2)
         return [row[:n] for row, n in zip(found.tolist(), lengths.tolist(), strict=True)]
 
-    def chances(
-        self, x: Float[Tensor, "batch time out"], lengths: Int[Tensor, " batch"]
-    ) -> list[Tensor]:
+    def chances(self, x: Float[Tensor, "batch time out"], sentences: Any) -> list[Tensor]:
         """Return the probabilities of the labels, (items, labels), for each sequence.
 
         A CRF's are its marginals: all paths through a label count, and not the best one alone.
         """
-        emissions = self.scores(x)
+        emissions, lengths = self.scores(x), sentences.lengths
         if self.crf is not None:
             found = self.crf.marginals(emissions, lengths=lengths)
         else:
             found = emissions.softmax(2)
         return [row[:n].clone() for row, n in zip(found, lengths.tolist(), strict=True)]
 
-    def named(self, found: Sequence[int]) -> tuple[str, ...]:
+    def named(self, found: Sequence[int], sentence: Sequence[Any]) -> tuple[str, ...]:
         """Return the labels that have these numbers."""
         return tuple(self.labels[label] for label in found)
 

@@ -104,6 +104,12 @@ def key(word: str) -> str:
     return re.sub(r"\d", "0", normalize(word).lower())
 
 
+def kept(word: str) -> str:
+    """Return the characters of a word that are read."""
+    word = normalize(word)
+    return word if len(word) <= LONGEST else word[: LONGEST // 2] + word[-LONGEST // 2 :]
+
+
 def grams(word: str, buckets: int) -> list[int]:
     """Return the numbers of a word's n-grams, from 1 to `buckets`; of none, the whole word's."""
     bordered = f"<{key(word)}>"
@@ -328,10 +334,7 @@ class Vocabulary:
         )
 
     def _spelled(self, word: str) -> list[int]:
-        word = normalize(word)
-        if len(word) > LONGEST:
-            word = word[: LONGEST // 2] + word[-LONGEST // 2 :]
-        return [BEGINS, *(self._characters.get(c, UNKNOWN) for c in word), ENDS]
+        return [BEGINS, *(self._characters.get(c, UNKNOWN) for c in kept(word)), ENDS]
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON."""

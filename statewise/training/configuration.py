@@ -9,6 +9,7 @@ from statewise.models.pooling import ConditionName, Layers, Poolings
 from statewise.models.reading import ReadingConfig
 from statewise.models.sentence_encoder import EncoderConfig
 from statewise.models.sequence_labelling import Output
+from statewise.models.speller import WritingConfig
 from statewise.models.tagger import Ahead
 
 Positive = Annotated[float, Field(gt=0)]
@@ -425,6 +426,7 @@ class Tagged(Labelled):
             "boundaries" cuts the words into characters, which are tagged with where words begin and
             end.
         label: the key in JSON lines of a class of the whole sentence, learned beside the tags.
+        spelled: columns that are written letter by letter, by a head each, as lemma is.
         words: the column of the words, where it is not the usual one: "form", "words" or "1".
         features: columns that are read beside the words, such as upos, feats or feats.Number; each
             has vectors of its own. What is labelled later needs them too.
@@ -434,6 +436,7 @@ class Tagged(Labelled):
 
     column: list[Column] | Column | None = None
     label: str | None = None
+    spelled: list[Column] = []
     words: str | None = None
     features: list[Column] = []
     scheme: Literal["auto", "none", "BIO", "IO", "IOB1", "BIOES", "BMES", "BILOU"] = "auto"
@@ -442,9 +445,11 @@ class Tagged(Labelled):
     @model_validator(mode="after")
     def _heads(self) -> "Tagged":
         columns = self.column if isinstance(self.column, list) else [self.column]
-        heads = columns if self.label is None else [*columns, self.label]
+        heads = [*columns, *self.spelled, *([] if self.label is None else [self.label])]
         if not columns or len(set(heads)) != len(heads):
-            raise ValueError("column and label should name different columns, one at least")
+            raise ValueError(
+                "column, spelled and label should name different columns, one at least"
+            )
         both = [*self.features, *(name for name in heads if name is not None)]
         if len(set(both)) != len(both):
             raise ValueError("features should be different columns, and none that is learned")
@@ -532,11 +537,13 @@ class TaggerRun(LabelRun):
             columns, a list may say it of each.
         look_ahead: words after one that are read before it is tagged, where `model.both_ways` is
             false.
+        writing: how what `data.spelled` names is written.
     """
 
     data: Tagged  # pyright: ignore[reportIncompatibleVariableOverride]
     output: Output | list[Output] = "crf"
     look_ahead: Ahead = 0
+    writing: WritingConfig = WritingConfig()
     out: str = "runs/tagger"
 
 

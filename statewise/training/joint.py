@@ -7,14 +7,18 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from statewise.models.classifier import ClassifyingModel
-from statewise.models.joint_tagger import JointConfig, JointTaggingModel
+from statewise.models.joint_tagger import Head, JointConfig, JointTaggingModel
 from statewise.models.sentence_encoder import EncoderConfig
+from statewise.models.speller import SpellingModel
 from statewise.models.spelling import Vocabulary
 from statewise.tasks.scores import ClassReport
 from statewise.tasks.tagging import SpanReport
 from statewise.training.classifier import ClassWork
 from statewise.training.labels import Gold, Work
+from statewise.training.spell_work import SpellWork
 from statewise.training.tag_work import TagWork
+
+HeadWork = TagWork | ClassWork | SpellWork
 
 
 class JointReport(NamedTuple):
@@ -37,18 +41,13 @@ class JointWork(Work[JointTaggingModel]):
 
     what, target = "tagger", "label"
 
-    def __init__(self, works: Mapping[str, TagWork | ClassWork]):
+    def __init__(self, works: Mapping[str, HeadWork]):
         self.works = dict(works)
 
     @classmethod
     def of(cls, model: JointTaggingModel) -> "JointWork":
         """Return that of a model that is trained."""
-        return cls(
-            {
-                name: ClassWork.of(head) if isinstance(head, ClassifyingModel) else TagWork.of(head)
-                for name, head in model.heads.items()
-            }
-        )
+        return cls({name: _work(head) for name, head in model.heads.items()})
 
     @property
     def score(self) -> str:
@@ -104,12 +103,12 @@ class JointWork(Work[JointTaggingModel]):
         config = JointConfig.model_validate({"encoder": encoder, "heads": heads})
         return JointTaggingModel(config, vocabulary, legal=rules)
 
-    def targets(self, labels: list[Any]) -> list[tuple[Tensor, ...]]:
-        """Return the labels of each sentence as numbers, a tensor for each head."""
+    def targets(self, labels: list[Any]) -> list[tuple[Any, ...]]:
+        """Return the labels of each sentence as numbers, for each head as its own."""
         each = (work.targets([all[name] for all in labels]) for name, work in self.works.items())
         return list(zip(*each, strict=True))
 
-    def batch(self, targets: list[tuple[Tensor, ...]]) -> tuple[tuple[Tensor, ...], int]:
+    def batch(self, targets: list[tuple[Any, ...]]) -> tuple[tuple[Tensor, ...], int]:
         """Return the numbers of several sentences for each head, and how many they are."""
         rows = zip(*targets, strict=True)
         batches = [
@@ -138,3 +137,10 @@ class JointWork(Work[JointTaggingModel]):
             for name, work in self.works.items()
         }
         return {**each, **super().scores(report)}
+
+
+def _work(head: Head) -> HeadWork:
+    """Return what is peculiar to one head."""
+    if isinstance(head, ClassifyingModel):
+        return ClassWork.of(head)
+    return SpellWork.of(head) if isinstance(head, SpellingModel) else TagWork.of(head)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from statewise.models.classifier import ClassifyingModel
 from statewise.models.conversation import ConversationModel
+from statewise.models.speller import SpellingModel
 from statewise.models.spelling import surface
 from statewise.models.tagger import TaggingModel
 from statewise.tasks.calibration import Calibration
@@ -18,7 +19,11 @@ SHOWN = 20
 AROUND = 12
 """Words before and after a mistake in a sentence."""
 
-SEQUENCES = {TaggingModel.kind: "sentences", ConversationModel.kind: "conversations"}
+SEQUENCES = {
+    TaggingModel.kind: "sentences",
+    SpellingModel.kind: "sentences",
+    ConversationModel.kind: "conversations",
+}
 """What a model labels the items of."""
 
 BLUE, ORANGE = "31, 95, 168", "194, 65, 12"

@@ -8,7 +8,7 @@ card_arrival    0.962    where is my card          a classifier: one line a text
 
 # intent = music    0.991                          several heads: what is said of the sentence, and
 Play    VERB    0.987    O          0.998          for each word the tags of all
-jazz    NOUN    0.971    B-genre    0.969
+jazz    NOUN    0.971    B-genre    0.969    what a head writes stands there as a tag does
 """
 
 import json
@@ -24,7 +24,8 @@ from statewise.models.conversation import ConversationModel
 from statewise.models.ensemble import Ensemble, Member
 from statewise.models.joint_tagger import JointTaggingModel
 from statewise.models.labelling import Labelling
-from statewise.models.spelling import cut, surface
+from statewise.models.speller import SpellingModel
+from statewise.models.spelling import cut, normalize, surface
 from statewise.models.tagger import TaggingModel
 from statewise.tasks.calibration import Calibration, calibration
 from statewise.tasks.classification import conversations, read_texts
@@ -45,14 +46,19 @@ from statewise.training.conversation import ConversationWork
 from statewise.training.joint import JointWork
 from statewise.training.labels import Gold, Work, load
 from statewise.training.runs import stored_configuration
+from statewise.training.spell_work import SpellWork
 from statewise.training.tag_work import TagWork
 from statewise.training.tagger import read_tagged
 
 TOGETHER = 512
 """Lines of a pipe that are labelled together."""
 
+Judged = Member | SpellingModel | Ensemble
+"""What labels words or texts by one head."""
+
 UNITS = {
     TaggingModel.kind: "words",
+    SpellingModel.kind: "words",
     ClassifyingModel.kind: "texts",
     ConversationModel.kind: "texts",
 }
@@ -357,7 +363,7 @@ class Evaluated(NamedTuple):
     score: str
     value: float
     notes: tuple[str, ...]
-    model: Member | Ensemble
+    model: Judged
     gold: Gold
     said: list[Said]
 
@@ -416,6 +422,7 @@ def evaluate(
         if asked.column is not None or asked.label is not None:
             raise ValueError(f"--data.column: the heads of this tagger say it: {model.names}")
         fields["column"] = [name for name, head in model.heads.items() if head.kind == "tagger"]
+        fields["spelled"] = [name for name, head in model.heads.items() if head.kind == "speller"]
         classes = [name for name, head in model.heads.items() if head.kind == "classifier"]
         fields["label"] = next(iter(classes), None)
     if isinstance(model, ConversationModel) and fields["conversation"] is None:
@@ -432,14 +439,14 @@ def evaluate(
             _evaluated(path, name, head, work.works[name], parts[name], gold.notes)
             for name, head in model.heads.items()
         ]
-    assert isinstance(together, Member | Ensemble)
+    assert isinstance(together, Judged)
     return [_evaluated(path, None, together, work, gold, gold.notes)]
 
 
 def _evaluated(
     path: str,
     name: str | None,
-    model: Member | Ensemble,
+    model: Judged,
     work: Work[Any],
     gold: Gold,
     notes: tuple[str, ...],
@@ -448,12 +455,13 @@ def _evaluated(
     odd = work.check(gold)
     gold = work.scored(gold)
     found = model.predict(gold.sentences)
-    report = work.report(gold, found)
+    report, said = work.report(gold, found), judged(model, gold, found)
     if isinstance(report, SpanReport):
         confusion = class_report(_types(gold.labels), _types(found))
+    elif isinstance(model, SpellingModel):
+        confusion = class_report([each.wanted for each in said], [each.found for each in said])
     else:
         confusion = report
-    said = judged(model, gold, found)
     return Evaluated(
         path,
         name,
@@ -476,7 +484,7 @@ def as_data(found: Sequence[Evaluated]) -> dict[str, Any]:
     return {"path": found[0].path, "heads": {each.head: each.as_data() for each in found}}
 
 
-def judged(model: Member | Ensemble, gold: Gold, found: list[Any]) -> list[Said]:
+def judged(model: Judged, gold: Gold, found: list[Any]) -> list[Said]:
     """Return the labels of all words, or of all texts, and how sure a model is of each."""
     return list(_said(model, gold, found))
 
@@ -487,11 +495,18 @@ def calibrated(said: Iterable[Said]) -> Calibration:
     return calibration([sure for sure, _ in pairs], [right for _, right in pairs])
 
 
-def _said(model: Member | Ensemble, gold: Gold, found: list[Any]) -> Iterator[Said]:
+def _said(model: Judged, gold: Gold, found: list[Any]) -> Iterator[Said]:
+    probabilities = model.predict_proba(gold.sentences)
+    if isinstance(model, SpellingModel):
+        rows = enumerate(zip(gold.labels, found, probabilities, strict=True))
+        for sentence, each in rows:
+            for word, (wanted, written, p) in enumerate(zip(*each, strict=True)):
+                if wanted is not None:
+                    yield Said(sentence, word, normalize(wanted), written, p.item())
+        return
     numbers = {label: number for number, label in enumerate(model.labels)}
     first = _first(model)
     scheme = first.config.scheme if isinstance(first, TaggingModel) else None
-    probabilities = model.predict_proba(gold.sentences)
     for sentence, (wanted, labels, p) in enumerate(
         zip(gold.labels, found, probabilities, strict=True)
     ):
@@ -511,6 +526,8 @@ def _means(
     """Return how a model is scored, what its run is, and how its data is named and read."""
     if isinstance(model, TaggingModel):
         return TagWork.of(model), TaggerRun, Tagged, read_tagged
+    if isinstance(model, SpellingModel):
+        return SpellWork.of(model), TaggerRun, Tagged, read_tagged
     if isinstance(model, JointTaggingModel):
         return JointWork.of(model), TaggerRun, Tagged, read_tagged
     if isinstance(model, ConversationModel):

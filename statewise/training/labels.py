@@ -19,6 +19,7 @@ from statewise.models.conversation import ConversationModel
 from statewise.models.joint_tagger import JointTaggingModel
 from statewise.models.labelling import Labelling
 from statewise.models.sentence_encoder import EncoderConfig
+from statewise.models.speller import SpellingModel
 from statewise.models.spelling import UNKNOWN, Vocabulary, key, surface
 from statewise.models.tagger import TaggingModel
 from statewise.models.vectors import read_vectors
@@ -39,7 +40,13 @@ Report = Any
 
 KINDS: dict[str, type[Labelling[Any]]] = {
     model.kind: model
-    for model in (TaggingModel, ClassifyingModel, ConversationModel, JointTaggingModel)
+    for model in (
+        TaggingModel,
+        SpellingModel,
+        ClassifyingModel,
+        ConversationModel,
+        JointTaggingModel,
+    )
 }
 
 GIVEN = "(given in Python)"

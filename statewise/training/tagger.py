@@ -5,6 +5,9 @@ tagger.predict([["We", "ran"]])        [("PRON", "VERB")]
 
 tagger.fit(sentences, [{"upos": ["PRON", "VERB"], "mood": "a statement"}, ...])     several heads
 tagger.predict([["We", "ran"]])        [{"upos": ("PRON", "VERB"), "mood": "a statement"}]
+
+Tagger(data={"spelled": ["lemma"]}).fit(sentences, [{"upos": [...], "lemma": ["they", "run"]}, ...])
+tagger.predict([["We", "ran"]])        [{"upos": ("PRON", "VERB"), "lemma": ("we", "run")}]
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,8 +21,9 @@ from statewise.tasks.tagging import boundaries, read_sentences
 from statewise.training.classifier import ClassWork
 from statewise.training.configuration import Tagged, TaggerRun
 from statewise.training.estimator import Estimator
-from statewise.training.joint import JointWork
+from statewise.training.joint import HeadWork, JointWork
 from statewise.training.labels import Gold, Golds, Trained, Work, train
+from statewise.training.spell_work import SpellWork
 from statewise.training.tag_work import TagWork
 from statewise.training.text_reading import TextReading
 
@@ -43,9 +47,14 @@ def read_tagged(path: str | Path, data: Tagged) -> Gold:
     columns = [columns] if isinstance(columns, str) else columns
     keys = [] if data.label is None else [data.label]
     if BOUNDARIES in columns:
-        if columns != [BOUNDARIES] or keys or data.features or data.unknown:
+        if columns != [BOUNDARIES] or keys or data.features or data.unknown or data.spelled:
             raise ValueError(f"--data.column {BOUNDARIES} cuts words into characters: no others")
         return _read_boundaries(path, data)
+    if both := set(columns) & set(data.spelled):
+        raise ValueError(
+            f"--data.spelled: {both.pop()} is tagged already; name another --data.column"
+        )
+    columns = [*columns, *data.spelled]
     asked = [*columns, *data.features]
     corpus = read_sentences(path, asked, words=data.words, labels=keys, encoding=data.encoding)
     heads = [*columns, *keys]
@@ -104,11 +113,17 @@ def _work(config: TaggerRun, gold: Gold) -> Work[Any]:
     """Return what is to be learned: one kind of tags, or several, and a class beside them."""
     example = next(iter(gold.labels), ())
     heads = example if isinstance(example, Mapping) else {"": example}
-    tags = [name for name, said in heads.items() if not isinstance(said, str)]
+    spelled = dict.fromkeys(config.data.spelled)
+    tags = [n for n, said in heads.items() if not isinstance(said, str) and n not in spelled]
     outputs = config.output if isinstance(config.output, list) else [config.output] * len(tags)
     if len(outputs) != len(tags):
         raise ValueError(f"output names {len(outputs)}, and there are tags of {len(tags)} kinds")
-    works: dict[str, TagWork | ClassWork] = {
+    missing = [name for name in spelled if name not in heads]
+    if missing:
+        raise ValueError(
+            f"data.spelled names {missing[0]!r}, and the labels are of {_listed(heads)}"
+        )
+    works: dict[str, HeadWork] = {
         name: TagWork(output, config.data.scheme, config.look_ahead)
         for name, output in zip(tags, outputs, strict=True)
     }
@@ -119,6 +134,7 @@ def _work(config: TaggerRun, gold: Gold) -> Work[Any]:
             f"scheme {config.data.scheme} is of one column, and there are {', '.join(tags)}: leave "
             "it at auto, or none"
         )
+    works |= {name: SpellWork(config.writing) for name in spelled}
     works |= {name: ClassWork(TextReading()) for name in heads if name not in works}
     return JointWork({name: works[name] for name in heads})
 
