@@ -32,7 +32,7 @@ RECIPES: dict[str, tuple[dict[str, Any], bool]] = {
 """What reads the sentence, and whether lemmas are learned beside the tags."""
 
 CLAIM = Claim(
-    "Lemmas of new words are right more often than the words themselves, by 10 points and more, and "
+    "Lemmas of new words are right more often than the words themselves, by 10 points or more, and "
     "than without the tagger's state; tags lose half a point at most; no word goes on and on.",
     (
         Check(
