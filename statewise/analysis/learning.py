@@ -21,7 +21,7 @@ from statewise.mixers import Mixer
 from statewise.models.language_model import LanguageModel, LanguageModelConfig, MixerMaker
 from statewise.state import detach
 from statewise.tasks import examples, language
-from statewise.tasks.examples import Source, Task
+from statewise.tasks.examples import Examples, Source, Task
 from statewise.tasks.language import Streams
 from statewise.tasks.passages import Passages, of_manual
 
@@ -143,6 +143,23 @@ class Bare(nn.Module):
         return self.head(y), state
 
 
+Growth = Callable[[float, int, int], float]
+"""The length of examples, from what is used of the budget, the first and the last length."""
+
+
+def evenly(progress: float, first: int, last: int) -> float:
+    """Return a length that grows by as many tokens with each step of the first half."""
+    return first + (last - first) * min(1.0, 2 * progress)
+
+
+def by_factors(progress: float, first: int, last: int) -> float:
+    """Return a length that grows by the same factor with each step of the first three quarters.
+
+    Lengths that are far apart have more short ones in between so, which cost less too.
+    """
+    return first * (last / first) ** min(1.0, progress / 0.75)
+
+
 def learn(
     model: nn.Module,
     task: Source,
@@ -152,14 +169,15 @@ def learn(
     learning_rate: float = 3e-3,
     length: int,
     first: int = FIRST,
+    growth: Growth = evenly,
     batch: int = BATCH,
     seed: int = 0,
+    loss: Callable[[Tensor, Examples], Tensor] = examples.loss,
     watch: Callable[[float], object] = lambda _: None,
 ) -> tuple[int, int]:
     """Train a model on a task; return the steps taken, and those left out.
 
-    Examples grow from `first` tokens to `length` over the first half. A step whose gradient is not
-    finite is left out.
+    Examples grow from `first` tokens to `length`. A step whose gradient is not finite is left out.
 
     Args:
         model: maps tokens to logits and a state.
@@ -169,16 +187,17 @@ def learn(
         learning_rate: the highest; it rises over the first twentieth and then falls to zero.
         length: of the longest examples.
         first: length of the first ones: at least what the task can draw.
+        growth: `evenly`, `by_factors`, or another map of progress and both lengths to a length.
         batch: examples of a step.
         seed: of the examples.
+        loss: of logits and the examples that they answer.
         watch: is told how much of the budget was used since it was called last.
     """
     generator = torch.Generator().manual_seed(2 * seed)
 
     def cost(progress: float) -> Tensor:
-        reach = round(first + (length - first) * min(1.0, 2 * progress))
-        drawn = task.draw(batch, reach, generator)
-        return examples.loss(model(drawn.tokens)[0], drawn)
+        drawn = task.draw(batch, round(growth(progress, first, length)), generator)
+        return loss(model(drawn.tokens)[0], drawn)
 
     return minimize(
         model, cost, seconds=seconds, steps=steps, learning_rate=learning_rate, watch=watch
@@ -237,6 +256,8 @@ def read_once(
     optimizer: torch.optim.Optimizer | None = None,
     *,
     clip: float = 1.0,
+    beside: Callable[[], Tensor | float] = lambda: 0.0,
+    after: Callable[[], object] = lambda: None,
 ) -> float:
     """Return the perplexity of a text that is read once, states carried from step to step.
 
@@ -245,6 +266,8 @@ def read_once(
         streams: of the text.
         optimizer: learns from each step, by its own context alone, if there is one.
         clip: the norm of a gradient that is longer.
+        beside: is called when a step was read to learn from: what is lowered beside its mean cost.
+        after: is called when a step was learned from.
     """
     state, costs = None, list[float]()
     rows, context = len(streams.starts), streams.context
@@ -255,9 +278,10 @@ def read_once(
             costs.append(cost.item())
             if optimizer is not None:
                 optimizer.zero_grad()
-                cost.backward()
+                (cost + beside()).backward()
                 torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
                 optimizer.step()
+                after()
     return math.exp(mean(costs))
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from statewise.analysis.learning import Bare, descended, read_once
+from statewise.analysis.learning import Bare, by_factors, descended, evenly, learn, read_once
 from statewise.models.language_model import LanguageModel, LanguageModelConfig
 from statewise.tasks.language import Streams
 from statewise.tasks.parity import Parity
@@ -47,6 +47,46 @@ def test_it_learns_if_it_is_told_to(model):
     for _ in range(20):
         read_once(model.train(), streams, optimizer)
     assert read_once(model.eval(), streams) < first / 2
+
+
+def test_more_may_be_lowered_and_steps_are_told():
+    torch.manual_seed(0)
+    streams = Streams([torch.randint(2, (70,))], streams=2, context=5)
+    norms = []
+    for weight in (0.0, 10.0):
+        bare = Bare("gru", Parity(), dim=8)
+        optimizer, told = torch.optim.SGD(bare.parameters(), 0.1), list[float]()
+        read_once(
+            bare,
+            streams,
+            optimizer,
+            beside=lambda weight=weight, bare=bare: weight * bare.head.weight.square().sum(),
+            after=lambda told=told, bare=bare: told.append(bare.head.weight.norm().item()),
+        )
+        assert len(told) == 7
+        norms.append(told[-1])
+    assert norms[1] < norms[0] / 2
+
+
+def test_lengths_grow_evenly_or_by_factors():
+    assert [evenly(p, 4, 64) for p in (0.0, 0.25, 0.5, 1.0)] == [4, 34, 64, 64]
+    found = [by_factors(p, 4, 64) for p in (0.0, 0.375, 0.75, 1.0)]
+    assert found == pytest.approx([4, 16, 64, 64])
+    bare, lengths = Bare("gru", Parity(), dim=8), list[int]()
+    bare.register_forward_pre_hook(lambda _, given: lengths.append(given[0].shape[1]))
+    learn(bare, Parity(), steps=4, first=2, length=16, growth=by_factors)
+    assert lengths == [2, 4, 8, 16]
+
+
+def test_a_loss_of_ones_own_is_lowered():
+    torch.manual_seed(0)
+    bare = Bare("gru", Parity(), dim=8)
+
+    def surely(logits, drawn):
+        return -logits[..., 1].sigmoid().log().mean()
+
+    learn(bare, Parity(), steps=60, length=6, loss=surely, learning_rate=0.05)
+    assert (bare(torch.zeros(3, 5, dtype=torch.long))[0][..., 1] > 1).all()
 
 
 def test_passes_of_plain_descent_are_read_one_by_one():

@@ -11,10 +11,13 @@ Weak     three layers where the paper has six and more, 1.2 million bytes, and w
 
 Tried before this was committed, at seeds 100 and 101: bounds rose, and memory with them, from 2 to
 4 to 8 inputs; without bounds it rose to 3. Text cost 2.170 and 2.151 bits a byte with bounds, 2.164
-and 2.153 without, and 2.189 and 2.170 where nothing reads. After 400 steps both are at chance, one
-in four, when asked over 500 tokens, and were so for one symbol in place of four and at a rate of
-1e-2 (seed 100): so long a memory takes longer to learn than there is here. The claim stays as it
-was put.
+and 2.153 without, and 2.189 and 2.170 where nothing reads.
+
+The first record was undecided: its lengths grew too soon for copying to be learned but by chance,
+so that they now grow by the same factor with each step, and two stacks are averaged; and it
+compared stacks across seeds, which draw other examples. Tried since, at seeds 100 and 101: .99 and
+.93 of the symbols are copied with bounds, .93 and .83 without; at a rate of 8e-3 .86 and .63 with,
+1.0 and .86 without; and after 600 steps in place of 400 all of them, either way.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from statewise.analysis.gates import retention
-from statewise.analysis.learning import learn, learned_by_length, stack
+from statewise.analysis.learning import by_factors, learn, learned_by_length, stack
 from statewise.analysis.lengths import extrapolation
 from statewise.literature.paper import Budget, Check, Claim, at
 from statewise.mixers.hgrn import HGRN
@@ -40,7 +43,9 @@ PAPER = 105
 DEPTH, WINDOW, LONG = 3, 64, 500
 BITS, COPIED, RISE = "bits per byte", f"copied over {LONG}", "least rise of a bound"
 REMEMBERED = "inputs remembered, by layer"
-MEMORY = tuple(f"at {layer} {REMEMBERED}" for layer in range(1, DEPTH + 1))
+MEMORY = [("bounds, text", f"at {layer} {REMEMBERED}") for layer in range(1, DEPTH + 1)]
+BOUND, FREE, FIXED = ((f"{kind}, text", BITS) for kind in ("bounds", "no bounds", "constant"))
+COPIED_BOUND, COPIED_FREE = ((f"{kind}, copying", COPIED) for kind in ("bounds", "no bounds"))
 
 CLAIM = Claim(
     "Learned bounds rise strictly from layer to layer, and so does the mean memory of the gates; "
@@ -49,24 +54,19 @@ CLAIM = Claim(
     (
         Check("bounds rise", ("bounds, text", RISE), ">=", 1e-4),
         *(
-            Check(
-                f"memory rises to layer {place}",
-                ("bounds, text", higher),
-                ">=",
-                ("bounds, text", lower),
-                paired=True,
-            )
+            Check(f"memory rises to layer {place}", higher, ">=", lower, paired=True)
             for place, (lower, higher) in enumerate(pairwise(MEMORY), 2)
         ),
-        Check("bounds on text", ("bounds, text", BITS), "<=", ("no bounds, text", BITS), 0.99),
+        Check("bounds on text", BOUND, "<=", FREE, 0.99, paired=True),
         Check(
             "bounds on copying",
             ("bounds, copying", COPIED),
             ">=",
-            ("no bounds, copying", COPIED),
+            COPIED_FREE,
             plus=0.1,
+            paired=True,
         ),
-        Check("gates read", ("constant, text", BITS), ">=", ("bounds, text", BITS)),
+        Check("gates read", FIXED, ">=", BOUND),
     ),
 )
 
@@ -128,18 +128,15 @@ def memories(model: LanguageModel, layers: list[HGRN], tokens: Tensor) -> dict[s
 
 
 def copying(kind: str, budget: Budget, seed: int) -> dict[str, float]:
-    """Return how many symbols are copied right."""
+    """Return how many symbols are copied right, by the mean of two stacks."""
     length = 40 if budget is Budget.smoke else LONG
-    options: Any = {"first": 12, "batch": 16, "dim": 32, "depth": DEPTH, "seed": seed}
-    right = learned_by_length(
-        maker(kind, 32),
-        Copying(items=4, answers=4),
-        [length],
-        length=length,
-        steps=budget.steps(400),
-        **options,
-    )
-    return {COPIED: right[length]}
+    options: Any = {"first": 12, "growth": by_factors, "batch": 16, "dim": 32, "depth": DEPTH}
+    options |= {"length": length, "steps": budget.steps(400), "learning_rate": 5e-3}
+    task, right = Copying(items=4, answers=4), 0.0
+    for start in (2 * seed, 2 * seed + 1):
+        found = learned_by_length(maker(kind, 32), task, [length], seed=start, **options)
+        right += found[length] / 2
+    return {COPIED: right}
 
 
 RECIPES: Mapping[str, Callable[[Budget, int], dict[str, float]]] = {
