@@ -16,6 +16,8 @@ from statewise.analysis.gates import quantiles as quantiles
 from statewise.analysis.gates import retention as retention
 from statewise.analysis.gradients import gradient_by_lag as gradient_by_lag
 from statewise.analysis.gradients import plot_gradients as plot_gradients
+from statewise.analysis.graphs import explained as explained
+from statewise.analysis.graphs import features_of as features_of
 from statewise.analysis.jacobians import jacobian as jacobian
 from statewise.analysis.jacobians import plot_spectra as plot_spectra
 from statewise.analysis.jacobians import spectra as spectra
@@ -59,8 +61,10 @@ __all__ = [
     "costs",
     "describe",
     "effective_rank",
+    "explained",
     "exponent",
     "extrapolation",
+    "features_of",
     "fixed_points",
     "gradient_by_lag",
     "jacobian",

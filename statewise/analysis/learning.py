@@ -308,9 +308,9 @@ def descended(
 
 
 def accuracy_by_length(
-    model: nn.Module, task: Task, lengths: Sequence[int], *, seed: int = 0
+    model: nn.Module, task: Task, lengths: Sequence[int], *, rows: int = ASKED, seed: int = 0
 ) -> dict[int, float]:
     """Return how often a model is right at each length, on examples that `learn` did not draw."""
     predict: Predictor = model.eval()
-    scores = extrapolation(predict, task, lengths, rows=ASKED, batch=ASKED, seed=2 * seed + 1)
+    scores = extrapolation(predict, task, lengths, rows=rows, batch=ASKED, seed=2 * seed + 1)
     return {score.length: score.accuracy for score in scores}

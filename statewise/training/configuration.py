@@ -151,13 +151,14 @@ class Sparsity(Strict):
     Args:
         share: of each matrix that goes; none where it is 0.
         step: before which it goes; what is left is trained on.
-        method: which stay: those of the largest "magnitude", "random" ones, or a "small_world".
+        method: which stay: those of the largest "magnitude", "random" ones, a "small_world" or
+            "scale_free" graph.
         only: a pattern of the names of matrices, as of files; embeddings always stay.
     """
 
     share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     step: Annotated[int, Field(ge=0)] = 0
-    method: Literal["magnitude", "random", "small_world"] = "magnitude"
+    method: Literal["magnitude", "random", "small_world", "scale_free"] = "magnitude"
     only: str = "*"
 
 

@@ -3,16 +3,19 @@
     magnitude    the largest of each matrix stay: what was trained, pruned
     random       as many of each matrix, drawn: a structure that is sparse from its beginning
     small_world  of matrices as high as wide, a ring of neighbours with some links drawn anew
+    scale_free   of the same, each unit reads earlier ones: the more links one has, the likelier
 
 So many of each matrix go that they are exactly the share, rounded to a whole number. Han et al.,
 "Learning both Weights and Connections for Efficient Neural Networks", 2015, arXiv:1506.02626,
 section 3: prune, then train what is left. The ring is that of Watts and Strogatz, Nature 393, 1998,
-filled from the nearest neighbours on.
+filled from the nearest neighbours on; links that gather are those of Barabási and Albert, Science
+286, 1999. `acyclic` leaves of either only the ways from earlier units to later ones.
 
     masks = masks_of(model, 0.9)     nine weights of ten go
     apply(masks)                     now, and again after each step of an optimizer
 """
 
+import math
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -21,7 +24,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-Method = Literal["magnitude", "random", "small_world"]
+Method = Literal["magnitude", "random", "small_world", "scale_free"]
 
 REWIRED = 0.1
 """The share of a small world's links that lead anywhere, with which its paths are short and its
@@ -49,8 +52,8 @@ def masks_of(
         seed: of what is drawn.
 
     Raises:
-        ValueError: for a share out of range, a pattern that no matrix has, or a small world of a
-            matrix that is not as high as wide.
+        ValueError: for a share out of range, a pattern that no matrix has, a graph of a matrix that
+            is not as high as wide, or more links than it can have.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"sparsity: share = {share} should be from 0 to 1")
@@ -59,6 +62,7 @@ def masks_of(
         "magnitude": largest,
         "random": lambda weight, kept: drawn(weight, kept, generator),
         "small_world": lambda weight, kept: small_world(weight, kept, generator),
+        "scale_free": lambda weight, kept: scale_free(weight, kept, generator),
     }
     named = matrices(model, only)
     return {
@@ -105,12 +109,7 @@ def small_world(
     Raises:
         ValueError: if there are not as many inputs as units.
     """
-    units = len(weight)
-    if weight.shape != (units, units):
-        raise ValueError(
-            f"a small world links units with one another: {tuple(weight.shape)} should be as high "
-            "as wide; name those that are"
-        )
+    units = _units(weight, "a small world")
     place = torch.arange(units)
     steps = (place[None] - place[:, None]) % units
     far = torch.minimum(steps, units - steps) + torch.rand(units, units, generator=generator)
@@ -122,6 +121,49 @@ def small_world(
             choice = torch.randint(len(free), (), generator=generator)
             mask[row, column], mask[row, free[choice]] = False, True
     return mask.to(weight.device)
+
+
+def scale_free(
+    weight: Float[Tensor, "units inputs"], kept: int, generator: torch.Generator
+) -> Bool[Tensor, "units inputs"]:
+    """Return `kept` links from units to earlier ones, of which those with more links get more.
+
+    Each unit has as many as the next one, as far as there are enough before it.
+
+    Raises:
+        ValueError: if there are not as many inputs as units, or more links than places below the
+            diagonal.
+    """
+    units = _units(weight, "a scale-free graph")
+    most = units * (units - 1) // 2
+    if kept > most:
+        raise ValueError(f"a scale-free graph of {units} units has up to {most} links, not {kept}")
+    mask = torch.zeros(units, units, dtype=torch.bool)
+    links = torch.ones(units)
+    for unit in range(1, units):
+        # What the first units have no room for is shared by all that follow.
+        count = min(unit, math.ceil((kept - int(mask.sum())) / (units - unit)))
+        if count:
+            chosen = links[:unit].multinomial(count, generator=generator)
+            mask[unit, chosen] = True
+            links[chosen] += 1
+            links[unit] += count
+    return mask.to(weight.device)
+
+
+def acyclic(mask: Bool[Tensor, "units units"]) -> Bool[Tensor, "units units"]:
+    """Return a graph's links as ways from earlier units to later ones, and of each to itself."""
+    return (mask | mask.T).tril(-1) | torch.eye(len(mask), dtype=torch.bool, device=mask.device)
+
+
+def _units(weight: Tensor, graph: str) -> int:
+    units = len(weight)
+    if weight.shape != (units, units):
+        raise ValueError(
+            f"{graph} links units with one another: {tuple(weight.shape)} should be as high as "
+            "wide; name those that are"
+        )
+    return units
 
 
 def _at(places: Tensor, like: Tensor) -> Tensor:

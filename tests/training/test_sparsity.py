@@ -55,6 +55,25 @@ def test_a_small_world_is_a_ring_with_some_links_elsewhere():
         sparsity.small_world(torch.zeros(3, 4), 5, generator)
 
 
+@pytest.mark.parametrize("kept", [0, 1, 60, 150, 780])
+def test_a_scale_free_graph_has_its_links_and_some_units_gather_them(kept):
+    mask = sparsity.scale_free(torch.zeros(40, 40), kept, torch.Generator().manual_seed(0))
+    assert int(mask.sum()) == kept
+    assert not mask.triu().any()
+    if kept == 60:
+        read = mask.sum(0)
+        even = sparsity.drawn(torch.zeros(40, 40), 60, torch.Generator().manual_seed(0)).sum(0)
+        assert read.max() > 1.5 * even.max()
+    with pytest.raises(ValueError, match="of 40 units has up to 780 links, not 781"):
+        sparsity.scale_free(torch.zeros(40, 40), 781, torch.Generator())
+
+
+def test_ways_lead_from_earlier_units_to_later_ones():
+    mask = torch.tensor([[False, True, False], [False, False, False], [True, True, False]])
+    expected = [[True, False, False], [True, True, False], [True, True, True]]
+    assert sparsity.acyclic(mask).tolist() == expected
+
+
 def test_names_choose_matrices(model):
     names = list(sparsity.matrices(model))
     chosen = sparsity.matrices(model, "*weight_hh*")
