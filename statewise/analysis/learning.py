@@ -7,12 +7,14 @@ right[128]
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from statistics import mean
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
 
 from statewise import mixers
 from statewise.analysis.lengths import extrapolation
@@ -37,6 +39,9 @@ BATCH = 64
 
 ASKED = 256
 """Examples that an accuracy is measured on."""
+
+ADAM = partial(AdamW, betas=(0.9, 0.98), weight_decay=0.0)
+"""What all is trained by that names nothing else."""
 
 
 def learned_by_length(
@@ -211,6 +216,7 @@ def minimize(
     seconds: float = 30.0,
     steps: int | None = None,
     learning_rate: float = 3e-3,
+    optimizer: Callable[..., Optimizer] = ADAM,
     watch: Callable[[float], object] = lambda _: None,
 ) -> tuple[int, int]:
     """Train a model to lower a cost; return the steps taken, and those left out, as `learn` does.
@@ -221,25 +227,24 @@ def minimize(
         seconds: of training.
         steps: of training, in place of seconds.
         learning_rate: the highest; it rises over the first twentieth and then falls to zero.
+        optimizer: makes one, of parameters and `lr`.
         watch: is told how much of the budget was used since it was called last.
     """
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0
-    )
+    steered = optimizer(model.parameters(), lr=learning_rate)
     budget = seconds if steps is None else steps
     start, done, taken, skipped, before = time.perf_counter(), 0.0, 0, 0, 0.0
     model.train()
     while done < budget:
         progress = done / budget
         rising = min(1.0, 20 * progress + 0.02)
-        for group in optimizer.param_groups:
+        for group in steered.param_groups:
             group["lr"] = learning_rate * rising * (1 + math.cos(math.pi * progress)) / 2
         loss = cost(progress)
-        optimizer.zero_grad()
+        steered.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         if norm.isfinite():
-            optimizer.step()
+            steered.step()
             taken += 1
         else:
             skipped += 1
