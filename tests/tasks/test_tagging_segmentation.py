@@ -2,7 +2,7 @@
 
 import pytest
 
-from statewise.tasks.tagging import boundaries, segmentation_report, spans
+from statewise.tasks.tagging import boundaries, longest_matches, segmentation_report, spans
 
 
 def test_words_are_spans_of_characters():
@@ -21,6 +21,15 @@ def test_recall_is_told_apart_by_what_the_training_showed():
     assert report.known == (1, 1, 3)  # of ab, def, a
     assert report.unknown == (1, 1, 2)  # of c, b
     assert "recall 33.33 of 3 known words, 50.00 of 2 unknown" in str(report)
+
+
+def test_a_dictionary_takes_the_longest_word_from_the_left():
+    known = {"ab", "abc", "cd", "e"}
+    assert longest_matches("abcd", known) == boundaries([3, 1])  # and not ab cd
+    assert longest_matches("abxcde", known) == boundaries([2, 1, 2, 1])
+    assert longest_matches("ab", {"abc"}) == boundaries([1, 1])
+    assert longest_matches("xy", set()) == boundaries([1, 1])
+    assert longest_matches("", known) == []
 
 
 def test_what_does_not_fit_is_refused():

@@ -21,6 +21,7 @@ from statewise.tasks.tagging.schemes import spans as spans
 from statewise.tasks.tagging.schemes import write as write
 from statewise.tasks.tagging.segmentation import SegmentationReport as SegmentationReport
 from statewise.tasks.tagging.segmentation import boundaries as boundaries
+from statewise.tasks.tagging.segmentation import longest_matches as longest_matches
 from statewise.tasks.tagging.segmentation import segmentation_report as segmentation_report
 from statewise.tasks.tagging.sentences import Corpus as Corpus
 from statewise.tasks.tagging.sentences import Sentence as Sentence
@@ -39,6 +40,7 @@ __all__ = [
     "convert",
     "detect",
     "legal",
+    "longest_matches",
     "read_columns",
     "read_conllu",
     "read_jsonl",

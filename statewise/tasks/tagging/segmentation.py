@@ -32,6 +32,26 @@ def boundaries(sizes: Iterable[int]) -> list[str]:
     return write(found, start, "BMES")
 
 
+def longest_matches(characters: Sequence[str], known: Collection[str]) -> list[str]:
+    """Return tags by a dictionary alone: from the left, the longest known word each time.
+
+    A character with which no known word begins is one of its own.
+
+    Args:
+        characters: of a sentence.
+        known: words.
+    """
+    widest = max(map(len, known), default=1)
+    sizes, start = [], 0
+    while start < len(characters):
+        ends = range(start + widest, start + 1, -1)
+        end = next((end for end in ends if "".join(characters[start:end]) in known), start + 1)
+        end = min(end, len(characters))
+        sizes.append(end - start)
+        start = end
+    return boundaries(sizes)
+
+
 class SegmentationReport(NamedTuple):
     """What `segmentation_report` counted; printed, one line in percent."""
 
