@@ -16,8 +16,8 @@ from itertools import chain
 from typing import Any
 
 from statewise.literature.paper import Budget, Check, Claim
-from statewise.tasks.inflection import inflected
 from statewise.tasks.scores import class_report
+from statewise.tasks.tagging.ambiguous_forms import ambiguous_forms
 from statewise.training.tagger import Tagger
 
 PAPER = 115
@@ -54,7 +54,7 @@ CLAIM = Claim(
 def measure(recipe: tuple[dict[str, Any], bool], budget: Budget, seed: int) -> dict[str, float]:
     """Return the accuracy of tags and lemmas on sentences of new stems."""
     options, spelled = recipe
-    train, test = inflected(600, 600, seed=seed)
+    train, test = ambiguous_forms(600, 600, seed=seed)
     names = ("tags", "lemmas") if spelled else ("tags",)
     words = {"dim": 16, "grams": 0, "character_features": 32}
     tagger = Tagger(

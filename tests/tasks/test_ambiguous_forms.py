@@ -1,9 +1,9 @@
-"""The grammar of inflected sentences: what tells a form's lemma."""
+"""Sentences with ambiguous forms: what tells a form's lemma."""
 
 from collections import defaultdict
 from itertools import chain
 
-from statewise.tasks.inflection import inflected
+from statewise.tasks.tagging.ambiguous_forms import ambiguous_forms
 
 
 def rows(sentences):
@@ -13,8 +13,8 @@ def rows(sentences):
 
 
 def test_the_word_before_tells_what_the_form_does_not():
-    train, test = inflected(2000, 500, seed=3)
-    assert (train, test) == inflected(2000, 500, seed=3)
+    train, test = ambiguous_forms(2000, 500, seed=3)
+    assert (train, test) == ambiguous_forms(2000, 500, seed=3)
     tags, lemmas = defaultdict(set), defaultdict(set)
     for before, word, tag, lemma in rows([*train, *test]):
         assert tag == {"lo": "NOUN"}.get(before, tag)
@@ -31,7 +31,7 @@ def test_the_word_before_tells_what_the_form_does_not():
 
 
 def test_words_to_be_scored_are_new():
-    train, test = inflected(500, 200, seed=0)
+    train, test = ambiguous_forms(500, 200, seed=0)
     known, new = (
         set(chain.from_iterable(each.words for each in part)) - {"lo", "ni"}
         for part in (train, test)

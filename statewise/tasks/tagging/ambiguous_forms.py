@@ -1,4 +1,4 @@
-"""Inflected sentences: what a word's ending means, the words before it say.
+"""Ambiguous forms: what a word's ending means, the words before it say.
 
     lo      tunkur      DET  NOUN   lemma tunk       many of them
     ni      tunkur      PRON VERB   lemma tunka      the same form: somebody does so
@@ -15,7 +15,7 @@ from typing import NamedTuple
 ONSETS, VOWELS, CODAS = "bdfgklmnprstv", "aeiou", ("nk", "l", "rt", "s", "mp", "d")
 
 
-class Inflected(NamedTuple):
+class Lemmatized(NamedTuple):
     """One sentence: words, and of each its tag and its lemma."""
 
     words: list[str]
@@ -34,7 +34,7 @@ def stems(draw: random.Random, count: int, taken: frozenset[str] = frozenset()) 
     return list(found)
 
 
-def sentence(draw: random.Random, known: list[str]) -> Inflected:
+def sentence(draw: random.Random, known: list[str]) -> Lemmatized:
     """Return a sentence of such stems: a subject, a verb and perhaps an object."""
 
     def noun() -> list[tuple[str, str, str]]:
@@ -46,10 +46,12 @@ def sentence(draw: random.Random, known: list[str]) -> Inflected:
     verb = (draw.choice((f"{stem}ur", f"ge{stem}t")), "VERB", f"{stem}a")
     rest = noun() if draw.random() < 0.5 else []
     words, tags, lemmas = zip(*subject, verb, *rest, strict=True)
-    return Inflected(list(words), list(tags), list(lemmas))
+    return Lemmatized(list(words), list(tags), list(lemmas))
 
 
-def inflected(train: int, test: int, *, seed: int) -> tuple[list[Inflected], list[Inflected]]:
+def ambiguous_forms(
+    train: int, test: int, *, seed: int
+) -> tuple[list[Lemmatized], list[Lemmatized]]:
     """Return sentences to learn from and others to be scored; the same seed, the same ones.
 
     Args:
