@@ -2,13 +2,14 @@
 
     emissions   W x_1   W x_2   W x_3     a score for each label of each item
     labels      y_1     y_2     y_3       the best path of a CRF, or the best of each
+    spans       y_1 - y_2, y_3            or, in place of both, by transitions
 
 What taggers of words and classifiers of the texts of conversations share; streams too.
 """
 
 import abc
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
@@ -19,8 +20,12 @@ from torch.nn import functional
 from statewise.mixers.base import within
 from statewise.models.crf import CRF
 from statewise.models.labelling import LabelConfig, Labelling
+from statewise.models.transitions import Transitions, Written
 
-Output = Literal["crf", "softmax"]
+Output = Literal["crf", "softmax", "transitions"]
+
+SAMPLES = 32
+"""Of the decisions of transitions, whose share of each label is taken for its probability."""
 
 Legal = tuple[Tensor, Tensor, Tensor]
 """With which labels a sequence may begin, which may follow which, with which it may end."""
@@ -34,7 +39,8 @@ class SequenceConfig(LabelConfig):
     Args:
         encoder: how sentences are read.
         labels: which there are, in their order.
-        output: "crf" scores labels and their order together; "softmax" each by itself.
+        output: "crf" scores labels and their order together; "softmax" each by itself;
+            "transitions" finds spans, see `statewise.models.transitions`.
     """
 
     output: Output = "crf"
@@ -57,14 +63,27 @@ class SequenceLabelling(Labelling[Config], abc.ABC):
     """Labels the items of sequences."""
 
     labels: tuple[str, ...]
-    head: nn.Linear
+    head: nn.Linear | None
     crf: CRF | None
+    transitions: Transitions | None
 
-    def _begin(self, dim: int, legal: Legal | None) -> None:
-        """Make the head, over so many features of an item."""
-        self.labels = tuple(self.config.labels)
+    def _begin(
+        self, dim: int, legal: Legal | None, spans: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
+        """Make the head.
+
+        Args:
+            dim: features of an item.
+            legal: the rules of a CRF.
+            spans: of each type, how its spans are written, as `TaggerConfig` has it.
+        """
+        self.labels, output = tuple(self.config.labels), self.config.output
+        self.head = self.crf = self.transitions = None
+        if output == "transitions":
+            self.transitions = Transitions(dim, *_written(self.labels, spans or {}))
+            return
         self.head = nn.Linear(dim, len(self.labels))
-        self.crf = CRF(len(self.labels), legal=legal) if self.config.output == "crf" else None
+        self.crf = CRF(len(self.labels), legal=legal) if output == "crf" else None
 
     def forward(self, batch: Any) -> Float[Tensor, "batch time tags"]:
         """Return the score of each label for each item, in float32 or wider."""
@@ -72,6 +91,8 @@ class SequenceLabelling(Labelling[Config], abc.ABC):
 
     def scores(self, x: Float[Tensor, "*batch time out"]) -> Float[Tensor, "*batch time tags"]:
         """Return the score of each label for each item, in float32 or wider, from features."""
+        if self.head is None:
+            raise ValueError("transitions score decisions, and not each label of each word")
         scores = self.head(x)
         return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
@@ -90,8 +111,12 @@ class SequenceLabelling(Labelling[Config], abc.ABC):
                 nothing by itself.
 
         Raises:
-            ValueError: if labels break the rules.
+            ValueError: if labels break the rules; of transitions, if one is not known.
         """
+        if self.transitions is not None:
+            if (targets < 0).any():
+                raise ValueError("transitions learn of whole sentences: a tag is not known")
+            return self.transitions.cost(x, sentences.lengths, targets)
         emissions, lengths = self.scores(x), sentences.lengths
         if self.crf is not None:
             # A second scan, over the paths that are left, where something is not known.
@@ -102,6 +127,8 @@ class SequenceLabelling(Labelling[Config], abc.ABC):
 
     def best(self, x: Float[Tensor, "batch time out"], sentences: Any) -> list[list[int]]:
         """Return the labels of each sequence, as their numbers."""
+        if self.transitions is not None:
+            return self.transitions.find(x, sentences.lengths)
         emissions, lengths = self.scores(x), sentences.lengths
         if self.crf is not None:
             found = self.crf.viterbi(emissions, lengths=lengths).tags
@@ -112,8 +139,12 @@ class SequenceLabelling(Labelling[Config], abc.ABC):
     def chances(self, x: Float[Tensor, "batch time out"], sentences: Any) -> list[Tensor]:
         """Return the probabilities of the labels, (items, labels), for each sequence.
 
-        A CRF's are its marginals: all paths through a label count, and not the best one alone.
+        A CRF's are its marginals: all paths through a label count, and not the best one alone. Of
+        transitions, whose paths are too many to add up, they are shares of `SAMPLES` that are
+        drawn.
         """
+        if self.transitions is not None:
+            return self._shares(self.transitions, x, sentences.lengths)
         emissions, lengths = self.scores(x), sentences.lengths
         if self.crf is not None:
             found = self.crf.marginals(emissions, lengths=lengths)
@@ -132,10 +163,16 @@ class SequenceLabelling(Labelling[Config], abc.ABC):
             batch: 1.
 
         Raises:
-            ValueError: if what comes after an item counts for it too; or for another batch.
+            ValueError: if what comes after an item counts for it too, as for transitions; or for
+                another batch.
         """
         if batch != 1:
             raise ValueError(f"a stream is one: batch = {batch} should be 1")
+        if self.head is None:
+            raise ValueError(
+                "transitions read what is left of a sentence, and cannot label it while it "
+                "arrives: train with --output crf or softmax"
+            )
         device = self.head.weight.device
         return TagState(
             self._before(),
@@ -206,7 +243,37 @@ class SequenceLabelling(Labelling[Config], abc.ABC):
     ) -> tuple[Float[Tensor, "undecided tags"], tuple[Any, ...], Int[Tensor, " 1"]]:
         """Return the scores of all items that have no label yet, and what was read."""
 
+    def _shares(
+        self,
+        transitions: Transitions,
+        x: Float[Tensor, "batch time out"],
+        lengths: Int[Tensor, " batch"],
+    ) -> list[Tensor]:
+        # The same for every sentence, whatever it is asked with.
+        generators = [torch.Generator(x.device).manual_seed(seed) for seed in range(SAMPLES)]
+        drawn = [transitions.find(x, lengths, generator) for generator in generators]
+        counts = [torch.zeros(length, len(self.labels)) for length in lengths.tolist()]
+        for rows in drawn:
+            for count, row in zip(counts, rows, strict=True):
+                count[torch.arange(len(row)), row] += 1 / SAMPLES
+        return counts
+
     def _next(self, scores: Float[Tensor, "time tags"], before: int, ended: bool) -> int:
         if self.crf is None:
             return int(scores[0].argmax())
         return self.crf.next_tag(scores, before=None if before < 0 else before, ended=ended)
+
+
+def _written(
+    labels: Sequence[str], spans: Mapping[str, Sequence[str]]
+) -> tuple[list[Written], int]:
+    """Return how spans are written, and the label outside of them, as numbers."""
+    numbers = {label: number for number, label in enumerate(labels)}
+    tags = {tag for written in spans.values() for tag in written}
+    others = [label for label in labels if label not in tags]
+    if not spans or not tags <= set(labels) or len(others) != 1:
+        raise ValueError(
+            "transitions find spans: the labels should be how these are written, and one more"
+        )
+    found = [[numbers[tag] for tag in (*written, "")[:5] if tag] for written in spans.values()]
+    return [Written(*one, *[-1] * (5 - len(one))) for one in found], numbers[others[0]]

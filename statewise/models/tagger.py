@@ -31,8 +31,12 @@ class TaggerConfig(SequenceConfig):
     Args:
         encoder: how it reads.
         labels: the tags, in their order.
-        output: "crf" scores tags and their order together; "softmax" each tag alone.
+        output: "crf" scores tags and their order together; "softmax" each tag alone; "transitions"
+            finds spans, see `statewise.models.transitions`.
         scheme: in which the tags are written, such as "BIO"; null where they are no spans.
+        spans: where transitions find them, of each type how they are written: the tag of a single
+            word, of the first, of one inside and of the last, and after them perhaps that of the
+            first where the span touches one of its type.
         look_ahead: words after one that are read before it is tagged, of an encoder that reads from
             the left alone.
     """
@@ -40,6 +44,7 @@ class TaggerConfig(SequenceConfig):
     called = "a tagger"
 
     scheme: str | None = None
+    spans: dict[str, Annotated[list[str], Field(min_length=4, max_length=5)]] | None = None
     look_ahead: Ahead = 0
 
 
@@ -74,7 +79,7 @@ class TaggingModel(SequenceLabelling[TaggerConfig]):
                 f"look_ahead = {config.look_ahead} is of an encoder that reads from the left "
                 "alone: turn off both_ways"
             )
-        self._begin(self.encoder.out, legal)
+        self._begin(self.encoder.out, legal, config.spans)
 
     @property
     def look_ahead(self) -> int:

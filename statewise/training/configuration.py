@@ -534,8 +534,8 @@ class TaggerRun(LabelRun):
 
     Args:
         data: where tagged sentences come from.
-        output: "crf" scores tags and their order together; "softmax" each tag alone; of several
-            columns, a list may say it of each.
+        output: "crf" scores tags and their order together; "softmax" each tag alone; "transitions"
+            finds spans by a stack; of several columns, a list may say it of each.
         look_ahead: words after one that are read before it is tagged, where `model.both_ways` is
             false.
         writing: how what `data.spelled` names is written.

@@ -14,7 +14,7 @@ from statewise.models.spelling import Vocabulary
 from statewise.models.tagger import TaggerConfig, TaggingModel
 from statewise.tasks.scores import class_report
 from statewise.tasks.tagging import Detected, convert, detect, legal, span_report
-from statewise.tasks.tagging.schemes import OUTSIDE, split
+from statewise.tasks.tagging.schemes import OUTSIDE, SCHEMES, Span, split, write
 from statewise.training.labels import Gold, Report, Work
 
 Model = TypeVar("Model", bound=Labelling[Any])
@@ -39,6 +39,7 @@ class SequenceWork(Work[Model]):
     def __init__(self, output: str, scheme: str):
         self.output, self.asked = output, scheme
         self.scheme: str | None = None
+        self.spans: dict[str, list[str]] | None = None
         self._labels: list[str] = []
 
     @property
@@ -72,10 +73,33 @@ class SequenceWork(Work[Model]):
                     " has the same spans",
                 )
         self._labels = sorted({tag for tags in labels for tag in tags if tag is not None})
+        if self.output == "transitions":
+            if None in chain.from_iterable(labels):
+                raise ValueError(
+                    f"{gold.name}: transitions learn of whole sentences, and not every tag is "
+                    "known: use --output crf"
+                )
+            self.spans = self._spans(gold.name)
+            self._labels = sorted({OUTSIDE, *chain.from_iterable(self.spans.values())})
         gold = gold._replace(labels=labels, notes=notes)
         if self.scheme is not None:
             self._refuse_broken(gold, self.scheme)
         return gold
+
+    def _spans(self, name: str) -> dict[str, list[str]]:
+        """Return how spans of each type that was seen are written, for transitions."""
+        types = {split(tag)[1] for tag in self._labels if tag != OUTSIDE} if self.scheme else set()
+        if self.scheme is None or not types:
+            raise ValueError(
+                f"{name}: transitions find spans, and these are classes of words: use --output crf "
+                "or softmax"
+            )
+        found = dict[str, list[str]]()
+        for kind in sorted(types):
+            found[kind] = [tag for n in (1, 3) for tag in write([Span(0, n, kind)], n, self.scheme)]
+            if SCHEMES[self.scheme].again:
+                found[kind] += write([Span(0, 1, kind), Span(1, 2, kind)], 2, self.scheme)[1:]
+        return found
 
     def _refuse_broken(self, gold: Gold, scheme: str) -> None:
         """Refuse tags that no whole sentence can have, by a ValueError; unknown ones are free."""
@@ -191,7 +215,8 @@ class TagWork(SequenceWork[TaggingModel]):
     def of(cls, model: TaggingModel) -> "TagWork":
         """Return that of a model that is trained."""
         work = cls(model.config.output, look_ahead=model.look_ahead)
-        work.scheme, work._labels = model.config.scheme, list(model.labels)
+        work.scheme, work.spans = model.config.scheme, model.config.spans
+        work._labels = list(model.labels)
         return work
 
     def fields(self) -> dict[str, Any]:
@@ -200,6 +225,7 @@ class TagWork(SequenceWork[TaggingModel]):
             "labels": self._labels,
             "output": self.output,
             "scheme": self.scheme,
+            "spans": self.spans,
             "look_ahead": self.look_ahead,
         }
 
