@@ -135,6 +135,7 @@ class Transitions(nn.Module):
         x: Float[Tensor, "batch time dim"],
         lengths: Int[Tensor, " batch"],
         generator: torch.Generator | None = None,
+        copies: int = 1,
     ) -> list[list[int]]:
         """Return the tags of each sentence, as numbers.
 
@@ -144,6 +145,8 @@ class Transitions(nn.Module):
             generator: draws each decision by its probability, from one number for all sentences, so
                 that what is found in one does not depend on the others; the likeliest is taken if
                 absent.
+            copies: of the sentences, one after another, which the batch is made of; each draws
+                numbers of its own.
         """
         batch, time = x.shape[:2]
         found: list[list[tuple[int, int, int]]] = [[] for _ in range(batch)]
@@ -158,7 +161,8 @@ class Transitions(nn.Module):
             if generator is None:
                 return torch.where(rows, chances.argmax(1), -1)
             summed = chances.exp().cumsum(1)
-            drawn = 1 - torch.rand((), generator=generator, device=x.device)
+            drawn = 1 - torch.rand(copies, generator=generator, device=x.device)
+            drawn = drawn.repeat_interleave(batch // copies)[:, None]
             return torch.where(rows, (summed < drawn * summed[:, -1:]).sum(1), -1)
 
         def put_out(item: Tensor, rows: Bool[Tensor, " batch"]) -> None:
