@@ -10,10 +10,9 @@ are bound by what a call costs whatever its length: exponents below 1 speak of t
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from statistics import median
+from statistics import linear_regression, median
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -187,21 +186,44 @@ def times_faster(
     return slower / faster
 
 
+class PowerLaw(NamedTuple):
+    """A line of logarithms:  y = exp(level) * x ** slope."""
+
+    slope: float
+    level: float
+
+    def meets(self, other: "PowerLaw") -> float:
+        """Return the logarithm of the x at which both are as large.
+
+        Raises:
+            ZeroDivisionError: if they have the same slope.
+        """
+        return (other.level - self.level) / (self.slope - other.slope)
+
+
+def power_law(x: Sequence[float | int], y: Sequence[float | int]) -> PowerLaw:
+    """Return the line through logarithms, by least squares.
+
+    Raises:
+        ValueError: without two different x, or with a number that has no logarithm.
+    """
+    if len(set(x)) < 2 or len(x) != len(y):
+        raise ValueError(
+            f"power law: x = {list(x)} should be two or more different ones, with as many y, not "
+            f"{len(y)}"
+        )
+    if min(*x, *y) <= 0:
+        raise ValueError("power law: x and y should be above 0")
+    return PowerLaw(*linear_regression(list(map(math.log, x)), list(map(math.log, y))))
+
+
 def exponent(lengths: Sequence[float | int], seconds: Sequence[float | int]) -> float:
     """Return the b of  seconds = a * length ** b,  by least squares of logarithms.
 
     Raises:
         ValueError: without two different lengths, or with a number that has no logarithm.
     """
-    if len(set(lengths)) < 2 or len(lengths) != len(seconds):
-        raise ValueError(
-            f"exponent: lengths = {list(lengths)} should be two or more different ones, with as "
-            f"many seconds, not {len(seconds)}"
-        )
-    if min(*lengths, *seconds) <= 0:
-        raise ValueError("exponent: lengths and seconds should be above 0")
-    x, y = np.log(np.array(lengths, dtype=float)), np.log(np.array(seconds, dtype=float))
-    return float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum())
+    return power_law(lengths, seconds).slope
 
 
 def plot_costs(named: Mapping[str, Sequence[Cost]], *, kind: str = "training") -> bytes:

@@ -47,14 +47,26 @@ def words_of_manual(vocab: int) -> tuple[Passages, Passages]:
     """Return passages of the manual's words: to learn from, and of the last tenth.
 
     Args:
-        vocab: symbols: the words that come most often before the last tenth, from 1 on, and 0 for
-            all others.
+        vocab: symbols: those of `symbols_of_manual`, and 0 for all other words.
     """
-    seen, held_out = (WORD.findall(part) for [part] in split([manual()], 0.1))
-    often = Counter(seen).most_common(vocab - 1)
-    number = {word: place for place, (word, _) in enumerate(often, 1)}
-    first, last = (torch.tensor([number.get(w, 0) for w in words]) for words in (seen, held_out))
+    number = symbols_of_manual(vocab)
+    first, last = (torch.tensor([number.get(w, 0) for w in words]) for words in _words())
     return Passages(first, vocab), Passages(last, vocab)
+
+
+def symbols_of_manual(vocab: int) -> dict[str, int]:
+    """Return the words that come most often before the manual's last tenth, numbered from 1 on.
+
+    Args:
+        vocab: symbols: one more than words.
+    """
+    seen, _ = _words()
+    return {word: n for n, (word, _) in enumerate(Counter(seen).most_common(vocab - 1), 1)}
+
+
+def _words() -> tuple[list[str], list[str]]:
+    seen, held_out = (WORD.findall(part) for [part] in split([manual()], 0.1))
+    return seen, held_out
 
 
 def of_manual() -> tuple[Int[Tensor, " seen"], Int[Tensor, " held_out"]]:

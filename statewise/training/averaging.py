@@ -9,7 +9,7 @@ mean over the last steps was Polyak's and Juditsky's, 1992; they left open when 
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -74,3 +74,32 @@ class Average:
             kept = parameter.detach().clone()
             parameter.copy_(mean)
             mean.copy_(kept)
+
+
+class NonMonotonic:
+    """NT-ASGD: a mean of weights that begins by itself, after a reading as the equation has it.
+
+    Args:
+        model: whose parameters are averaged.
+        patience: n, of the equation.
+    """
+
+    def __init__(self, model: nn.Module, *, patience: int):
+        self.model, self.patience = model, patience
+        self.readings: list[float] = []
+        self.average: Average | None = None
+
+    def add(self) -> None:
+        """Take the weights of a step into the mean, if it began."""
+        if self.average is not None:
+            self.average.add()
+
+    def note(self, reading: float) -> None:
+        """Begin if a reading of the weights as they are says so; lower ones are better."""
+        if self.average is None and triggered(self.readings, reading, self.patience):
+            self.average = Average(self.model)
+        self.readings.append(reading)
+
+    def in_place(self) -> AbstractContextManager[None]:
+        """Let the model have the mean, if it began, for a while."""
+        return nullcontext() if self.average is None else self.average.in_place()

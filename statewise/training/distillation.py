@@ -8,12 +8,15 @@ Knowledge in a Neural Network", 2015, arXiv:1503.02531, section 2: the factor te
 the gradient as large as it is at 1.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from statewise.tasks import examples
+from statewise.tasks.examples import Examples
 from statewise.tasks.language import carries
 
 
@@ -35,6 +38,26 @@ def divergence(
     mine = (logits[where] / temperature).log_softmax(-1)
     theirs = (teacher.detach()[where] / temperature).log_softmax(-1)
     return temperature**2 * nn.functional.kl_div(mine, theirs, log_target=True, reduction="sum")
+
+
+def believed(
+    model: Any, *, weight: float = 0.5, temperature: float = 2.0
+) -> Callable[[Tensor, Examples], Tensor]:
+    """Return the equation above as a loss of examples, by the mean over answers that count.
+
+    Args:
+        model: the teacher, in eval mode: it maps tokens to logits and a state.
+        weight: of what it says, from 0 to 1.
+        temperature: what logits are divided by, above 0.
+    """
+
+    def loss(logits: Tensor, drawn: Examples) -> Tensor:
+        with torch.no_grad():
+            told, _ = model(drawn.tokens)
+        apart = divergence(logits, told, drawn.mask, temperature=temperature) / drawn.mask.sum()
+        return (1 - weight) * examples.loss(logits, drawn) + weight * apart
+
+    return loss
 
 
 class Teacher:

@@ -13,7 +13,7 @@ consistency.
     cost = loss(logits, targets) + 2.0 * loudness(h[0]) / tokens.numel()
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -66,6 +66,25 @@ def answers(model: nn.Module) -> Iterator[list[Tensor]]:
         yield found
     finally:
         hook.remove()
+
+
+@contextmanager
+def penalized(model: nn.Module, alpha: float, beta: float) -> Iterator[Callable[[], Tensor]]:
+    """Give what returns the cost of the last answers, by the mean over rows and times.
+
+    Args:
+        model: as `answers` has it.
+        alpha: times `loudness`.
+        beta: times `drift`.
+    """
+    with answers(model) as heard:
+
+        def cost() -> Tensor:
+            h = heard[-1]
+            heard.clear()
+            return (alpha * loudness(h) + beta * drift(h)) / h[..., 0].numel()
+
+        yield cost
 
 
 def last_memory(model: nn.Module) -> Mixer[Any]:

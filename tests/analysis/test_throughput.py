@@ -13,6 +13,7 @@ from statewise.analysis.throughput import (
     exponent,
     median_seconds,
     plot_costs,
+    power_law,
     times_faster,
     training_seconds,
 )
@@ -103,6 +104,13 @@ def test_the_exponent_is_the_slope_of_the_logarithms():
     assert exponent(lengths, [3, 3, 3, 3]) == pytest.approx(0)
     # By hand: logarithms (0, 1, 2) against (0, 2, 2) have the slope 1.
     assert exponent([1, 2, 4], [1, 4, 4]) == pytest.approx(1)
+
+
+def test_two_power_laws_meet_where_they_are_as_large():
+    x = [1, 3, 8]
+    steep, flat = power_law(x, [5 * n**2 for n in x]), power_law(x, [20 * n**0.5 for n in x])
+    assert steep == pytest.approx((2, math.log(5)))
+    assert steep.meets(flat) == pytest.approx(math.log(4) / 1.5) == flat.meets(steep)
 
 
 def test_a_mixer_and_a_model_are_measured():

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from statewise.tasks import passages
+from statewise.tasks.documents import manual
 from statewise.tasks.passages import Passages
 
 
@@ -31,3 +32,7 @@ def test_words_are_numbered_by_how_often_they_come():
     assert times[0] > 0
     assert held_out.text.max() < 100
     assert 6 * len(held_out.text) < len(seen.text) < 12 * len(held_out.text)
+    symbols = passages.symbols_of_manual(100)
+    assert sorted(symbols.values()) == list(range(1, 100))
+    the = sum(int((part.text == symbols["the"]).sum()) for part in (seen, held_out))
+    assert the == passages.WORD.findall(manual()).count("the")

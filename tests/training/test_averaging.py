@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from statewise.training.averaging import Average, triggered
+from statewise.training.averaging import Average, NonMonotonic, triggered
 from statewise.training.runs import checkpoint
 from tests.training.test_loop import Recorder, configuration, run_loop
 
@@ -22,6 +22,20 @@ def test_the_trigger_on_a_scripted_curve(patience, at):
 
 def test_a_curve_that_falls_never_triggers():
     assert not any(triggered([9.0 - t for t in range(t)], 9.0 - t, 0) for t in range(9))
+
+
+def test_a_mean_begins_by_itself_and_not_before():
+    """The fifth reading of the curve is worse than all but the last before it: logs[0..2]."""
+    model = torch.nn.Linear(1, 1, bias=False)
+    averaging = NonMonotonic(model, patience=1)
+    for step, reading in enumerate(CURVE):
+        torch.nn.init.constant_(model.weight, float(step))
+        averaging.add()
+        with averaging.in_place():
+            expected = float(step) if step < 5 else sum(range(4, step + 1)) / (step - 3)
+            assert model.weight.item() == pytest.approx(expected)
+        averaging.note(reading)
+    assert averaging.readings == CURVE
 
 
 def test_the_mean_is_of_all_weights_since_it_began():

@@ -1,7 +1,9 @@
 import pytest
 import torch
 
-from statewise.training.distillation import divergence
+from statewise.tasks import examples
+from statewise.tasks.passages import Passages
+from statewise.training.distillation import believed, divergence
 from statewise.training.language import train_language_model
 from tests.training.test_loop import configuration
 
@@ -27,6 +29,14 @@ def test_only_the_learner_has_a_gradient():
     assert theirs.grad is None
     # of temperature 1 it is that of cross entropy with soft targets
     torch.testing.assert_close(mine.grad, (mine.softmax(-1) - theirs.softmax(-1)).detach())
+
+
+def test_a_loss_of_examples_is_partly_the_teachers():
+    drawn = Passages(torch.arange(40) % 5, 5).draw(3, 6, torch.Generator().manual_seed(0))
+    logits, told = torch.randn(2, 3, 6, 5)
+    own, apart = examples.loss(logits, drawn), divergence(logits, told, drawn.mask, temperature=3.0)
+    loss = believed(lambda tokens: (told, tokens), weight=0.25, temperature=3.0)
+    torch.testing.assert_close(loss(logits, drawn), 0.75 * own + 0.25 * apart / 18)
 
 
 @pytest.fixture(scope="module")

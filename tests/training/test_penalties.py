@@ -4,7 +4,7 @@ import torch
 from statewise.models.language_model import LanguageModel, LanguageModelConfig
 from statewise.tasks.language import Streams, loss_sum
 from statewise.training.language import train_language_model
-from statewise.training.penalties import answers, drift, last_memory, loudness
+from statewise.training.penalties import answers, drift, last_memory, loudness, penalized
 from tests.training.test_loop import PROSE, apart, configuration, first_gradient
 
 
@@ -46,6 +46,22 @@ def test_it_listens_to_the_last_mixer_with_a_memory(mixer, kind):
     assert h.shape == (2, 5, 8)
     model(torch.randint(256, (2, 5)))
     assert len(heard) == 1  # it has stopped listening
+
+
+def test_the_cost_is_of_the_last_answers_alone():
+    torch.manual_seed(0)
+    model = LanguageModel(LanguageModelConfig(dim=8, depth=1, mixer="gru"))
+    texts = torch.randint(256, (2, 3, 5))
+    with penalized(model, 2.0, 3.0) as cost:
+        for text in texts:
+            model(text)
+        found = cost()
+    with answers(model) as heard:
+        model(texts[1])
+    expected = (2.0 * loudness(heard[0]) + 3.0 * drift(heard[0])) / 15
+    torch.testing.assert_close(found, expected)
+    found.backward()
+    assert model.embedding.weight.grad is not None
 
 
 def test_a_model_without_a_memory_is_refused(tmp_path):
