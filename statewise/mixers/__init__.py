@@ -91,6 +91,7 @@ from statewise.mixers.multiplicative_lstm import MultiplicativeLSTM as Multiplic
 from statewise.mixers.mut import MUT as MUT
 from statewise.mixers.nas_cell import NASCell as NASCell
 from statewise.mixers.nbrc import NBRC as NBRC
+from statewise.mixers.ngram_head import NgramHead as NgramHead
 from statewise.mixers.para_gru import ParaGRU as ParaGRU
 from statewise.mixers.para_lstm import ParaLSTM as ParaLSTM
 from statewise.mixers.peephole_lstm import PeepholeLSTM as PeepholeLSTM
@@ -243,6 +244,7 @@ __all__ = [
     "Mixture",
     "MultiplicativeLSTM",
     "NASCell",
+    "NgramHead",
     "ParaGRU",
     "ParaLSTM",
     "PeepholeLSTM",
