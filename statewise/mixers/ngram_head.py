@@ -20,7 +20,9 @@ Cost     O(time orders slots dim) work in `forward`, O(orders slots dim) in `ste
          O(orders dim^2) each for W
 Differs  The paper compares symbols, and keeps all of them. Here inputs are the same when all signs
          are, so that rounding does not part them; the state is of one size; and contexts that share
-         a slot count as one: few where there are many more slots than contexts.
+         a slot count as one: few where there are many more slots than contexts. W starts at zero,
+         our choice: with Xavier's start two layers of retention learned bytes more slowly than
+         without the heads, 2.75 bits after 200 steps and 2.66.
 See also linear_attention.py, abc.py, attention.py
 """
 
@@ -29,7 +31,7 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from statewise.mixers.base import state_dtype
 from statewise.mixers.parts.linear import Linear
@@ -71,6 +73,7 @@ class NgramHead(Recurrent[NgramHeadState]):
         self.orders, self.slots = tuple(orders), slots
         self.register_buffer("planes", torch.randn(bits, dim))
         self.output = Linear((1 + len(self.orders)) * dim, dim, bias=False)
+        nn.init.zeros_(self.output.weight)
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Return those of the sums and the last codes."""

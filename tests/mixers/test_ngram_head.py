@@ -6,6 +6,12 @@ import torch
 from statewise.mixers import NgramHead
 
 
+def made(dim, **options):
+    mixer = NgramHead(dim, **options)
+    torch.nn.init.normal_(mixer.output.weight)
+    return mixer
+
+
 def followed(tokens, vectors, order):
     """Return the mean vector of what followed each context before, zero for a new one."""
     padded = [None] * (order - 1) + tokens
@@ -23,7 +29,7 @@ def test_what_followed_is_averaged(orders):
     torch.manual_seed(0)
     vectors = torch.randn(3, 8).double()
     tokens = torch.randint(3, (40,)).tolist()
-    mixer = NgramHead(8, orders=orders, slots=9973).double()
+    mixer = made(8, orders=orders, slots=9973).double()
     parts = [vectors[tokens], *(followed(tokens, vectors, n) for n in orders)]
     y, state = mixer(vectors[tokens][None])
     torch.testing.assert_close(y[0], mixer.output(torch.cat(parts, -1)))
@@ -33,7 +39,7 @@ def test_what_followed_is_averaged(orders):
 @torch.no_grad()
 def test_contexts_of_one_slot_are_one():
     torch.manual_seed(0)
-    mixer, x = NgramHead(6, orders=(1, 3), slots=1), torch.randn(2, 9, 6)
+    mixer, x = made(6, orders=(1, 3), slots=1), torch.randn(2, 9, 6)
     mean = x.cumsum(1) / torch.arange(1, 10)[:, None]
     torch.testing.assert_close(mixer(x)[0], mixer.output(torch.cat([x, mean, mean], -1)))
 
@@ -41,7 +47,7 @@ def test_contexts_of_one_slot_are_one():
 @torch.no_grad()
 def test_rounding_does_not_part_inputs():
     torch.manual_seed(0)
-    mixer, x = NgramHead(6), torch.randn(1, 4, 6).repeat(1, 5, 1)
+    mixer, x = made(6), torch.randn(1, 4, 6).repeat(1, 5, 1)
     near = mixer(x * (1 + 1e-6 * torch.randn_like(x)))[0]
     torch.testing.assert_close(near, mixer(x)[0], rtol=1e-4, atol=1e-4)
 
