@@ -1,12 +1,14 @@
 """Nested text: words between brackets that nest and quotes, for looking at what a network follows.
 
-    hab (mo lin "da (re) fe" [sil ba] ko) ne
+    hab "mo (lin da) re" fe [sil (ba) ko] ne
 
 After every word an open bracket or quote may close, or another open; within quotes there may be
-brackets, but no quotes. The same words stand inside and outside, so that nothing near tells which
-of them is open. After the probes of Karpathy, Johnson and Li, "Visualizing and Understanding
-Recurrent Networks", 2015, arXiv:1506.02078, which read the source of Linux.
+brackets, but within these no quotes. The same words stand inside and outside, so that nothing near
+tells which of them is open. After the probes of Karpathy, Johnson and Li, "Visualizing and
+Understanding Recurrent Networks", 2015, arXiv:1506.02078, which read the source of Linux.
 """
+
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Int
@@ -23,12 +25,13 @@ CLOSES, OPENS, DEEPEST = 0.2, 0.2, 2
 """The chances of each after a word, and how many may be open."""
 
 
-def nested_text(length: int, generator: torch.Generator) -> str:
+def nested_text(length: int, generator: torch.Generator, *, words: Sequence[str] = WORDS) -> str:
     """Return so many symbols of nested text, which may end within brackets.
 
     Args:
         length: in symbols.
         generator: decides which text.
+        words: that stand in it, each as likely: with fewer of them there is less to guess.
     """
     choose, parts, waiting, written = chooser(generator), list[str](), list[str](), 0
     while written < length:
@@ -38,11 +41,11 @@ def nested_text(length: int, generator: torch.Generator) -> str:
             parts.append(PAIRS[waiting.pop()] + " ")
             written -= 1
         elif share >= 1 - OPENS and len(waiting) < DEEPEST:
-            kinds = [kind for kind in PAIRS if kind != '"' or '"' not in waiting]
+            kinds = [kind for kind in PAIRS if kind != '"' or not waiting]
             waiting.append(kinds[choose(len(kinds))])
             parts.append(waiting[-1])
         else:
-            parts.append(WORDS[choose(len(WORDS))] + " ")
+            parts.append(words[choose(len(words))] + " ")
         written += len(parts[-1])
     return "".join(parts)[:length]
 

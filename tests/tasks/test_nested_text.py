@@ -16,6 +16,7 @@ def test_what_opens_closes_in_order():
         if waiting and symbol == PAIRS[waiting[-1]]:
             waiting.pop()
         elif symbol in PAIRS:
+            assert symbol != '"' or not waiting
             waiting.append(symbol)
             most = max(most, len(waiting))
         else:
@@ -24,6 +25,11 @@ def test_what_opens_closes_in_order():
     assert "  " not in text
     assert not any(kind + end in text for kind, end in PAIRS.items() if kind != end)
     assert made(50) == text[:50] != made(50, seed=1)
+
+
+def test_fewer_words_are_all_that_stands_there():
+    text = nested_text(5000, torch.Generator().manual_seed(0), words=("ba", "ko"))
+    assert {symbol for symbol in text if symbol.isalpha()} == set("bako")
 
 
 def test_places_are_told():
