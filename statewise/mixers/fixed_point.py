@@ -15,8 +15,9 @@ one time, from h = 0, until nothing moves. Each p_t[j] is divided by the root of
 largest and summed absolute values. So no row of P_t sums to more than `contraction`, and each
 iteration multiplies the largest error, over any length, by no more.
 
-With `reads_state` W_p reads [u_t, h_{t-1}], as in the paper: the recurrence is nonlinear. A time
-then settles once that before it has, by `contraction` at each iteration, but not before.
+With `reads_state` W_p and W_v read [u_t, h_{t-1}], as in the paper the mixing and FP-Mamba's input
+do: the recurrence is nonlinear. A time then settles once that before it has, by `contraction` at
+each iteration, but not before.
 
 The gradient goes through all iterations, which is exact; with `recorded` through as many more at
 the end, as in the paper with one: an approximation.
@@ -67,7 +68,7 @@ class FixedPoint(Recurrent[FixedPointState]):
         tolerance: where the iteration stops, relative; ten times the precision if absent.
         iterations: how many at most; what the contraction needs if absent.
         recorded: iterations that the gradient sees; all if absent, and then it is exact.
-        reads_state: whether the mixing of channels depends on the state before.
+        reads_state: whether the mixing of channels, and what is added, depend on the state before.
     """
 
     remembers = FixedPointState
@@ -95,8 +96,9 @@ class FixedPoint(Recurrent[FixedPointState]):
         self.solver = Solver(contraction, tolerance, iterations, recorded)
         self.input = Linear(dim, 2 * inner, bias=False)
         self.gates = Linear(inner, 2 * inner)
-        self.reads_state = reads_state
-        self.mixing = Linear((2 if reads_state else 1) * inner, rank * (inner + 1))
+        self.mixing = Linear(inner, rank * (inner + 1))
+        # What the state before adds to b, p and s.
+        self.shift = Linear(inner, inner + rank * (inner + 1), bias=False) if reads_state else None
         self.read = Linear(2 * inner, inner)
         self.norm = RMSNorm(inner, eps=1e-5)
         self.output = Linear(inner, dim, bias=False)
@@ -112,29 +114,30 @@ class FixedPoint(Recurrent[FixedPointState]):
         wide = state_dtype(x.dtype)
         u, z = self.input(x).chunk(2, -1)
         gate, b = self.gates(u).to(wide).chunk(2, -1)
-        keep, take, v = gate.sigmoid(), (-gate).sigmoid(), silu(b) * u
+        keep, take = gate.sigmoid(), (-gate).sigmoid()
+        told = torch.cat([b, self.mixing(u).to(wide)], -1)
 
-        def mixing(read: Tensor) -> tuple[Tensor, Tensor]:
-            p, s = self.mixing(read).to(wide).split([self.rank * self.inner, self.rank], -1)
+        def terms(told: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            b, p, s = told.split([self.inner, self.rank * self.inner, self.rank], -1)
             p = p.unflatten(-1, (self.rank, self.inner))
             p = p * (p.abs().amax(-1, keepdim=True) * p.abs().sum(-1, keepdim=True) + 1e-24).rsqrt()
-            return p, s.sigmoid() * (self.solver.contraction / self.rank)
-
-        always = None if self.reads_state else mixing(u)
-
-        def iterate(h: Tensor) -> tuple[Tensor, Tensor]:
-            p, share = always or mixing(torch.cat([u, before(h).to(u.dtype)], -1))
-            along = share * (p @ (v - h)[..., None])[..., 0]
-            mixed = v - (along[..., None, :] @ p)[..., 0, :]
-            return run(scan, keep, take * mixed, initial=state.h)
+            return silu(b) * u, p, s.sigmoid() * (self.solver.contraction / self.rank)
 
         def before(h: Tensor) -> Tensor:
-            return shifted(h, state.h, run)[0]
+            return shifted(h, state.h, run)[0].to(u.dtype)
 
-        # Where the mixing reads the state, a time settles once that before it has.
-        times = math.prod(x.shape[1:-1]) if self.reads_state else 1
-        h, last = self.solver(iterate, torch.zeros_like(v), times=times)
-        read = silu(self.read(torch.cat([u, before(h).to(u.dtype)], -1))) * h
+        shift, always = self.shift, terms(told)
+
+        def iterate(h: Tensor) -> tuple[Tensor, Tensor]:
+            v, p, share = always if shift is None else terms(told + shift(before(h)).to(wide))
+            along = share * (p * (v - h)[..., None, :]).sum(-1)
+            mixed = v - (along[..., None] * p).sum(-2)
+            return run(scan, keep, take * mixed, initial=state.h)
+
+        # What reads the state settles, at each time, once that before it has.
+        times = 1 if shift is None else math.prod(x.shape[1:-1])
+        h, last = self.solver(iterate, torch.zeros_like(b), times=times)
+        read = silu(self.read(torch.cat([u, before(h)], -1))) * h
         return self.output(self.norm((silu(z) * read).to(x.dtype))), FixedPointState(last)
 
     @classmethod

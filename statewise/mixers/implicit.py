@@ -14,6 +14,9 @@ the summed absolute values of its row of V_c, and twice those of V_a, are at mos
 larger rows are divided. An iteration multiplies the largest error, over any length, by no more,
 since |h - c| < 2; for the same reason each state forgets what came before it.
 
+Where it does not have to (`forgets`), what reads h_t alone is bounded, and what reads h_{t-1} is
+not: a time settles once that before it has, by `contraction` at each iteration, but not before.
+
 The gradient goes through all iterations, which is exact; with `recorded` through as many more at
 the end, as in the paper with four: an approximation.
 
@@ -21,13 +24,15 @@ Family   linear diagonal
 Forms    iterated scan; iterated step
 State    h, (batch, hidden)
 Cost     O(time hidden (dim + iterations hidden)) work in `forward`, the same without time in
-         `step`; iterations = log(tolerance) / log(contraction) at most
+         `step`; iterations = log(tolerance) / log(contraction) at most, without `forgets` that
+         times time
 Differs  One diagonal layer is iterated, where the paper iterates a stack of Mamba-2; its answer is
          the state itself. The paper bounds nothing, and stops at a tolerance of 0.05 or 32
          iterations, converged or not. Its dropout and curriculum are left to training.
 See also fixed_point.py, min_gru.py
 """
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -59,6 +64,7 @@ class Implicit(Recurrent[ImplicitState]):
         tolerance: where the iteration stops, relative; ten times the precision if absent.
         iterations: how many at most; what the contraction needs if absent.
         recorded: iterations that the gradient sees; all if absent, and then it is exact.
+        forgets: whether what gates read of the state before is bounded too.
     """
 
     remembers = ImplicitState
@@ -72,6 +78,7 @@ class Implicit(Recurrent[ImplicitState]):
         tolerance: float | None = None,
         iterations: int | None = None,
         recorded: int | None = None,
+        forgets: bool = True,
     ):
         super().__init__()
         if not 0 < contraction < 1:
@@ -79,6 +86,7 @@ class Implicit(Recurrent[ImplicitState]):
         self.dim = dim
         self.out = self.hidden = dim if hidden is None else hidden
         self.solver = Solver(contraction, tolerance, iterations, recorded)
+        self.forgets = forgets
         self.injection = Linear(dim, 2 * self.hidden)
         self.feedback = Linear(2 * self.hidden, 2 * self.hidden, bias=False)
 
@@ -89,9 +97,11 @@ class Implicit(Recurrent[ImplicitState]):
     def bounded(self, dtype: torch.dtype) -> Float[Tensor, "gates hidden2"]:
         """Return V_a and V_c, one below the other, their rows divided where they are too large."""
         V = self.feedback.weight.to(dtype)
-        a, c = V.abs().sum(1).chunk(2)
+        read = V if self.forgets else V[:, : self.hidden]
+        a, c = read.abs().sum(1).chunk(2)
         scale = self.solver.contraction / (2 * a + c).clamp(min=self.solver.contraction)
-        return V * scale.repeat(2)[:, None]
+        read = read * scale.repeat(2)[:, None]
+        return read if self.forgets else torch.cat([read, V[:, self.hidden :]], 1)
 
     def mix(
         self, x: Float[Tensor, "batch *time dim"], state: ImplicitState, run: Run
@@ -105,7 +115,8 @@ class Implicit(Recurrent[ImplicitState]):
             a, c = (injected + linear(seen, V)).chunk(2, -1)
             return run(scan, a.sigmoid(), (-a).sigmoid() * c.tanh(), initial=state.h)
 
-        h, last = self.solver(iterate, torch.zeros_like(injected[..., : self.hidden]))
+        times = 1 if self.forgets else math.prod(x.shape[1:-1])
+        h, last = self.solver(iterate, torch.zeros_like(injected[..., : self.hidden]), times=times)
         return h.to(x.dtype), ImplicitState(last)
 
     @classmethod

@@ -22,8 +22,9 @@ def dense(m, x):
     for x_t in x:
         u, z = m.input(x_t).chunk(2)
         gate, b = m.gates(u).chunk(2)
+        told = torch.cat([b, m.mixing(u)]) + (0 if m.shift is None else m.shift(h))
+        b, p, s = told.split([m.inner, m.rank * m.inner, m.rank])
         keep, v = torch.diag(sigmoid(gate)), silu(b) * u
-        p, s = m.mixing(torch.cat([u, h]) if m.reads_state else u).split([m.rank * m.inner, m.rank])
         P = torch.zeros(m.inner, m.inner, dtype=x.dtype)
         for p_j, s_j in zip(p.view(m.rank, -1), s, strict=True):
             p_j = p_j / (p_j.abs().max() * p_j.abs().sum()).sqrt()
@@ -52,12 +53,15 @@ def test_fixed_point_is_a_dense_recurrence(rank, contraction, reads_state):
 
 
 @torch.no_grad()
-def test_implicit_is_a_nonlinear_recurrence():
-    mixer = Implicit(3, hidden=4, contraction=0.9).double()
+@pytest.mark.parametrize("forgets", [True, False])
+def test_implicit_is_a_nonlinear_recurrence(forgets):
+    mixer = Implicit(3, hidden=4, contraction=0.9, forgets=forgets).double()
     mixer.feedback.weight *= 5
     V = mixer.bounded(torch.float64)
-    rows = V.abs().sum(1)
+    rows = (V if forgets else V[:, :4]).abs().sum(1)
     torch.testing.assert_close(2 * rows[:4] + rows[4:], torch.full((4,), 0.9).double())
+    if not forgets:
+        assert torch.equal(V[:, 4:], mixer.feedback.weight[:, 4:])
     x = torch.randn(40, 3).double()
     h, hs = torch.zeros(4).double(), []
     for injected in mixer.injection(x):
@@ -69,6 +73,7 @@ def test_implicit_is_a_nonlinear_recurrence():
         hs.append(h)
     y, _ = mixer(x[None])
     torch.testing.assert_close(y[0], torch.stack(hs), rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(stepped(mixer, x[None]), y, rtol=1e-9, atol=1e-11)
 
 
 @torch.no_grad()
@@ -146,7 +151,7 @@ def test_what_does_not_fit_is_refused_in_words(make, words):
 
 
 @torch.no_grad()
-def test_mixing_that_reads_the_state_settles_one_time_after_another():
+def test_what_reads_the_state_settles_one_time_after_another():
     options = {"contraction": 0.5, "reads_state": True}
     exact = FixedPoint(4, **options).double()
     for weight in exact.parameters():
@@ -154,7 +159,7 @@ def test_mixing_that_reads_the_state_settles_one_time_after_another():
     x = torch.randn(2, 40, 4).double()
     goal, _ = exact(x)
     torch.testing.assert_close(stepped(exact, x), goal, rtol=1e-9, atol=1e-11)
-    # One time settles as it would if the mixing read the inputs alone; all of them have not yet.
+    # One time settles as it would if inputs alone were read; all of them have not yet.
     few = FixedPoint(4, iterations=2, **options).double()
     few.load_state_dict(exact.state_dict())
     apart = (few(x)[0] - goal).abs().amax((0, 2))
