@@ -129,6 +129,7 @@ from statewise.mixers.stacked_bidirectional import StackedBidirectional as Stack
 from statewise.mixers.star import STAR as STAR
 from statewise.mixers.swax import SWAX as SWAX
 from statewise.mixers.tau_gru import TauGRU as TauGRU
+from statewise.mixers.tcn import TCN as TCN
 from statewise.mixers.tcnca import TCNCA as TCNCA
 from statewise.mixers.tkan import TKAN as TKAN
 from statewise.mixers.ugrnn import UGRNN as UGRNN
@@ -184,6 +185,7 @@ __all__ = [
     "SRU",
     "STAR",
     "SWAX",
+    "TCN",
     "TCNCA",
     "TKAN",
     "UGRNN",

@@ -23,6 +23,7 @@ from statewise.mixers.base import Shaped, State, blank, state_dtype
 from statewise.mixers.parts.chunk_attention import chunk_attention, chunk_attention_step
 from statewise.mixers.parts.matrix_rows import matrix_rows, matrix_rows_step
 from statewise.mixers.parts.positions import positions, positions_step
+from statewise.mixers.parts.taps import taps, taps_step
 from statewise.ops.cells import Cell, Weights, recur, recur_step
 from statewise.ops.convolution import (
     dense_convolution,
@@ -196,5 +197,6 @@ _STEPS: Mapping[Callable[..., Any], Callable[..., Any]] = {
     chunk_attention: chunk_attention_step,
     positions: positions_step,
     matrix_rows: matrix_rows_step,
+    taps: taps_step,
 }
 """The step of every op, with the state as its last tensor."""
