@@ -78,8 +78,9 @@ class Chorale:
     def frames(self) -> Bool[Tensor, "time 88"]:
         """Return which keys are down."""
         down = torch.zeros(len(self), KEYS, dtype=torch.bool)
-        for time in range(len(self)):
-            down[time, sorted(self._notes(time, self.pace))] = True
+        heard = [(time, key) for time in range(len(self)) for key in self._notes(time, self.pace)]
+        times, keys = torch.tensor(heard).T
+        down[times, keys] = True
         return down
 
     def chances(self) -> Float[Tensor, "time 88"]:
@@ -108,10 +109,10 @@ class Chorale:
         name, place, offset = self._place(time, pace)
         chord = self.phrases[name][place]
         if offset < pace - 1:
-            return self._sung(chord.degree, chord.soprano)
+            return _keys(self.tonic, chord.degree, chord.soprano)
         if place == len(self.phrases[name]) - 1:
-            return self._sung(chord.degree, None)
-        return self._stepped(chord, chord.step)
+            return _keys(self.tonic, chord.degree, None)
+        return _keys(self.tonic, *chord)
 
     def _options(self, time: int, pace: int) -> list[frozenset[int]]:
         """Return what the keys of a frame may be, each as likely, were this the pace."""
@@ -122,9 +123,9 @@ class Chorale:
             return [self._notes(time, pace)]
         if offset == 0:
             begun = begins(self.tonic, phrase[place - 1] if place else None)
-            return [self._sung(*chord) for chord in begun]
+            return [_keys(self.tonic, *chord) for chord in begun]
         if offset == pace - 1 and place < len(phrase) - 1:
-            return [self._stepped(phrase[place], step) for step in STEPS]
+            return [_keys(self.tonic, *phrase[place][:2], step) for step in STEPS]
         return [self._notes(time, pace)]
 
     def _place(self, time: int, pace: int) -> tuple[str, int, int]:
@@ -132,21 +133,6 @@ class Chorale:
         chord, offset = divmod(time, pace)
         number, place = divmod(chord, len(self.phrases[self.form[0]]))
         return self.form[number], place, offset
-
-    def _stepped(self, chord: Chord, step: int) -> frozenset[int]:
-        """Return the keys where the soprano alone goes on from a chord."""
-        notes = _scale(self.tonic)
-        sung = notes[notes.index(chord.soprano) + step]
-        return self._sung(chord.degree, chord.soprano) - {chord.soprano - LOWEST} | {sung - LOWEST}
-
-    def _sung(self, degree: int, soprano: int | None) -> frozenset[int]:
-        """Return the keys of a chord, or of its bass alone."""
-        triad = _triad(self.tonic, degree)
-        (root,) = (note for note in BASS if note % 12 == triad[0])
-        upper = []
-        if soprano is not None:
-            upper = [note for note in range(soprano, 0, -1) if note % 12 in triad][:3]
-        return frozenset(note - LOWEST for note in (root, *upper))
 
 
 STEPS = (-1, 0, 0, 1)
@@ -167,6 +153,21 @@ def begins(tonic: int, before: Chord | None) -> list[tuple[int, int]]:
         sung = [note for note in SOPRANO if note % 12 in _triad(tonic, degree)]
         found += [(degree, note) for note in sorted(sung, key=lambda n: abs(n - last))[:2]]
     return found
+
+
+@cache
+def _keys(tonic: int, degree: int, soprano: int | None, step: int = 0) -> frozenset[int]:
+    """Return the keys of a chord whose soprano is so many notes of the scale away from its own.
+
+    Those of its bass alone, if there is no soprano.
+    """
+    triad = _triad(tonic, degree)
+    notes = [next(note for note in BASS if note % 12 == triad[0])]
+    if soprano is not None:
+        scale = _scale(tonic)
+        notes += [note for note in range(soprano - 1, 0, -1) if note % 12 in triad][:2]
+        notes.append(scale[scale.index(soprano) + step])
+    return frozenset(note - LOWEST for note in notes)
 
 
 @cache

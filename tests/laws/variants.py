@@ -55,6 +55,8 @@ VARIANTS: dict[str, Callable[[], AnyMixer]] = {
         ("qrnn of three taps", {"name": "qrnn", "width": 3, "pooling": "ifo"}, 3),
         ("sru without peepholes", {"name": "sru", "hidden": 3, "peepholes": False}, 4),
         ("peephole_lstm FGR", {"name": "peephole_lstm", "hidden": 3, "variant": "FGR"}, 4),
+        ("tcn of one tap", {"name": "tcn", "blocks": 2, "width": 1}, 3),
+        ("tcn as wide as its inputs", {"name": "tcn", "blocks": 2, "width": 2}, 3),
         ("rhn of one step", {"name": "rhn", "hidden": 3, "depth": 1}, 4),
         ("zoneout of a tau_gru", {"name": "zoneout", "mixer": {"name": "tau_gru", "delay": 2}}, 3),
         ("stacked plainly", {"name": "stacked", "mixer": "elman", "wiring": "plain"}, 3),
