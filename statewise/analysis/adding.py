@@ -5,7 +5,7 @@ losses = learn_sums(adder, length=100, steps=4000)
 squared_error(adder, length=100)
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -70,6 +70,21 @@ def learn_sums(
         optimizer.step()
         losses.append(loss.item())
     return losses
+
+
+def first_below(losses: Sequence[float], bound: float, *, window: int = 20) -> int:
+    """Return how many steps there are before the first window whose mean loss is below a bound.
+
+    All, where there is none.
+
+    Args:
+        losses: of each step, some.
+        bound: which the mean is to be below.
+        window: how many steps are averaged; all, where there are fewer.
+    """
+    means = torch.tensor(losses).unfold(0, min(window, len(losses)), 1).mean(1)
+    below = (means < bound).nonzero().flatten().tolist()
+    return below[0] if below else len(losses)
 
 
 def squared_error(adder: nn.Module, *, length: int, rows: int = 2000, seed: int = 0) -> float:

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 import torch
 
-from statewise.analysis.adding import TASK, Adder, learn_sums, squared_error
+from statewise.analysis.adding import TASK, Adder, first_below, learn_sums, squared_error
 
 
 def adder(mixer: Any = "min_gru", dim=8):
@@ -33,6 +33,15 @@ def test_the_same_seed_learns_the_same():
         learn_sums(adder(), length=6, steps=3, seed=seed) for seed in (100, 100, 101)
     )
     assert first == again != other
+
+
+def test_the_first_window_below_a_bound():
+    losses = [9.0, 1.0, 5.0, 1.0, 2.0, 1.0]
+    assert first_below(losses, 2.0, window=1) == 1
+    assert first_below(losses, 2.0, window=2) == 3
+    assert first_below(losses, 2.0, window=3) == 3
+    assert first_below(losses, 1.0, window=2) == 6
+    assert first_below(losses, 4.0) == 0
 
 
 def test_what_reads_the_whole_sequence_is_refused():
