@@ -44,6 +44,10 @@ ADAM = partial(AdamW, betas=(0.9, 0.98), weight_decay=0.0)
 """What all is trained by that names nothing else."""
 
 
+SMOOTH = 0.9
+"""How much of the running share of right answers stays with each step of `longest_learned`."""
+
+
 def learned_by_length(
     mixer: Mixing,
     task: Task,
@@ -165,6 +169,41 @@ def by_factors(progress: float, first: int, last: int) -> float:
     return first * (last / first) ** min(1.0, progress / 0.75)
 
 
+class Whole(nn.Module):
+    """Symbols' vectors, branches that may read the whole sequence, and a linear map to logits.
+
+    Each branch has a norm before it, and a way around it.
+
+    Args:
+        branches: what makes each, from `dim`, or what `mixers.build` makes it from.
+        task: whose symbols are read and answered.
+        dim: features of a symbol.
+    """
+
+    def __init__(
+        self,
+        branches: Sequence[str | Mapping[str, Any] | Callable[[int], nn.Module]],
+        task: Source,
+        *,
+        dim: int,
+    ):
+        super().__init__()
+        self.embedding = nn.Embedding(task.vocab, dim)
+        self.branches = nn.ModuleList(
+            branch(dim) if callable(branch) else mixers.build(branch, dim) for branch in branches
+        )
+        self.norms = nn.ModuleList(nn.RMSNorm(dim) for _ in branches)
+        self.answer = nn.Sequential(nn.RMSNorm(dim), nn.Linear(dim, task.vocab))
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, None]:
+        """Return the logits of each answer, and no state."""
+        x = self.embedding(tokens)
+        for branch, norm in zip(self.branches, self.norms, strict=True):
+            y = branch(norm(x))
+            x = x + (y if isinstance(y, Tensor) else y[0])
+        return self.answer(x), None
+
+
 def learn(
     model: nn.Module,
     task: Source,
@@ -253,6 +292,48 @@ def minimize(
         watch(min(done, budget) - before)
         before = min(done, budget)
     return taken, skipped
+
+
+def longest_learned(
+    model: nn.Module,
+    task: Source,
+    *,
+    steps: int,
+    first: int = 2,
+    threshold: float = 0.95,
+    batch: int = BATCH,
+    seed: int = 0,
+    **options: Any,
+) -> int:
+    """Train on examples that grow by one token as soon as they are learned; return how far it came.
+
+    A length is learned when the running share of right last answers, of which `SMOOTH` stays with
+    each step, reaches the threshold; it begins anew at each length.
+
+    Args:
+        model: maps tokens to logits and a state.
+        task: draws the examples, whose last answers count.
+        steps: of training.
+        first: tokens of the first examples.
+        threshold: the running share at which they grow.
+        batch: examples of a step.
+        seed: of the examples.
+        options: of `minimize`.
+    """
+    generator, length, right = torch.Generator().manual_seed(2 * seed), first, 0.0
+
+    def cost(_: float) -> Tensor:
+        nonlocal length, right
+        drawn = task.draw(batch, length, generator)
+        logits, _ = model(drawn.tokens)
+        last = (logits[:, -1].argmax(-1) == drawn.targets[:, -1]).double().mean()
+        right = SMOOTH * right + (1 - SMOOTH) * float(last)
+        if right >= threshold:
+            length, right = length + 1, 0.0
+        return examples.loss(logits, drawn)
+
+    minimize(model, cost, steps=steps, **options)
+    return length - 1
 
 
 def read_once(

@@ -1,11 +1,21 @@
-"""A bare model, and texts that are read once, with states that are carried."""
+"""Examples that grow when they are learned, a bare model, and a text that is read once."""
 
 import math
 
 import pytest
 import torch
 
-from statewise.analysis.learning import Bare, by_factors, descended, evenly, learn, read_once
+from statewise.analysis.learning import (
+    Bare,
+    Whole,
+    by_factors,
+    descended,
+    evenly,
+    learn,
+    longest_learned,
+    read_once,
+)
+from statewise.mixers import LION
 from statewise.models.language_model import LanguageModel, LanguageModelConfig
 from statewise.tasks.language import Streams
 from statewise.tasks.parity import Parity
@@ -87,6 +97,35 @@ def test_a_loss_of_ones_own_is_lowered():
 
     learn(bare, Parity(), steps=60, length=6, loss=surely, learning_rate=0.05)
     assert (bare(torch.zeros(3, 5, dtype=torch.long))[0][..., 1] > 1).all()
+
+
+def test_examples_grow_when_they_are_learned(model):
+    class Solver(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale, self.seen = torch.nn.Parameter(torch.ones(())), []
+
+        def forward(self, tokens):
+            self.seen.append(tokens.shape[1])
+            parity = tokens.cumsum(1) % 2
+            return self.scale * torch.nn.functional.one_hot(parity, Parity().vocab).float(), None
+
+    solver = Solver()
+    # 1 - 0.9 ** 29 is the first running share of 0.95 or more, with all right.
+    assert longest_learned(solver, Parity(), steps=29 * 3 + 28) == 4
+    assert solver.seen == [2] * 29 + [3] * 29 + [4] * 29 + [5] * 28
+    assert longest_learned(model, Parity(), steps=3) == 1
+
+
+def test_branches_may_read_the_whole_sequence():
+    torch.manual_seed(0)
+    tokens = torch.tensor([[0, 1, 1, 0], [0, 1, 1, 1]])
+    for branch, reads_on in (("gru", False), ("lion", True), (lambda dim: LION(dim), True)):
+        with torch.no_grad():
+            logits, state = Whole([branch, "feed_forward"], Parity(), dim=8)(tokens)
+        assert state is None
+        assert logits.shape == (2, 4, Parity().vocab)
+        assert torch.equal(*logits[:, :3]) is not reads_on
 
 
 def test_passes_of_plain_descent_are_read_one_by_one():

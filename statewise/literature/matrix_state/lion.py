@@ -23,7 +23,7 @@ from torch.nn.functional import logsigmoid, pad, scaled_dot_product_attention
 
 from statewise import backends, mixers
 from statewise.analysis.allocations import peak_bytes
-from statewise.analysis.learning import learn
+from statewise.analysis.learning import Whole, learn
 from statewise.analysis.lengths import extrapolation
 from statewise.literature.paper import Budget, Check, Claim, at
 from statewise.mixers.attention import Attention
@@ -77,31 +77,10 @@ CLAIM = Claim(
 def hidden(mixer: Callable[[int], nn.Module], budget: Budget, seed: int) -> dict[str, float]:
     """Return how many hidden bytes are found in the part of the text that was held out."""
     seen, held_out = map(MaskedBytes, of_manual())
-    model = Reader(mixer)
+    model = Whole([mixer, "feed_forward"] * DEPTH, seen, dim=DIM)
     learn(model, seen, steps=budget.steps(800), length=WINDOW, first=WINDOW, batch=16, seed=seed)
     (score,) = extrapolation(model.eval(), held_out, [WINDOW], rows=512)
     return {RIGHT: 100 * score.accuracy}
-
-
-class Reader(nn.Module):
-    """Embedded bytes, layers of a mixer that may read both ways, and a guess at each byte."""
-
-    def __init__(self, mixer: Callable[[int], nn.Module]):
-        super().__init__()
-        self.embedding = nn.Embedding(MaskedBytes.vocab, DIM)
-        self.branches = nn.ModuleList()
-        for _ in range(DEPTH):
-            self.branches += [mixer(DIM), mixers.build("feed_forward", DIM)]
-        self.norms = nn.ModuleList(nn.RMSNorm(DIM) for _ in self.branches)
-        self.answer = nn.Sequential(nn.RMSNorm(DIM), nn.Linear(DIM, MaskedBytes.vocab))
-
-    def forward(self, tokens: Tensor) -> tuple[Tensor, None]:
-        """Return logits, and no state."""
-        x = self.embedding(tokens)
-        for branch, norm in zip(self.branches, self.norms, strict=True):
-            y = branch(norm(x))
-            x = x + (y if isinstance(y, Tensor) else y[0])
-        return self.answer(x), None
 
 
 class BothWays(nn.Module):
