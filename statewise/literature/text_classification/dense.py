@@ -58,7 +58,7 @@ def measure(recipe: dict[str, Any], budget: Budget, seed: int) -> dict[str, floa
         model={"dropout": 0.0, "words": words, **recipe}, pooling=["mean"], batch=32,
         max_epochs=999, evaluation={"steps": 100}, quiet=True,
     )  # fmt: skip
-    norms = []
+    at, norms = torch.tensor([("bad", "good").index(label) for label in labels]), []
     for start in range(STARTS):
         still = {
             "max_steps": 1,
@@ -66,7 +66,6 @@ def measure(recipe: dict[str, Any], budget: Budget, seed: int) -> dict[str, floa
             "seed": STARTS * seed + start,
         }
         model = classifier.set_params(**still).fit(texts, labels).model_
-        at = torch.tensor([model.labels.index(label) for label in labels])
         model.loss(model.spell(texts).batch(range(320)), at[:320]).div(320).backward()
         found = [parameter.grad for parameter in model.encoder.layers[0].parameters()]
         norms.append(torch.stack([x.norm() for x in found if x is not None]).norm())
