@@ -9,6 +9,8 @@ A hashtag is right or drawn from all. `PATTERNS` says what hashtags mean, as
 
 import random
 
+from statewise.tasks.different_words import different
+
 FEELINGS = {"stress": ("#stressed", "#deadline"), "calm": ("#relaxed", "#holiday")}
 """What there is to feel, and its hashtags."""
 
@@ -18,16 +20,10 @@ WORDS = 100
 """How many words mean each feeling."""
 
 
-def _words(count: int) -> list[str]:
-    """Return different words, always the same."""
-    draw = random.Random(0)
-    found: dict[str, None] = {}
-    while len(found) < count:
-        found["".join(draw.choice(letters) for letters in ("bdklmnprt", "aeiou") * 2)] = None
-    return list(found)
-
-
-_EVERY = _words(100 + WORDS * len(FEELINGS))
+_DRAW = random.Random(0)
+_EVERY = different(
+    lambda: "".join(map(_DRAW.choice, ("bdklmnprt", "aeiou") * 2)), 100 + WORDS * len(FEELINGS)
+)
 FILLERS = _EVERY[:100]
 MEANING = {
     label: _EVERY[100 + WORDS * at : 100 + WORDS * (at + 1)] for at, label in enumerate(FEELINGS)

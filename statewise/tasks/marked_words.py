@@ -10,6 +10,8 @@ learn from: what is marked there, only the lexicon can tell.
 import random
 from typing import NamedTuple
 
+from statewise.tasks.different_words import different
+
 LETTERS = "aeioubdgkl"
 LABELS = ("x", "y")
 
@@ -36,10 +38,8 @@ def marked_texts(train: int, test: int, *, seed: int, length: int = 8) -> Marked
         length: words of each, at least 1.
     """
     draw = random.Random(seed)
-    words: dict[str, None] = {}
-    while len(words) < 800:
-        words[draw.choice(LABELS) + "".join(draw.choice(LETTERS) for _ in range(4))] = None
-    marked, plain = list(words)[:200], list(words)[200:]
+    words = different(lambda: "".join(map(draw.choice, (LABELS, *[LETTERS] * 4))), 800)
+    marked, plain = words[:200], words[200:]
 
     def part(count: int, own: list[str], others: list[str]) -> tuple[list[str], list[str]]:
         texts, labels = [], []

@@ -12,6 +12,8 @@ and fillers. Two emotions are good and two are bad, which makes a coarser label 
 import random
 from typing import NamedTuple
 
+from statewise.tasks.different_words import different
+
 EMOTIONS = ("joy", "calm", "anger", "fear")
 OPPOSITE = {"joy": "anger", "anger": "joy", "calm": "fear", "fear": "calm"}
 GOOD = ("joy", "calm")
@@ -44,16 +46,13 @@ class Opinions:
 
     def __init__(self, seed: int, *, stems: int = 20, fillers: int = 200):
         draw = random.Random(seed)
-        made: dict[str, None] = {}
-        while len(made) < len(EMOTIONS) * stems + fillers:
-            made[
-                "".join(
-                    draw.choice(letters) for letters in ("bdfgklmnprst", "aeiou", "bdgklmnprst")
-                )
-                + draw.choice(("", "k", "t", "l"))
-                + draw.choice("aeiou") * draw.randint(0, 1)
-            ] = None
-        words = list(made)
+        letters = ("bdfgklmnprst", "aeiou", "bdgklmnprst", ("", "k", "t", "l"), "aeiou")
+
+        def word() -> str:
+            *beginning, vowel = map(draw.choice, letters)
+            return "".join(beginning) + vowel * draw.randint(0, 1)
+
+        words = different(word, len(EMOTIONS) * stems + fillers)
         self.fillers = words[len(EMOTIONS) * stems :]
         self.stems = {
             emotion: words[at * stems : (at + 1) * stems] for at, emotion in enumerate(EMOTIONS)

@@ -14,6 +14,8 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from statewise.tasks.different_words import different
+
 METRES = {"iamb": "x/", "trochee": "/x", "dactyl": "/xx", "anapaest": "xx/"}
 """A foot of each: `/` is stressed."""
 
@@ -43,15 +45,13 @@ def lexicon(
     draw: random.Random, count: int, taken: frozenset[str] = frozenset()
 ) -> list[list[str]]:
     """Return different words, in syllables; none that is taken."""
-    found: dict[str, list[str]] = {}
-    while len(found) < count:
-        word = [
-            draw.choice(ONSETS) + draw.choice(VOWELS) + draw.choice(("", "", *CODAS))
-            for _ in range(draw.choice((1, 1, 2, 3, 3, 4)))
-        ]
-        if "".join(word) not in taken:
-            found["".join(word)] = word
-    return list(found.values())
+
+    def word() -> list[str]:
+        syllables = draw.choice((1, 1, 2, 3, 3, 4))
+        letters = (ONSETS, VOWELS, ("", "", *CODAS))
+        return ["".join(map(draw.choice, letters)) for _ in range(syllables)]
+
+    return different(word, count, taken)
 
 
 def _pattern(word: Sequence[str]) -> str:

@@ -12,6 +12,8 @@ stands after `lo` or `ni`, and a verb after a noun too, so that the form alone d
 import random
 from typing import NamedTuple
 
+from statewise.tasks.different_words import different
+
 ONSETS, VOWELS, CODAS = "bdfgklmnprstv", "aeiou", ("nk", "l", "rt", "s", "mp", "d")
 
 
@@ -25,13 +27,12 @@ class Lemmatized(NamedTuple):
 
 def stems(draw: random.Random, count: int, taken: frozenset[str] = frozenset()) -> list[str]:
     """Return different stems that are not taken; of one or two syllables."""
-    found: dict[str, None] = {}
-    while len(found) < count:
-        syllables = (draw.choice(ONSETS) + draw.choice(VOWELS) for _ in range(draw.randint(1, 2)))
-        stem = "".join(syllables) + draw.choice(CODAS)
-        if stem not in taken:
-            found[stem] = None
-    return list(found)
+
+    def stem() -> str:
+        syllables = (ONSETS, VOWELS) * draw.randint(1, 2)
+        return "".join(map(draw.choice, (*syllables, CODAS)))
+
+    return different(stem, count, taken)
 
 
 def sentence(draw: random.Random, known: list[str]) -> Lemmatized:

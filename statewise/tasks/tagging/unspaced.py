@@ -10,6 +10,8 @@ A name begins with one of ten surnames, which begin words too; what follows stan
 
 import random
 
+from statewise.tasks.different_words import different
+
 CHARACTERS = [chr(0x4E00 + number) for number in range(120)]
 SURNAMES = CHARACTERS[:10]
 BEGIN, END = CHARACTERS[:60], CHARACTERS[60:]
@@ -19,13 +21,14 @@ BEGIN, END = CHARACTERS[:60], CHARACTERS[60:]
 def _common() -> list[str]:
     """Return the common words, always the same."""
     draw = random.Random(0)
-    found: dict[str, None] = {}
-    while len(found) < 400:
+
+    def word() -> str:
         size = draw.choices((1, 2, 3), (1, 6, 3))[0]
         sides = (BEGIN, CHARACTERS, END) if size == 3 else (BEGIN, END)[:size]
         sides = [side if draw.random() < 0.75 else CHARACTERS for side in sides]
-        found["".join(map(draw.choice, sides))] = None
-    return list(found)
+        return "".join(map(draw.choice, sides))
+
+    return different(word, 400)
 
 
 COMMON = _common()
