@@ -14,10 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from statewise.models.classifier import ClassifierConfig, ClassifyingModel
+from statewise.models.classifier import ClassifyingModel
 from statewise.models.conversation import ConversationModel
 from statewise.models.reading import ReadingConfig
-from statewise.models.sentence_encoder import EncoderConfig
 from statewise.models.spelling import Vocabulary, check_sentences, cut
 from statewise.tasks.classification import conversations, read_texts
 from statewise.tasks.patterns import Patterns, read_patterns
@@ -25,11 +24,11 @@ from statewise.tasks.scores import class_report
 from statewise.training.configuration import Classified, ClassifierRun
 from statewise.training.conversation import ConversationWork
 from statewise.training.estimator import Estimator
-from statewise.training.labels import Gold, Golds, Report, Trained, Work, train
+from statewise.training.labels import Gold, Golds, OneHead, Report, Trained, Work, train
 from statewise.training.text_reading import TextReading
 
 
-class ClassWork(Work[ClassifyingModel]):
+class ClassWork(OneHead[ClassifyingModel]):
     """What is peculiar to the training of a classifier.
 
     Args:
@@ -37,10 +36,11 @@ class ClassWork(Work[ClassifyingModel]):
     """
 
     what, target = "classifier", "text"
+    model = ClassifyingModel
 
     def __init__(self, reading: TextReading):
+        super().__init__()
         self.reading = reading
-        self._labels: list[str] = []
 
     @classmethod
     def of(cls, model: ClassifyingModel) -> "ClassWork":
@@ -53,11 +53,6 @@ class ClassWork(Work[ClassifyingModel]):
     def score(self) -> str:
         """The accuracy."""
         return "accuracy"
-
-    @property
-    def labels(self) -> list[str]:
-        """All classes that were learned of."""
-        return self._labels
 
     def known(self, vocabulary: Vocabulary) -> Vocabulary:
         """Return a vocabulary with the lexicon, if there is one."""
@@ -100,11 +95,6 @@ class ClassWork(Work[ClassifyingModel]):
     def fields(self) -> dict[str, Any]:
         """Return what a classifier is built from beside its encoder."""
         return {"labels": self._labels, **self.reading.fields()}
-
-    def build(self, encoder: EncoderConfig, vocabulary: Vocabulary) -> ClassifyingModel:
-        """Return a fresh classifier."""
-        fields = {"encoder": encoder, **self.fields()}
-        return ClassifyingModel(ClassifierConfig.model_validate(fields), vocabulary)
 
     def targets(self, labels: list[Any]) -> list[Tensor]:
         """Return the class of each text as a number."""

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
-from statewise.models.conversation import ConversationConfig, ConversationModel
+from statewise.models.conversation import ConversationModel
 from statewise.models.reading import ReadingConfig
-from statewise.models.sentence_encoder import EncoderConfig
 from statewise.models.spelling import Vocabulary
 from statewise.training.labels import Gold
 from statewise.training.tag_work import SequenceWork
@@ -23,6 +22,7 @@ class ConversationWork(SequenceWork[ConversationModel]):
     """
 
     what, target, said = "classifier", "text", "label"
+    model = ConversationModel
 
     def __init__(self, reading: TextReading, conversation: ReadingConfig, output: str = "crf"):
         super().__init__(output, "none")
@@ -70,8 +70,3 @@ class ConversationWork(SequenceWork[ConversationModel]):
         """Return what a model is built from beside its encoder."""
         own = {"labels": self._labels, "output": self.output, "conversation": self.conversation}
         return {**own, **self.reading.fields()}
-
-    def build(self, encoder: EncoderConfig, vocabulary: Vocabulary) -> ConversationModel:
-        """Return a fresh model."""
-        fields = {"encoder": encoder, **self.fields()}
-        return ConversationModel(ConversationConfig.model_validate(fields), vocabulary)

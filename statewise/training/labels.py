@@ -169,6 +169,33 @@ class Work(abc.ABC, Generic[Model]):
         return {self.score: (report, self.value(report))}
 
 
+class OneHead(Work[Model]):
+    """What the trainings of models with labels of one kind have in common: how these are kept."""
+
+    model: type[Model]
+    """What is trained."""
+
+    def __init__(self):
+        self._labels: list[str] = []
+
+    @property
+    def labels(self) -> list[str]:
+        """All labels that were learned of."""
+        return self._labels
+
+    @abc.abstractmethod
+    def fields(self) -> dict[str, Any]:
+        """Return what a model is built from beside its encoder."""
+
+    def build(self, encoder: EncoderConfig, vocabulary: Vocabulary) -> Model:
+        """Return a fresh model."""
+        return self.model(self.configured(encoder), vocabulary)
+
+    def configured(self, encoder: EncoderConfig) -> Any:
+        """Return what a model with this encoder is built from."""
+        return self.model.configuration.model_validate({"encoder": encoder, **self.fields()})
+
+
 @dataclass(frozen=True)
 class Trained(Generic[Model]):
     """A trained model and its scores."""

@@ -8,17 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from statewise.models.sentence_encoder import EncoderConfig
-from statewise.models.speller import NOTHING, SpellerConfig, SpellingModel, WritingConfig
-from statewise.models.spelling import Vocabulary, normalize, surface
+from statewise.models.speller import NOTHING, SpellingModel, WritingConfig
+from statewise.models.spelling import normalize, surface
 from statewise.tasks.scores import ClassReport, Score
-from statewise.training.labels import Gold, Report, Work
+from statewise.training.labels import Gold, OneHead, Report
 
 SAME, CHANGED = "as the word is", "changed"
 """What is written is the word itself, or it is not."""
 
 
-class SpellWork(Work[SpellingModel]):
+class SpellWork(OneHead[SpellingModel]):
     """What is peculiar to the training of a speller.
 
     Args:
@@ -26,10 +25,11 @@ class SpellWork(Work[SpellingModel]):
     """
 
     what, target = "speller", "word"
+    model = SpellingModel
 
     def __init__(self, writing: WritingConfig):
+        super().__init__()
         self.writing = writing
-        self._labels: list[str] = []
 
     @classmethod
     def of(cls, model: SpellingModel) -> "SpellWork":
@@ -42,11 +42,6 @@ class SpellWork(Work[SpellingModel]):
     def score(self) -> str:
         """The share of the words that are written rightly."""
         return "accuracy"
-
-    @property
-    def labels(self) -> list[str]:
-        """All letters that were learned of."""
-        return self._labels
 
     def learn(self, gold: Gold) -> Gold:
         """Note the letters."""
@@ -68,11 +63,6 @@ class SpellWork(Work[SpellingModel]):
     def fields(self) -> dict[str, Any]:
         """Return what a speller is built from beside its encoder."""
         return {"labels": self._labels, "writing": self.writing.model_dump()}
-
-    def build(self, encoder: EncoderConfig, vocabulary: Vocabulary) -> SpellingModel:
-        """Return a fresh speller."""
-        fields = {"encoder": encoder, **self.fields()}
-        return SpellingModel(SpellerConfig.model_validate(fields), vocabulary)
 
     def targets(self, labels: list[Any]) -> list[list[Tensor]]:
         """Return what is to be written for each word of each sentence, as numbers."""

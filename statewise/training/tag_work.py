@@ -11,11 +11,11 @@ from statewise.models.labelling import Labelling
 from statewise.models.sentence_encoder import EncoderConfig
 from statewise.models.sequence_labelling import Legal
 from statewise.models.spelling import Vocabulary
-from statewise.models.tagger import TaggerConfig, TaggingModel
+from statewise.models.tagger import TaggingModel
 from statewise.tasks.scores import class_report
 from statewise.tasks.tagging import Detected, convert, detect, legal, span_report
 from statewise.tasks.tagging.schemes import OUTSIDE, SCHEMES, Span, split, write
-from statewise.training.labels import Gold, Report, Work
+from statewise.training.labels import Gold, OneHead, Report
 
 Model = TypeVar("Model", bound=Labelling[Any])
 
@@ -25,7 +25,7 @@ UNKNOWN = -1
 WHOLE = "; of spans, sentences are scored that have all their tags: name some with --data.dev"
 
 
-class SequenceWork(Work[Model]):
+class SequenceWork(OneHead[Model]):
     """What is peculiar to the training of labels of the items of sequences.
 
     Args:
@@ -37,20 +37,15 @@ class SequenceWork(Work[Model]):
     """What an item is labelled with: "tag" or "label"."""
 
     def __init__(self, output: str, scheme: str):
+        super().__init__()
         self.output, self.asked = output, scheme
         self.scheme: str | None = None
         self.spans: dict[str, list[str]] | None = None
-        self._labels: list[str] = []
 
     @property
     def score(self) -> str:
         """F1 of spans, or the accuracy of words."""
         return "accuracy" if self.scheme is None else "f1"
-
-    @property
-    def labels(self) -> list[str]:
-        """All tags that were learned of."""
-        return self._labels
 
     def learn(self, gold: Gold) -> Gold:
         """Find out the scheme, and put right the tags that break it."""
@@ -206,6 +201,7 @@ class TagWork(SequenceWork[TaggingModel]):
     """
 
     what, target, said = "tagger", "word", "tag"
+    model = TaggingModel
 
     def __init__(self, output: str = "crf", scheme: str = "auto", look_ahead: int = 0):
         super().__init__(output, scheme)
@@ -235,8 +231,7 @@ class TagWork(SequenceWork[TaggingModel]):
 
     def build(self, encoder: EncoderConfig, vocabulary: Vocabulary) -> TaggingModel:
         """Return a fresh tagger."""
-        config = TaggerConfig.model_validate({"encoder": encoder, **self.fields()})
-        return TaggingModel(config, vocabulary, legal=self.rules())
+        return TaggingModel(self.configured(encoder), vocabulary, legal=self.rules())
 
 
 def _unknown(gold: Gold) -> tuple[str, ...]:
