@@ -43,7 +43,6 @@ ASKED = 256
 ADAM = partial(AdamW, betas=(0.9, 0.98), weight_decay=0.0)
 """What all is trained by that names nothing else."""
 
-
 SMOOTH = 0.9
 """How much of the running share of right answers stays with each step of `longest_learned`."""
 

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 from statewise.mixers.base import within
 from statewise.mixers.bidirectional import Bidirectional
@@ -96,17 +97,16 @@ class Transitions(nn.Module):
         real = within(lengths, time)
         kind = self.kind_of[tags].masked_fill(~real, -1)
         inside = kind >= 0
-        touches = torch.cat([kind.new_full((batch, 1), -1), kind[:, :-1]], 1) == kind
+        touches = functional.pad(kind, (1, -1), value=-1) == kind
         begins = ~(inside & touches) | self.starts[tags]
         at = torch.arange(time, device=x.device).expand(batch, time)
         first = torch.where(begins, at, 0).cummax(1).values
         goes_on = inside & ~begins
         # A decision after each word but the first and one before it, at places 0 to `time`.
-        after = torch.cat([goes_on.new_zeros(batch, 1), inside & real], 1)
-        follows = torch.cat([goes_on & real, goes_on.new_zeros(batch, 1)], 1)
+        after, follows = functional.pad(inside, (1, 0)), functional.pad(goes_on, (0, 1))
         reduced = after & ~follows
-        before = torch.cat([real & ~goes_on, goes_on.new_zeros(batch, 1)], 1)
-        is_out = before & ~torch.cat([inside, goes_on.new_zeros(batch, 1)], 1)
+        before = functional.pad(real & ~goes_on, (0, 1))
+        is_out = functional.pad(real & ~inside, (0, 1))
 
         stack = _later(self.stack(x, lengths=lengths, reset=begins)[0])
         ways = self.span(x, lengths=lengths, reset=begins)
@@ -118,8 +118,7 @@ class Transitions(nn.Module):
         output = self._outputs(items, valid).unflatten(1, (time + 1, 2))
         buffer = self._buffer(x, lengths)
 
-        left = torch.cat([real, real.new_zeros(batch, 1)], 1)
-        kinds = torch.cat([kind.new_zeros(batch, 1), kind.clamp(min=0)], 1)
+        left, kinds = functional.pad(real, (0, 1)), functional.pad(kind.clamp(min=0), (1, 0))
         nothing = torch.zeros_like(stack)
         cost = x.new_zeros(())
         for there, known, said, wanted, empty in (
@@ -276,12 +275,12 @@ class Transitions(nn.Module):
 
 def _later(x: Float[Tensor, "batch time dim"]) -> Float[Tensor, "batch places dim"]:
     """Return a sequence one place later, after zeros."""
-    return nn.functional.pad(x, (0, 0, 1, 0))
+    return functional.pad(x, (0, 0, 1, 0))
 
 
 def _sooner(x: Float[Tensor, "batch time dim"]) -> Float[Tensor, "batch places dim"]:
     """Return a sequence and zeros after it."""
-    return nn.functional.pad(x, (0, 0, 0, 1))
+    return functional.pad(x, (0, 0, 0, 1))
 
 
 def _at(
