@@ -10,7 +10,10 @@ from statewise.analysis import pictures
 from statewise.literature.paper import Table
 
 AT = re.compile(r"at (\d+)(?: (.+))?$")
-"""What measures of one curve are named: "at 24", "at 96"; a unit after it is another curve's."""
+"""What measures of one curve are named: "at 24", "at 96"; a unit after it is another curve's.
+
+What stands before a colon says what the numbers are, if not lengths: "at 8 seconds: bits per byte".
+"""
 
 
 def picture(tables: Sequence[Table], title: str = "") -> bytes:
@@ -58,8 +61,9 @@ def _curves(
         for values in seeds:
             axes.plot(places, values, color=pictures.colour(number), alpha=0.35, linewidth=1)
         middle[row] = places, list(map(mean, zip(*seeds, strict=True)))
-    pictures.by_length(axes, list(along), "length")
-    axes.set_ylabel(unit, fontsize=10)
+    counted, _, measured = unit.rpartition(": ")
+    pictures.by_length(axes, list(along), counted or "length")
+    axes.set_ylabel(measured, fontsize=10)
     if _wide([value for _, values in middle.values() for value in values]):
         axes.set_yscale("log")
     pictures.lines(axes, middle, marker=True)

@@ -133,5 +133,8 @@ def _at(table: Table, place: Place) -> float:
 
 
 def at(values: Mapping[int, float], unit: str = "") -> dict[str, float]:
-    """Return measures whose names `drawing` makes one curve of: "at 24", or "at 24 UNIT"."""
+    """Return measures whose names `drawing` makes one curve of: "at 24", or "at 24 UNIT".
+
+    Where the places are no lengths, the unit says what they are: "seconds: bits per byte".
+    """
     return {f"at {place} {unit}".rstrip(): value for place, value in values.items()}
