@@ -131,6 +131,7 @@ from statewise.mixers.swax import SWAX as SWAX
 from statewise.mixers.tau_gru import TauGRU as TauGRU
 from statewise.mixers.tcn import TCN as TCN
 from statewise.mixers.tcnca import TCNCA as TCNCA
+from statewise.mixers.time_delay import TimeDelay as TimeDelay
 from statewise.mixers.tkan import TKAN as TKAN
 from statewise.mixers.ugrnn import UGRNN as UGRNN
 from statewise.mixers.unicornn import UnICORNN as UnICORNN

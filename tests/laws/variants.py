@@ -57,6 +57,7 @@ VARIANTS: dict[str, Callable[[], AnyMixer]] = {
         ("peephole_lstm FGR", {"name": "peephole_lstm", "hidden": 3, "variant": "FGR"}, 4),
         ("tcn of one tap", {"name": "tcn", "blocks": 2, "width": 1}, 3),
         ("tcn as wide as its inputs", {"name": "tcn", "blocks": 2, "width": 2}, 3),
+        ("time_delay that squashes", {"name": "time_delay", "activation": "tanh"}, 3),
         ("rhn of one step", {"name": "rhn", "hidden": 3, "depth": 1}, 4),
         ("zoneout of a tau_gru", {"name": "zoneout", "mixer": {"name": "tau_gru", "delay": 2}}, 3),
         ("stacked plainly", {"name": "stacked", "mixer": "elman", "wiring": "plain"}, 3),

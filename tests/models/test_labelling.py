@@ -39,6 +39,19 @@ def classifier(seed=0, **options):
     return ClassifyingModel(config, Vocabulary.of(SENTENCES))
 
 
+def test_a_window_without_characters_is_linear_in_the_words():
+    words = SMALL.model_copy(update={"characters": None})
+    model = tagger(words=words, mixer="time_delay").double().eval()
+    texts = [["She", b, "Le", d, "Havre"] for b in ("ran", "Why") for d in (".", "Uma")]
+    scores = model(model.spell(texts).batch(range(4)))[:, 2]
+    (first, other), (lower, last) = scores.unflatten(0, (2, 2))
+    torch.testing.assert_close(first - other, lower - last)
+    assert (first - other).abs().min() > 1e-6
+    far = [["Why", *texts[0]], ["Uma", *texts[0]]]  # three words away
+    far = model(model.spell(far).batch(range(2)))[:, 3]
+    torch.testing.assert_close(far[0], far[1], rtol=0, atol=0)
+
+
 WORDS = {
     "all": {},
     "words alone": {"characters": None, "grams": 0, "shape": False},
