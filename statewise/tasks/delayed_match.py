@@ -9,41 +9,24 @@ arXiv:2309.12927, who ask at the end of the stream alone.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from statewise.tasks.examples import Examples
+from statewise.tasks.last_bits import LastBits
 
 
 @dataclass(frozen=True)
-class DelayedMatch:
+class DelayedMatch(LastBits):
     """Bits, each as likely as the other, and whether each is the same as an earlier one.
 
     Args:
         n: places from the sample to the match, both counted, at least two.
     """
 
-    n: int = 3
-    vocab: int = 2
-    answers: int = 2
-
-    def __post_init__(self) -> None:
-        if self.n < 2:
-            raise ValueError(f"n is {self.n}; a sample and its match are 2 places or more")
-
-    def draw(self, batch: int, length: int, generator: torch.Generator) -> Examples:
-        """Return `batch` examples of `length` bits.
-
-        Raises:
-            ValueError: for a length below n, where nothing is asked.
-        """
-        if length < self.n:
-            raise ValueError(f"length is {length}; no sample is {self.n} places before its match")
-        tokens = torch.randint(2, (batch, length), generator=generator)
-        mask = (torch.arange(length) >= self.n - 1).expand(batch, length)
-        return Examples(tokens, self.targets(tokens), mask)
+    least: ClassVar[int] = 2
 
     def targets(self, tokens: Int[Tensor, "batch time"]) -> Int[Tensor, "batch time"]:
         """Return the matches of bits, zeros before them: one stream can be asked for many n."""

@@ -17,36 +17,16 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from statewise.tasks.examples import Examples
+from statewise.tasks.last_bits import LastBits
 
 
 @dataclass(frozen=True)
-class NParity:
+class NParity(LastBits):
     """Bits, each as likely as the other, and the parity of the last few.
 
     Args:
         n: how many, at least one.
     """
-
-    n: int = 3
-    vocab: int = 2
-    answers: int = 2
-
-    def __post_init__(self) -> None:
-        if self.n < 1:
-            raise ValueError(f"n is {self.n}; the parity is of 1 bit or more")
-
-    def draw(self, batch: int, length: int, generator: torch.Generator) -> Examples:
-        """Return `batch` examples of `length` bits.
-
-        Raises:
-            ValueError: for a length below n, where nothing is asked.
-        """
-        if length < self.n:
-            raise ValueError(f"length is {length}; the parity of {self.n} bits needs as many")
-        tokens = torch.randint(2, (batch, length), generator=generator)
-        mask = (torch.arange(length) >= self.n - 1).expand(batch, length)
-        return Examples(tokens, self.targets(tokens), mask)
 
     def targets(self, tokens: Int[Tensor, "batch time"]) -> Int[Tensor, "batch time"]:
         """Return the parities of bits, zeros before them: one stream can be asked for many n."""
