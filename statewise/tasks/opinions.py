@@ -42,10 +42,12 @@ class Opinions:
         seed: of its words.
         stems: about each emotion.
         fillers: words that are about nothing.
+        asides: the share of texts that have one.
     """
 
-    def __init__(self, seed: int, *, stems: int = 20, fillers: int = 200):
+    def __init__(self, seed: int, *, stems: int = 20, fillers: int = 200, asides: float = 0.5):
         draw = random.Random(seed)
+        self.asides = asides
         letters = ("bdfgklmnprst", "aeiou", "bdgklmnprst", ("", "k", "t", "l"), "aeiou")
 
         def word() -> str:
@@ -74,7 +76,7 @@ class Opinions:
     def _text(self, draw: random.Random) -> Opinion:
         felt, emotion = self._felt(draw)
         before, after = (draw.choices(self.fillers, k=draw.randint(1, 4)) for _ in range(2))
-        if draw.random() < 0.5:
+        if draw.random() < self.asides:
             aside, _ = self._felt(draw)
             aside = [ASIDE, *aside]
             if draw.random() < 0.5:

@@ -71,6 +71,12 @@ class ClassReport(NamedTuple):
         return sum(score.f1 for score in self.classes.values()) / max(len(self.classes), 1)
 
     @property
+    def weighted_f1(self) -> float:
+        """The mean of the F1 of the classes, each as often as it is wanted."""
+        weight = sum(score.f1 * score.wanted for score in self.classes.values())
+        return weight / max(self.total.wanted, 1)
+
+    @property
     def total(self) -> Score:
         """All classes together."""
         return add(self.classes.values())
@@ -99,6 +105,22 @@ def class_report(wanted: Sequence[str], found: Sequence[str]) -> ClassReport:
         for name in sorted(there | given)
     }
     return ClassReport(classes, dict(sorted(confusion.items())))
+
+
+def phi(one: Sequence[bool], other: Sequence[bool]) -> float:
+    """Return how two properties of the same things go together, from -1 to 1.
+
+    Their correlation as numbers; 0 if one of them is always so, or never.
+
+    Raises:
+        ValueError: if they are not of as many things.
+    """
+    if len(one) != len(other):
+        raise ValueError(f"phi: one property is of {len(one)} things, the other of {len(other)}")
+    size, a, b = len(one), sum(one), sum(other)
+    both = sum(x and y for x, y in zip(one, other, strict=True))
+    spread = a * (size - a) * b * (size - b)
+    return (size * both - a * b) / spread**0.5 if spread else 0.0
 
 
 def add(scores: Iterable[Score]) -> Score:

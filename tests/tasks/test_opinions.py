@@ -33,6 +33,11 @@ def test_the_salient_words_tell_the_emotion():
     assert all(kinds[one] / 3000 == pytest.approx(0.25, abs=0.03) for one in EMOTIONS)
 
 
+def test_asides_are_as_many_as_asked_for():
+    texts = Opinions(3, asides=0.0).texts(200, seed=1)
+    assert not any(ASIDE in text.words for text in texts)
+
+
 def test_misspelled():
     assert misspelled("word", random.Random(0), 0.0) == "word"
     draw = random.Random(1)

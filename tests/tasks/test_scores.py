@@ -3,7 +3,7 @@ import random
 import pytest
 from sklearn import metrics
 
-from statewise.tasks.scores import Score, class_report
+from statewise.tasks.scores import Score, class_report, phi
 
 WANTED, FOUND = ["cat", "dog", "dog", "cow"], ["cat", "cat", "dog", "cat"]
 
@@ -41,8 +41,23 @@ def test_another_library_counts_the_same(seed):
         assert ours == pytest.approx([column[place] for column in theirs])
     average = {"y_true": wanted, "y_pred": found, "zero_division": 0}
     assert report.macro_f1 == pytest.approx(metrics.f1_score(**average, average="macro"))
+    assert report.weighted_f1 == pytest.approx(metrics.f1_score(**average, average="weighted"))
     assert report.micro_f1 == pytest.approx(metrics.f1_score(**average, average="micro"))
     assert report.accuracy == pytest.approx(metrics.accuracy_score(wanted, found))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_phi_is_the_correlation_that_another_library_has(seed):
+    draw = random.Random(seed)
+    one = [draw.random() < 0.7 for _ in range(60)]
+    other = [draw.random() < 0.6 if it else draw.random() < 0.2 for it in one]
+    assert phi(one, other) == pytest.approx(metrics.matthews_corrcoef(one, other))
+    assert phi(one, one) == pytest.approx(1) == -phi(one, [not it for it in one])
+
+
+def test_phi_is_of_the_same_things():
+    with pytest.raises(ValueError, match="3 things, the other of 2"):
+        phi([True] * 3, [False] * 2)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +79,8 @@ def test_percent_is_rounded_as_scripts_do(counts, percent):
 
 def test_nothing_to_count_is_no_error():
     report = class_report([], [])
-    assert (report.accuracy, report.macro_f1) == (0, 0)
+    assert (report.accuracy, report.macro_f1, report.weighted_f1) == (0, 0, 0)
+    assert phi([True, True], [True, False]) == 0
     assert "accuracy 0.00" in str(report)
 
 
