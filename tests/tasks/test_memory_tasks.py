@@ -16,6 +16,7 @@ from statewise.tasks import (
     needle,
     noisy_recall,
     planted_definitions,
+    read_twice,
     selective_copying,
 )
 
@@ -34,6 +35,7 @@ TASKS = {
     "definitions": planted_definitions.PlantedDefinitions(definitions=1),
     "definitions, text": planted_definitions.PlantedDefinitions(1, text="The sea, the sea; "),
     "flip-flop": flip_flop.FlipFlop(),
+    "twice": read_twice.ReadTwice(pairs=4, keys=7, answers=5),
 }
 
 
@@ -190,6 +192,35 @@ def test_the_picture_of_definitions_is_right():
     assert chr(task.solve(tokens)[asked[0]]) == "7"
 
 
+@pytest.mark.parametrize("reading", read_twice.READINGS)
+def test_the_pictures_of_readings_are_right(reading):
+    task = read_twice.ReadTwice(reading, pairs=3, keys=3, answers=2)
+    symbols = {symbol: at for at, symbol in enumerate("abc12?.")}
+    shown = [symbols[symbol] for symbol in picture(task, reading)]
+    asked, mask = check_picture(task, symbols, picture(task, reading), picture(task, "targets"))
+    assert asked == mask
+    for row in [shown, *drawn(task, 16).tokens.tolist()]:
+        begins = {"once": 8, "question": 6, "twice": 0}[reading]
+        assert row[:begins] == [6] * begins
+        assert row[begins:8] == row[begins + 8 :]
+        assert row[14] == 5
+        assert {5, 6}.isdisjoint(row[8:14])
+
+
+@pytest.mark.parametrize(("reading", "length"), [("once", 8), ("question", 10), ("twice", 16)])
+def test_readings_fill_what_they_need(reading, length):
+    task = read_twice.ReadTwice(reading, pairs=3, keys=3, answers=2)
+    assert task.length == length
+    assert not (drawn(task, length).tokens == task.vocab - 1).any()
+
+
+def test_any_reading_is_as_likely_as_the_others():
+    blanks = (drawn(TASKS["twice"], 21, batch=3000).tokens == 13).sum(1)
+    kinds, counts = blanks.unique(return_counts=True)
+    assert kinds.tolist() == [1, 9, 11]
+    assert (counts / 3000).tolist() == pytest.approx([1 / 3] * 3, abs=0.03)
+
+
 def test_queries_ask_each_key_once_and_their_number_is_not_the_length_s():
     task = TASKS["queries"]
     for length in (16, 17, 200):
@@ -333,6 +364,8 @@ def test_made_up_words_are_frequent_by_zipf_s_law():
         (lambda: multi_query_recall.MultiQueryRecall(pairs=9, keys=8), "from 1 to the 8 keys"),
         (lambda: multi_query_recall.MultiQueryRecall(power=0.0), "power is 0.0"),
         (lambda: drawn(TASKS["queries"], 15), "length is 15; 4 pairs need at least 16"),
+        (lambda: read_twice.ReadTwice(pairs=17), "pairs is 17; it should be from 1 to the 16"),
+        (lambda: drawn(TASKS["twice"], 19), "length is 19; 4 pairs, read 'any', need 20"),
         (lambda: selective_copying.SelectiveCopying(items=0), "items is 0"),
         (lambda: drawn(TASKS["selective"], 11), "length is 11; 6 items need 12"),
         (lambda: copying.Copying(items=0), "items is 0"),
