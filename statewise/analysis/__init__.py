@@ -27,6 +27,8 @@ from statewise.analysis.lengths import plot_extrapolation as plot_extrapolation
 from statewise.analysis.linear_form import LinearForm as LinearForm
 from statewise.analysis.linear_form import linear_form as linear_form
 from statewise.analysis.linear_form import replayed as replayed
+from statewise.analysis.logos import Logo as Logo
+from statewise.analysis.logos import filter_logos as filter_logos
 from statewise.analysis.memory import memory_curve as memory_curve
 from statewise.analysis.memory import plot_memory as plot_memory
 from statewise.analysis.needles import needle_map as needle_map
@@ -53,6 +55,7 @@ __all__ = [
     "Card",
     "FixedPoints",
     "LinearForm",
+    "Logo",
     "Ridge",
     "affordable",
     "as_data",
@@ -65,6 +68,7 @@ __all__ = [
     "exponent",
     "extrapolation",
     "features_of",
+    "filter_logos",
     "fixed_points",
     "gradient_by_lag",
     "jacobian",
