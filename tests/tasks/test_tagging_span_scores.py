@@ -22,6 +22,15 @@ def test_the_picture():
     assert lines[4] == "accuracy 75.00 over 4 words, macro F1 50.00"
 
 
+def test_some_spans_may_count_alone():
+    wanted, found = [["B-X", "I-X", "B-X"], ["B-X"]], [["B-X", "I-X", "B-Y"], ["O"]]
+    long = span_report(wanted, found, lambda sentence, span: span.end - span.start > 1)
+    assert long.types == {"X": Score(1, 1, 1)}
+    assert long.words == Score(2, 4, 4)
+    second = span_report(wanted, found, lambda sentence, span: sentence == 1)
+    assert second.types == {"X": Score(0, 0, 1)}
+
+
 @pytest.mark.parametrize(
     ("wanted", "found", "counts"),
     [

@@ -5,11 +5,11 @@ found   B-PER O     O B-ORG       ORG 1 of 1; all 1 right of 2 found and 2 wante
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from statewise.tasks.scores import Score, add, table
-from statewise.tasks.tagging.schemes import spans
+from statewise.tasks.tagging.schemes import Span, spans
 
 
 class SpanReport(NamedTuple):
@@ -39,12 +39,18 @@ class SpanReport(NamedTuple):
         )
 
 
-def span_report(wanted: Sequence[Sequence[str]], found: Sequence[Sequence[str]]) -> SpanReport:
+def span_report(
+    wanted: Sequence[Sequence[str]],
+    found: Sequence[Sequence[str]],
+    counts: Callable[[int, Span], bool] = lambda sentence, span: True,
+) -> SpanReport:
     """Return how many spans of each type were found and wanted, and rightly so.
 
     Args:
         wanted: the tags of each sentence, in any scheme.
         found: as many tags for as many sentences, perhaps in another.
+        counts: whether a span, wanted or found, of a sentence, from 0, is one to count; all are if
+            absent. Single tags are counted in any case.
 
     Raises:
         ValueError: if sentences or words differ in number, or a tag is of no scheme.
@@ -60,7 +66,7 @@ def span_report(wanted: Sequence[Sequence[str]], found: Sequence[Sequence[str]])
             raise ValueError(
                 f"span_report: {len(two)} tags found for the {len(one)} words of sentence {at + 1}"
             )
-        ours, theirs = set(spans(one)), set(spans(two))
+        ours, theirs = ({span for span in spans(tags) if counts(at, span)} for tags in (one, two))
         there.update(span.type for span in ours)
         given.update(span.type for span in theirs)
         correct.update(span.type for span in ours & theirs)
