@@ -267,6 +267,7 @@ __all__ = [
     "Stacked",
     "StackedBidirectional",
     "TauGRU",
+    "TimeDelay",
     "UnICORNN",
     "VariationalDropout",
     "WeightDroppedLSTM",
