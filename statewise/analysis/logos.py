@@ -10,14 +10,14 @@ with the largest answers; as Sonderby et al., "Convolutional LSTM Networks for S
 Localization of Proteins", 2015, arXiv:1503.01919, section 3, look at theirs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from statewise.models.labelling import AT_ONCE, Labelling
+from statewise.models.labelling import Labelling
 from statewise.models.spelling import surface
 
 
@@ -44,7 +44,6 @@ class Logo(NamedTuple):
         )
 
 
-@torch.no_grad()
 def filter_logos(
     model: Labelling[Any], sentences: Sequence[Sequence[Any]], *, most: int = 50
 ) -> list[Logo]:
@@ -61,20 +60,21 @@ def filter_logos(
     filters = model.encoder.filters
     if filters is None:
         raise ValueError("filter_logos: this model has no filters before its layers")
+
+    def strongest(batch: Any) -> Iterable[tuple[Tensor, Tensor]]:
+        """Return of each sentence how much each filter answers at most, and where."""
+        y = filters(model.encoder.words(batch), batch.lengths).float()
+        if not y.shape[1]:
+            y = y.new_zeros(len(y), 1, filters.out)
+        return zip(*y.max(1), strict=True)
+
+    found = model.over(sentences, strongest)
     read = [model.read(sentence) for sentence in sentences]
-    model.check(read)
     words = tuple(sorted({surface(word) for sentence in read for word in sentence}))
-    answers = torch.zeros(len(read), filters.out)
-    places = torch.zeros(len(read), filters.out, dtype=torch.int64)
-    training = model.training
-    model.eval()
-    spelling = model.spell(read)
-    for rows in spelling.rows(AT_ONCE):
-        batch = spelling.batch(rows)
-        y = filters(model.encoder.words(batch), batch.lengths)
-        if y.shape[1]:
-            answers[rows], places[rows] = y.float().max(1)
-    model.train(training)
+    answers, places = (
+        torch.stack([pair[part] for pair in found]) if found else torch.zeros(0, filters.out)
+        for part in (0, 1)
+    )
     return [
         _logo(read, words, window, answers[:, at], places[:, at], most)
         for at, window in enumerate(filters.windows())

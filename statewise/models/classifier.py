@@ -124,7 +124,7 @@ class ClassifyingModel(Labelling[ClassifierConfig]):
             raise ValueError(
                 f"this classifier has no attention: its pooling is {', '.join(self.config.pooling)}"
             )
-        return self._over(sentences, self._shares)
+        return self.over(sentences, self._shares)
 
     def _shares(self, sentences: Sentences) -> list[Tensor]:
         x, lengths = self.features(sentences), sentences.lengths

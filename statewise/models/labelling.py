@@ -154,7 +154,7 @@ class Labelling(nn.Module, abc.ABC, Generic[Config]):
         Raises:
             ValueError: for what is no list of words.
         """
-        return self._over(sentences, lambda batch: self.best(self.features(batch), batch))
+        return self.over(sentences, lambda batch: self.best(self.features(batch), batch))
 
     def predict_proba(self, sentences: Sequence[Any]) -> list[Any]:
         """Return the probability of each label, in the order of `labels`.
@@ -165,15 +165,23 @@ class Labelling(nn.Module, abc.ABC, Generic[Config]):
         Raises:
             ValueError: for what is no list of words.
         """
-        return self._over(sentences, lambda batch: self.chances(self.features(batch), batch))
+        return self.over(sentences, lambda batch: self.chances(self.features(batch), batch))
 
     @torch.no_grad()
-    def _over(
+    def over(
         self,
         sentences: Sequence[Any],
         answer: Callable[[Any], Iterable[Answer]],
     ) -> list[Answer]:
-        """Return an answer about each sentence, read together with others about as long."""
+        """Return an answer about each sentence, read together with others about as long.
+
+        Args:
+            sentences: to read, in eval mode and without gradients.
+            answer: of a batch, one for each of its sentences.
+
+        Raises:
+            ValueError: for what is no list of words.
+        """
         read = [self.read(sentence) for sentence in sentences]
         self.check(read)
         spelling = self.spell(read)
