@@ -4,7 +4,8 @@
     python side.py crf BATCH TIME TAGS            its CRF alone, loss and gradient, then best path
 
 It imports nothing of ours. The tagger is the one of Flair's own tutorial for no pretrained vectors:
-learned vectors of words, characters read by an LSTM, one bidirectional LSTM and a CRF.
+learned vectors of words, characters read by an LSTM, one bidirectional LSTM and a CRF. Its list of
+common characters is fetched from a server; the characters of the training part stand in for it.
 """
 
 # pyright: reportMissingImports=false
@@ -35,9 +36,13 @@ def train(folder, epochs, seed):
     corpus = ColumnCorpus(folder, {0: "text", 1: "tag"}, column_delimiter="\t", **files)
     labels = corpus.make_label_dictionary("tag", add_unk=False)
     words = OneHotEmbeddings.from_corpus(corpus, embedding_length=100, min_freq=2)
+    known = Dictionary(add_unk=True)
+    texts = (token.text for sentence in corpus.train for token in sentence)
+    for one in sorted(set().union(*texts)):
+        known.add_item(one)
     tagger = SequenceTagger(
         hidden_size=200,
-        embeddings=StackedEmbeddings([words, CharacterEmbeddings()]),
+        embeddings=StackedEmbeddings([words, CharacterEmbeddings(known)]),
         tag_dictionary=labels,
         tag_type="tag",
         use_crf=True,

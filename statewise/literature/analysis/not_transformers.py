@@ -27,7 +27,7 @@ from statewise.tasks.is_tree import IsTree
 
 PAPER = 94
 PAIRS, NODES = 16, 8
-MANY, TREES = f"at {PAIRS} pairs", "trees told from others"
+MANY, TREES = f"at {PAIRS} pairs: share right", "trees told from others"
 
 CLAIM = Claim(
     "Of 16 pairs two recurrent layers recall less than 60 in 100, and with attention in the place "
@@ -77,7 +77,7 @@ def measure(recipe: tuple[str, str], budget: Budget, seed: int) -> dict[str, flo
         task, asked = AssociativeRecall(keys=2 * PAIRS), [4 * pairs for pairs in (2, 4, 8, PAIRS)]
         options = {"length": asked[-1], "steps": budget.steps(400), "depth": 2, "seed": seed}
         right = learned_by_length(mixer, task, asked, **options)
-        return at({length // 4: share for length, share in right.items()}, "pairs")
+        return at({length // 4: share for length, share in right.items()}, "pairs: share right")
     task = IsTree(NODES, walk=part == "walk")
     model = stack(mixer, task, dim=64, depth=2)
     first, length = task.tokens(5), task.tokens(NODES)

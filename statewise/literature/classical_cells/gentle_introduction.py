@@ -60,7 +60,7 @@ def measure(kind: Callable[[int], Mixer[Any]], budget: Budget, seed: int) -> dic
         ERROR: distance(whole, by_autograd),
         WHOLE: distance(cut[TIME], whole),
         RISE: min(longer - shorter for shorter, longer in pairwise(cosines.values())),
-    } | at(cosines, "cosine with the whole")
+    } | at(cosines, "inputs of a window: cosine with the whole")
 
 
 def gradient(mixer: Mixer[Any], y: Tensor, wanted: Tensor) -> Tensor:

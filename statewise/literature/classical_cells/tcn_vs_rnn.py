@@ -27,7 +27,7 @@ from statewise.tasks.copying import Copying
 PAPER = 116
 ITEMS, DIM, DELAYS, ADDING = 5, 16, (5, 20, 50, 100), 1200
 MEMORY, SUMS, COST = "blanks copied over", "steps to add", "nats per frame"
-FAR = f"at {DELAYS[-1]} blanks"
+FAR = f"at {DELAYS[-1]} blanks: share right"
 
 CONVOLUTIONS = {"name": "tcn", "hidden": 16, "blocks": 4, "width": 8}
 RECIPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -63,7 +63,7 @@ def measure(
         found[MEMORY] = max((float(delay) for delay in DELAYS if recall[delay] >= 0.9), default=0.0)
         options: Any = {"batch": 32, "learning_rate": 2e-3, "seed": seed}
         errors = learn_sums(Adder(mixer, dim=DIM), length=50, steps=budget.steps(ADDING), **options)
-        found |= {SUMS: float(first_below(errors, 0.01)), **at(recall, "blanks")}
+        found |= {SUMS: float(first_below(errors, 0.01)), **at(recall, "blanks: share right")}
     if player:
         found[COST] = learned_chorales(player, steps=budget.steps(800), rates=(1e-2,), seed=seed)
     return found

@@ -29,7 +29,7 @@ PAPER = 7
 TASK, LENGTH = EmbeddedReber(), 18
 LOST, LEFT, RIGHT = "points lost with half of the weights", "right with a tenth, at once", "right"
 GRAPHS, DENSE, R2 = "random graphs", "right if dense", "R squared of graphs' features"
-HALF, TENTH = "at 50 percent less, epochs to recover", "at 90 percent less, epochs to recover"
+HALF, TENTH = "at 50 percent less: epochs to recover", "at 90 percent less: epochs to recover"
 RELU: dict[str, Any] = {"name": "elman", "nonlinearity": "relu"}
 CELLS: dict[str, Any] = {"tanh": "elman", "relu": RELU, "GRU": "gru", "LSTM": "lstm"}
 KINDS: Any = (("small_world", 0.7), ("scale_free", 0.84))
@@ -76,4 +76,4 @@ def measure(name: str, budget: Budget, seed: int) -> dict[str, float]:
         found.append([taught(thin, epochs, 1e-3, masks) for epochs in (0, 1, 1, 1, 1)])
         late[share] = float(next((n for n, y in enumerate(found[-1]) if y >= whole - 0.02), 5))
     lost = {LOST: 100 * (whole - found[0][3]), LEFT: found[1][0]}
-    return lost | at(late, "percent less, epochs to recover")
+    return lost | at(late, "percent less: epochs to recover")

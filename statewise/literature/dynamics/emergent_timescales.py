@@ -76,4 +76,4 @@ def network(heads: Literal["single", "multi"], budget: Budget, seed: int) -> dic
         UPDATES: float(course.calls),
         TAU: float((1 / alpha).mean()),
         KEPT: course.accuracy(max(2, course.level - EARLIER), length=LENGTH),
-    } | at(calls, "updates, by bits")
+    } | at(calls, "bits: updates until learned")

@@ -42,7 +42,7 @@ from statewise.tasks.passages import Passages, of_manual
 PAPER = 105
 DEPTH, WINDOW, LONG = 3, 64, 500
 BITS, COPIED, RISE = "bits per byte", f"copied over {LONG}", "least rise of a bound"
-REMEMBERED = "inputs remembered, by layer"
+REMEMBERED = "layers from the input: inputs remembered"
 MEMORY = [("bounds, text", f"at {layer} {REMEMBERED}") for layer in range(1, DEPTH + 1)]
 BOUND, FREE, FIXED = ((f"{kind}, text", BITS) for kind in ("bounds", "no bounds", "constant"))
 COPIED_BOUND, COPIED_FREE = ((f"{kind}, copying", COPIED) for kind in ("bounds", "no bounds"))

@@ -92,7 +92,7 @@ def remembered(make: Callable[[], System], budget: Budget, seed: int) -> dict[st
     x, memory = signal(2000 if budget is Budget.smoke else 16_000, seed), LinearSystem(*make())
     curve = memory_curve(memory, x, lags=LAGS[-1] + 1, penalty=1e-9)[:, 0]
     lost = {lag: 1 - float(curve[lag]) for lag in LAGS}
-    found = at(lost, "share lost") | {LOST: 1 - float(curve[LAGS[0] :].mean())}
+    found = at(lost, "inputs ago: share lost") | {LOST: 1 - float(curve[LAGS[0] :].mean())}
     if make is hippo:
         held = memory(x)[0][0, -1]
         V, theory = normal_form(STATE).V, legendre(x[0, :, 0])

@@ -34,6 +34,7 @@ from statewise.testing.agreement import distance
 PAPER = 173
 ROWS, TIME, WIDTH, ORDERS = 4, 64, 8, range(0, 11, 2)
 FORMS, BITS = "error of recurrences to order 4", "bits per byte"
+LEFT = "powers: distance from softmax"
 SERIES, LENGTH = "the series", ("softmax by length", BITS)
 
 
@@ -61,8 +62,8 @@ CLAIM = Claim(
     "by its length softmax is within 2 percent of itself.",
     (
         Check("recurrences are the truncated form", (SERIES, FORMS), "<=", 1e-6),
-        Check("ten powers are nearly softmax", (SERIES, "at 10 powers"), "<=", 0.1),
-        Check("and nearer than four", (SERIES, "at 10 powers"), "<=", (SERIES, "at 4 powers")),
+        Check("ten powers are nearly softmax", (SERIES, f"at 10 {LEFT}"), "<=", 0.1),
+        Check("and nearer than four", (SERIES, f"at 10 {LEFT}"), "<=", (SERIES, f"at 4 {LEFT}")),
         Check("two", ("order 2", BITS), "<=", ("linear attention", BITS), paired=True),
         Check("softmax", ("softmax", BITS), "<=", ("order 2", BITS), paired=True),
         Check("by length no worse", LENGTH, "<=", ("softmax", BITS), times=1.02, paired=True),
@@ -82,7 +83,7 @@ def measure(mixer: Any, budget: Budget, seed: int) -> dict[str, float]:
     whole = attended(torch.einsum("btd,bsd->bts", q, k).exp(), v)
     return {
         FORMS: max(distance(recurrent(q, k, v, n), truncated(q, k, v, n)) for n in (0, 2, 4)),
-    } | at({n: distance(truncated(q, k, v, n), whole) for n in ORDERS}, "powers")
+    } | at({n: distance(truncated(q, k, v, n), whole) for n in ORDERS}, LEFT)
 
 
 def attended(weights: Float[Tensor, "rows to of"], v: Tensor) -> Tensor:
