@@ -78,6 +78,10 @@ class WordConfig(Configuration):
     drop: Rate = 0.1
 
 
+WHOLE_WORDS: dict[str, Any] = {"characters": None, "grams": 0, "shape": False, "minimum": 1}
+"""Options for words that are known as themselves alone, even those that were seen once."""
+
+
 class Characters(nn.Module):
     """What the characters of words say.
 

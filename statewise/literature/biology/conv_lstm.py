@@ -19,6 +19,7 @@ from typing import Any
 
 from statewise.analysis import filter_logos
 from statewise.literature.paper import Budget, Check, Claim
+from statewise.models.word_encoder import WHOLE_WORDS
 from statewise.tasks.proteins import MOTIFS, proteins
 from statewise.training.classifier import Classifier
 
@@ -55,7 +56,7 @@ def measure(recipe: tuple[dict[str, Any], str], budget: Budget, seed: int) -> di
     """Return the accuracy on other proteins, where attention lies, and what filters answer to."""
     reading, pooling = recipe
     train, test = (proteins(n, seed=2 * seed + i, longest=80) for i, n in enumerate((4000, 800)))
-    words = {"dim": 16, "grams": 0, "characters": None, "shape": False, "minimum": 1, "drop": 0.0}
+    words = WHOLE_WORDS | {"dim": 16, "drop": 0.0}
     classifier = Classifier(
         model={"hidden": 32, "dropout": 0.0, "words": words, **reading}, pooling=[pooling],
         max_steps=budget.steps(1000), max_epochs=999, batch=32, evaluation={"steps": 200},

@@ -20,6 +20,7 @@ from itertools import chain, islice
 from typing import Any
 
 from statewise.literature.paper import Budget, Check, Claim
+from statewise.models.word_encoder import WHOLE_WORDS
 from statewise.tasks.denoising import denoised_classes
 from statewise.tasks.tagging import span_report
 from statewise.tasks.tagging.prescriptions import prescriptions
@@ -66,7 +67,7 @@ def measure(recipe: dict[str, Any] | None, budget: Budget, seed: int) -> dict[st
     else:
         with tempfile.NamedTemporaryFile(suffix=".vec") as file:
             vectors.save(file.name)
-            spelled = {"dim": 16, "minimum": 1, "characters": None, "grams": 0, "shape": False}
+            spelled = WHOLE_WORDS | {"dim": 16}
             tagger = Tagger(
                 model={"hidden": 32, "dropout": 0.1, "words": spelled, **recipe}, output="softmax",
                 max_steps=budget.steps(500), max_epochs=999, batch=32, data={"scheme": "BIO"},

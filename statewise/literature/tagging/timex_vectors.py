@@ -16,9 +16,9 @@ and by vectors 0.067 and 0.064 more, then 0.025 and 0.015.
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from statewise.literature.paper import Budget, Check, Claim
+from statewise.models.word_encoder import WHOLE_WORDS
 from statewise.tasks.tagging.timexes import timexes
 from statewise.training.skip_grams import learn_vectors
 from statewise.training.tagger import Tagger
@@ -53,9 +53,7 @@ def measure(recipe: None, budget: Budget, seed: int) -> dict[str, float]:
         ).save(vectors)
 
         def f1(size: int, begin: str | None) -> float:
-            words: dict[str, Any] = {
-                "dim": 32, "minimum": 1, "characters": None, "grams": 0, "shape": False,
-            }  # fmt: skip
+            words = WHOLE_WORDS | {"dim": 32}
             tagger = Tagger(
                 model={"hidden": 32, "dropout": 0.3, "words": words}, vectors=begin, seed=seed,
                 max_steps=budget.steps(800), max_epochs=999, batch=16, evaluation={"steps": 100},

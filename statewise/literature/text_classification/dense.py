@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from statewise.literature.paper import Budget, Check, Claim
+from statewise.models.word_encoder import WHOLE_WORDS
 from statewise.tasks.opinions import Opinions
 from statewise.training.classifier import Classifier
 
@@ -53,7 +54,7 @@ def measure(recipe: dict[str, Any], budget: Budget, seed: int) -> dict[str, floa
     language = Opinions(seed, stems=8, fillers=60)
     train, test = (language.texts(n, seed=2 * seed + at) for at, n in enumerate((4000, 1500)))
     texts, labels = [each.words for each in train], [each.sentiment for each in train]
-    words = {"dim": 32, "characters": None, "grams": 0, "shape": False, "minimum": 1}
+    words = WHOLE_WORDS | {"dim": 32}
     classifier = Classifier(
         model={"dropout": 0.0, "words": words, **recipe}, pooling=["mean"], batch=32,
         max_epochs=999, evaluation={"steps": 100}, quiet=True,

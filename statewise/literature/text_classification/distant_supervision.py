@@ -19,6 +19,7 @@ from statistics import mean
 from typing import Any
 
 from statewise.literature.paper import Budget, Check, Claim
+from statewise.models.word_encoder import WHOLE_WORDS
 from statewise.tasks.feelings import PATTERNS, feelings
 from statewise.tasks.patterns import read_patterns
 from statewise.training.classifier import Classifier
@@ -53,7 +54,7 @@ def measure(recipe: tuple[bool, str], budget: Budget, seed: int) -> dict[str, fl
 
 def learned(first: bool, pooling: str, budget: Budget, seed: int) -> tuple[float, float]:
     """Return what one classifier has."""
-    words = {"dim": 16, "grams": 0, "characters": None, "shape": False, "minimum": 1}
+    words = WHOLE_WORDS | {"dim": 16}
     options: dict[str, Any] = {
         "model": {"words": words, "hidden": 16, "dropout": 0.0},
         "pooling": [pooling], "max_epochs": 1000, "seed": seed, "quiet": True,

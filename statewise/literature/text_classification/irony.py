@@ -22,6 +22,7 @@ from typing import Any
 
 from statewise.literature.paper import Budget, Check, Claim
 from statewise.models.ensemble import Ensemble
+from statewise.models.word_encoder import WHOLE_WORDS
 from statewise.tasks.opinions import Opinions, misspelled
 from statewise.tasks.scores import class_report
 from statewise.training.classifier import Classifier
@@ -31,7 +32,7 @@ F1, BETTER, MEAN = "macro F1 of both", "above that of the better one", "above th
 LOST = "macro F1 lost where letters are wrong, "
 WORDS, LETTERS, PAIR = "words", "letters", "two classifiers"
 KINDS: dict[str, dict[str, Any]] = {
-    WORDS: {"dim": 48, "characters": None, "grams": 0, "shape": False, "minimum": 1, "drop": 0.3},
+    WORDS: WHOLE_WORDS | {"dim": 48, "drop": 0.3},
     LETTERS: {"dim": 0, "character_features": 64, "grams": 0, "shape": False},
 }
 """How a word is read."""

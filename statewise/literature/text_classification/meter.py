@@ -15,6 +15,7 @@ Weak     a language whose stresses follow one rule stands in for English, whose 
 from typing import Any
 
 from statewise.literature.paper import Budget, Check, Claim
+from statewise.models.word_encoder import WHOLE_WORDS
 from statewise.tasks.verse import verse
 from statewise.training.classifier import Classifier
 
@@ -50,7 +51,7 @@ def measure(
         ([list(each.marked if marks else each.text) for each in part], [x.metre for x in part])
         for part in verse(2000, 1000, seed=seed)
     )
-    letters = {"dim": 24, "characters": None, "grams": 0, "shape": False, "minimum": 1}
+    letters = WHOLE_WORDS | {"dim": 24}
     classifier = Classifier(
         model={"hidden": 48, "dropout": 0.0, "words": letters, **options}, pooling=[pooling],
         max_steps=budget.steps(900), max_epochs=999, batch=32, evaluation={"steps": 100},
