@@ -3,11 +3,18 @@
 from collections.abc import Callable
 from functools import partial
 
-from statewise.mixers import build
+from statewise.mixers import LiquidS4, build
 from statewise.models.hybrids import HYBRIDS
 from statewise.models.stack import SideBySide, Stack
 from statewise.testing.subject import AnyMixer
 from tests.models.small_hybrids import stack
+
+
+class LiquidS4InPieces(LiquidS4):
+    """One that reads two inputs at a time."""
+
+    piece = 2
+
 
 VARIANTS: dict[str, Callable[[], AnyMixer]] = {
     name: partial(build, spec, dim)
@@ -74,7 +81,11 @@ VARIANTS: dict[str, Callable[[], AnyMixer]] = {
         ("recoding of a star", {"name": "recoding", "mixer": "star"}, 3),
         ("bidirectional min_gru", {"name": "bidirectional", "mixer": "min_gru"}, 3),
     )
-} | {"stack of min_gru": Stack.example, "min_gru side by side": SideBySide.example}
+} | {
+    "stack of min_gru": Stack.example,
+    "min_gru side by side": SideBySide.example,
+    "liquid_s4 in pieces": LiquidS4InPieces.example,
+}
 
 STACKS: dict[str, Callable[[], AnyMixer]] = {
     f"hybrid {name}": partial(stack, name) for name in HYBRIDS
