@@ -52,14 +52,16 @@ class LiquidS4(S4D):
     def forward(
         self,
         x: Float[Tensor, "batch time dim"],
-        state: LiquidS4State | None = None,
+        state: Any = None,
         *,
         reset: Bool[Tensor, "batch time"] | None = None,
         lengths: Int[Tensor, " batch"] | None = None,
-    ) -> tuple[Float[Tensor, "batch time out"], LiquidS4State]:
+    ) -> tuple[Float[Tensor, "batch time out"], Any]:
         """Map a whole sequence, a piece at a time."""
         if x.shape[1] <= self.piece:
             return super().forward(x, state, reset=reset, lengths=lengths)
+        if state is None:
+            state = self.initial_state(len(x), device=x.device, dtype=state_dtype(x.dtype))
         ys: list[Tensor] = []
         for begin in range(0, x.shape[1], self.piece):
             part = slice(begin, begin + self.piece)
